@@ -1,0 +1,39 @@
+import type { ByteString } from "./ByteString.ts"
+
+export type TarEntryType = "file" | "hardlink" | "symlink" | "char" | "block" | "directory" | "fifo"
+
+/** One member of a tar archive, its extended headers (pax, GNU long names, sparse maps) already applied. */
+export interface TarEntry {
+  /** 0-based position among the members. */
+  readonly index: number
+  /** Offset of the first header block that belongs to this member (its pax or GNU header, where it has one). */
+  readonly headerOffset: number
+  /** Offset of its body; for a sparse 1.0 entry this is behind the map. */
+  readonly dataOffset: number
+  /** Bytes of body that the archive holds from `dataOffset` on, without padding. */
+  readonly size: number
+  /** Size of the file when extracted: differs from `size` for sparse entries only. */
+  readonly realSize: number
+  readonly type: TarEntryType
+  /** The type byte as stored: "0", "\0", "7", "S", "L", ... */
+  readonly typeflag: string
+  /** As stored, after pax/GNU overrides: not normalised, may begin with "./" and end with "/". */
+  readonly path: ByteString
+  /** Target of a hardlink or symlink, "" otherwise. */
+  readonly linkname: ByteString
+  /** Permission bits with setuid, setgid and sticky: 0..0o7777. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly uname: ByteString
+  readonly gname: ByteString
+  /** Seconds since the epoch, floored (may be negative), and 0..999_999_999. */
+  readonly mtimeSeconds: number
+  readonly mtimeNanoseconds: number
+  readonly devmajor: number
+  readonly devminor: number
+  /** Effective pax records (global ones overlaid by local ones): keyword and value as byte strings. */
+  readonly pax: ReadonlyMap<ByteString, ByteString> | undefined
+  /** Data segments `[offset, length]` of a sparse file, in order; undefined for an ordinary one. */
+  readonly sparse: ReadonlyArray<readonly [offset: number, length: number]> | undefined
+}
