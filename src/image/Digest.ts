@@ -1,0 +1,49 @@
+/**
+ * Content digests, `algorithm:encoded` (image-spec descriptor.md "Digests").
+ */
+
+/** A digest whose grammar has been checked, for example `sha256:44136f...`. */
+export type Digest = string & { readonly Digest: unique symbol }
+
+/** Algorithms this program can compute, with their length in hex characters. */
+export const hexLength = { sha256: 64, sha384: 96, sha512: 128 } as const
+export type Algorithm = keyof typeof hexLength
+
+/** Registered by the image-spec: the encoded part of these has a fixed form (rules 7-9). */
+const registered: Readonly<Record<string, number>> = { sha256: 64, sha384: 96, sha512: 128, blake3: 64 }
+
+const grammar = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$/
+
+/** Why `text` is no digest, or undefined when it is one. */
+export const invalid = (text: string): string | undefined => {
+  if (!grammar.test(text)) return "does not match the grammar algorithm:encoded"
+  const length = registered[algorithmOf(text)]
+  if (length === undefined) return undefined
+  const encoded = encodedOf(text)
+  if (encoded.length !== length) return `${algorithmOf(text)} takes ${length} hex characters, not ${encoded.length}`
+  return /^[a-f0-9]+$/.test(encoded) ? undefined : `${algorithmOf(text)} takes lower-case hex characters only`
+}
+
+export const isDigest = (text: unknown): text is Digest => typeof text === "string" && invalid(text) === undefined
+
+/** `algorithm:hex` from parts that this program computed itself. */
+export const make = (algorithm: Algorithm, hex: string): Digest => `${algorithm}:${hex}` as Digest
+
+export const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(":"))
+export const encodedOf = (digest: string): string => digest.slice(digest.indexOf(":") + 1)
+
+/** True when this program can recompute the digest; otherwise a check of it has to be skipped and said. */
+export const isComputable = (digest: string): boolean => Object.hasOwn(hexLength, algorithmOf(digest))
+
+/** The algorithm to compute, for a computable digest. */
+export const computable = (digest: string): Algorithm | undefined =>
+  isComputable(digest) ? algorithmOf(digest) as Algorithm : undefined
+
+/** `sha256:44136fa355b3` for people. */
+export const short = (digest: string): string => {
+  const encoded = encodedOf(digest)
+  return encoded.length > 12 ? `${algorithmOf(digest)}:${encoded.slice(0, 12)}` : digest
+}
+
+/** Where an OCI layout stores it (image-layout.md "Blobs"). */
+export const blobPath = (digest: string): string => `blobs/${algorithmOf(digest)}/${encodedOf(digest)}`
