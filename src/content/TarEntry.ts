@@ -37,3 +37,32 @@ export interface TarEntry {
   /** Data segments `[offset, length]` of a sparse file, in order; undefined for an ordinary one. */
   readonly sparse: ReadonlyArray<readonly [offset: number, length: number]> | undefined
 }
+
+const schily = "SCHILY.xattr."
+const libarchive = "LIBARCHIVE.xattr."
+
+/**
+ * The extended attributes that the pax records carry: `SCHILY.xattr.NAME` with the value's bytes (star, GNU tar, Go,
+ * bsdtar), else `LIBARCHIVE.xattr.NAME` with the name URL-encoded and the value in base64 (bsdtar, which writes both).
+ */
+export const xattrsOf = (entry: TarEntry): ReadonlyMap<ByteString, Buffer> => {
+  if (entry.pax === undefined) return noXattrs
+  let xattrs: Map<ByteString, Buffer> | undefined
+  for (const [keyword, value] of entry.pax) {
+    if (keyword.startsWith(schily)) {
+      xattrs ??= new Map()
+      xattrs.set(keyword.slice(schily.length), Buffer.from(value, "latin1"))
+    } else if (keyword.startsWith(libarchive)) {
+      const name = urlDecoded(keyword.slice(libarchive.length))
+      if (entry.pax.has(schily + name)) continue
+      xattrs ??= new Map()
+      xattrs.set(name, Buffer.from(value, "base64"))
+    }
+  }
+  return xattrs ?? noXattrs
+}
+
+const noXattrs: ReadonlyMap<ByteString, Buffer> = new Map()
+
+const urlDecoded = (name: ByteString): ByteString =>
+  name.replace(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))

@@ -1,0 +1,206 @@
+import type { ByteString } from "./ByteString.ts"
+import type { TarEntry, TarEntryType } from "./TarEntry.ts"
+import { blockSize, paddingOf } from "./TarField.ts"
+
+/** What a header says of a member; a `TarEntry` of a file that is not sparse fits. Missing numbers are 0. */
+export interface TarWriteEntry extends
+  Partial<
+    Pick<
+      TarEntry,
+      | "mode"
+      | "uid"
+      | "gid"
+      | "uname"
+      | "gname"
+      | "mtimeSeconds"
+      | "mtimeNanoseconds"
+      | "linkname"
+      | "devmajor"
+      | "devminor"
+    >
+  >
+{
+  readonly path: ByteString
+  readonly type: TarEntryType
+  /** Bytes of body that follow the header; files only, 0 for all other types. */
+  readonly size?: number
+  /** Further pax records, which win over the ones made from the fields above. */
+  readonly pax?: ReadonlyMap<ByteString, ByteString> | undefined
+  /** Extended attributes, written as `SCHILY.xattr.` records. */
+  readonly xattrs?: ReadonlyMap<ByteString, Uint8Array> | undefined
+}
+
+/** The two zero blocks that end an archive. */
+export const endOfArchive: Uint8Array = new Uint8Array(2 * blockSize)
+
+/** The zero bytes to write after a body of `size` bytes. */
+export const padding = (size: number): Uint8Array => endOfArchive.subarray(0, paddingOf(size))
+
+const typeflags: Readonly<Record<TarEntryType, string>> = {
+  file: "0",
+  hardlink: "1",
+  symlink: "2",
+  char: "3",
+  block: "4",
+  directory: "5",
+  fifo: "6"
+}
+
+/**
+ * The header blocks of a member: a ustar header, behind a pax header for what does not fit into it (POSIX.1-2017 pax):
+ * long or non-ASCII names, numbers beyond their octal fields, parts of seconds, extended attributes. The same entry
+ * gives the same bytes. The body, `padding(size)`, and after the last member `endOfArchive`, are the caller's to write.
+ *
+ * Throws a RangeError for what no reader would take back: an empty path or link target, a NUL in a name or keyword,
+ * a size, id or time that is not a safe integer, a body for another type than a file.
+ */
+export const encodeHeader = (entry: TarWriteEntry): Uint8Array => {
+  const records = new Map<ByteString, ByteString>()
+  const header = Buffer.alloc(blockSize)
+  const isLink = entry.type === "hardlink" || entry.type === "symlink"
+  const size = checkedInteger(entry.size ?? 0, "size", 0)
+  if (size > 0 && entry.type !== "file") throw new RangeError(`a ${entry.type} of ${size} bytes: it has no body`)
+  const linkname = isLink ? entry.linkname ?? "" : ""
+  checkName(entry.path, "path")
+  if (isLink) checkName(linkname, "linkname")
+
+  putPath(header, entry.path, records)
+  putText(header, 157, 100, linkname, "linkpath", records)
+  putOctal(header, 100, 8, (entry.mode ?? 0) & 0o7777)
+  putNumber(header, 108, 8, checkedInteger(entry.uid ?? 0, "uid", 0), "uid", records)
+  putNumber(header, 116, 8, checkedInteger(entry.gid ?? 0, "gid", 0), "gid", records)
+  putNumber(header, 124, 12, size, "size", records)
+  putTime(header, entry.mtimeSeconds ?? 0, entry.mtimeNanoseconds ?? 0, records)
+  header.write(typeflags[entry.type], 156, "latin1")
+  header.write("ustar\x0000", 257, "latin1")
+  putText(header, 265, 32, entry.uname ?? "", "uname", records)
+  putText(header, 297, 32, entry.gname ?? "", "gname", records)
+  const isDevice = entry.type === "char" || entry.type === "block"
+  const major = isDevice ? checkedInteger(entry.devmajor ?? 0, "devmajor", 0) : 0
+  const minor = isDevice ? checkedInteger(entry.devminor ?? 0, "devminor", 0) : 0
+  putNumber(header, 329, 8, major, "SCHILY.devmajor", records)
+  putNumber(header, 337, 8, minor, "SCHILY.devminor", records)
+  putChecksum(header)
+
+  for (const [name, value] of entry.xattrs ?? []) records.set(`SCHILY.xattr.${name}`, latin1(value))
+  for (const [keyword, value] of entry.pax ?? []) records.set(keyword, value)
+  return records.size === 0 ? header : Buffer.concat([encodePax(entry, records), header])
+}
+
+const latin1 = (bytes: Uint8Array): ByteString =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
+
+const checkedInteger = (value: number, name: string, least: number): number => {
+  if (!Number.isSafeInteger(value) || value < least) throw new RangeError(`${name} ${value} cannot be written`)
+  return value
+}
+
+const checkName = (value: ByteString, name: string): void => {
+  if (value === "") throw new RangeError(`the ${name} is empty`)
+  if (value.includes("\0")) throw new RangeError(`the ${name} holds a NUL`)
+}
+
+const isAscii = (value: ByteString): boolean => /^[\x00-\x7f]*$/.test(value)
+
+const putText = (
+  header: Buffer,
+  at: number,
+  length: number,
+  value: ByteString,
+  keyword: string,
+  records: Map<ByteString, ByteString>
+): void => {
+  if (value.includes("\0")) throw new RangeError(`the ${keyword} holds a NUL`)
+  // The 32-byte fields of names end with a NUL (POSIX "NUL-terminated"), the others need not.
+  if (value.length > (length === 32 ? 31 : length) || !isAscii(value)) records.set(keyword, value)
+  header.write(value.slice(0, length === 32 ? 31 : length), at, "latin1")
+}
+
+const putPath = (header: Buffer, path: ByteString, records: Map<ByteString, ByteString>): void => {
+  if (!isAscii(path)) records.set("path", path)
+  else if (path.length > 100) {
+    // The last slash that leaves a name of at most 100 bytes behind it and a prefix of at most 155 before it.
+    const slash = path.lastIndexOf("/", 155)
+    if (slash > 0 && path.length - slash - 1 <= 100 && slash < path.length - 1) {
+      header.write(path.slice(0, slash), 345, "latin1")
+      header.write(path.slice(slash + 1), 0, "latin1")
+      return
+    }
+    records.set("path", path)
+  }
+  header.write(path.slice(0, 100), 0, "latin1")
+}
+
+const putOctal = (header: Buffer, at: number, length: number, value: number): void => {
+  header.write(value.toString(8).padStart(length - 1, "0"), at, "latin1")
+}
+
+const putNumber = (
+  header: Buffer,
+  at: number,
+  length: number,
+  value: number,
+  keyword: string,
+  records: Map<ByteString, ByteString>
+): void => {
+  if (value < 8 ** (length - 1)) return putOctal(header, at, length, value)
+  records.set(keyword, String(value))
+  putOctal(header, at, length, 0)
+}
+
+const putTime = (
+  header: Buffer,
+  seconds: number,
+  nanoseconds: number,
+  records: Map<ByteString, ByteString>
+): void => {
+  checkedInteger(seconds, "mtimeSeconds", Number.MIN_SAFE_INTEGER)
+  if (!Number.isInteger(nanoseconds) || nanoseconds < 0 || nanoseconds > 999_999_999) {
+    throw new RangeError(`mtimeNanoseconds ${nanoseconds} cannot be written`)
+  }
+  const fits = seconds >= 0 && seconds < 8 ** 11
+  putOctal(header, 136, 12, fits ? seconds : 0)
+  if (!fits || nanoseconds > 0) records.set("mtime", encodePaxTime(seconds, nanoseconds))
+}
+
+/** Decimal seconds: -1.5 s is floored seconds -2 and 500_000_000 ns. */
+const encodePaxTime = (seconds: number, nanoseconds: number): ByteString => {
+  if (nanoseconds === 0) return String(seconds)
+  const whole = seconds < 0 ? -(seconds + 1) : seconds
+  const part = seconds < 0 ? 1_000_000_000 - nanoseconds : nanoseconds
+  return `${seconds < 0 ? "-" : ""}${whole}.${String(part).padStart(9, "0").replace(/0+$/, "")}`
+}
+
+const putChecksum = (header: Buffer): void => {
+  header.fill(0x20, 148, 156)
+  let sum = 0
+  for (const byte of header) sum += byte
+  header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1")
+}
+
+const encodePax = (entry: TarWriteEntry, records: ReadonlyMap<ByteString, ByteString>): Buffer => {
+  const keywords = [...records.keys()].sort()
+  const body = Buffer.from(keywords.map((keyword) => encodeRecord(keyword, records.get(keyword)!)).join(""), "latin1")
+  const header = Buffer.alloc(blockSize)
+  const name = entry.path.replace(/\/+$/, "").split("/").at(-1)!
+  header.write(`PaxHeaders.0/${name.replace(/[^\x20-\x7e]/g, "_")}`.slice(0, 100), 0, "latin1")
+  putOctal(header, 100, 8, 0o644)
+  putOctal(header, 108, 8, 0)
+  putOctal(header, 116, 8, 0)
+  putOctal(header, 124, 12, body.length)
+  putOctal(header, 136, 12, 0)
+  header.write("x", 156, "latin1")
+  header.write("ustar\x0000", 257, "latin1")
+  putOctal(header, 329, 8, 0)
+  putOctal(header, 337, 8, 0)
+  putChecksum(header)
+  return Buffer.concat([header, body, padding(body.length)])
+}
+
+const encodeRecord = (keyword: ByteString, value: ByteString): ByteString => {
+  if (keyword === "" || /[=\0]/.test(keyword)) throw new RangeError(`"${keyword}" cannot be a pax keyword`)
+  const rest = ` ${keyword}=${value}\n`
+  let length = rest.length + 1
+  while (String(length).length + rest.length !== length) length = String(length).length + rest.length
+  return `${length}${rest}`
+}
