@@ -158,14 +158,6 @@ export class LayerScan {
 
   /** Entries whose parent is, in the same layer, something that can hold no entries. */
   #underNonDirectories(): void {
-    let hasOther = false
-    for (const letter of this.#seen.values()) {
-      if (letter === "l") {
-        hasOther = true
-        break
-      }
-    }
-    if (!hasOther) return
     let parent: string | undefined
     let parentLetter: Letter | undefined
     for (const path of this.#seen.keys()) {
@@ -189,8 +181,8 @@ export class LayerScan {
     const bytes = Buffer.allocUnsafeSlow(this.#pathBytes)
     let at = 0
     for (const [path, letter] of this.#seen) {
-      at += bytes.latin1Write(letter, at)
-      at += bytes.latin1Write(path, at)
+      at += bytes.write(letter, at, "latin1")
+      at += bytes.write(path, at, "latin1")
       bytes[at++] = 0
     }
     return bytes.subarray(0, at)

@@ -1,0 +1,32 @@
+/** Every check there is. docs/checks.md is made from it, and `tallyman explain` prints it. */
+import type { ContentCheck } from "../content/Problem.ts"
+import type { CatalogEntry } from "./CatalogEntry.ts"
+import { config, history } from "./catalog/config.ts"
+import { catalogFile, directory, receipt } from "./catalog/directory.ts"
+import { image } from "./catalog/image.ts"
+import { layer } from "./catalog/layer.ts"
+import { manifest } from "./catalog/manifest.ts"
+import { compression, tar } from "./catalog/tar.ts"
+
+const entries = {
+  ...manifest,
+  ...image,
+  ...config,
+  ...history,
+  ...layer,
+  ...tar,
+  ...compression,
+  ...directory,
+  ...catalogFile,
+  ...receipt
+}
+
+export type CheckId = keyof typeof entries
+
+/** By id. The type makes sure that what a pass over bytes can report has a row. */
+export const catalog: Readonly<Record<CheckId, CatalogEntry>> & Readonly<Record<ContentCheck, CatalogEntry>> = entries
+
+/** In the order of the documentation. */
+export const ids = Object.keys(entries) as ReadonlyArray<CheckId>
+
+export const isCheckId = (text: string): text is CheckId => Object.hasOwn(entries, text)

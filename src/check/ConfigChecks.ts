@@ -1,0 +1,178 @@
+/** An image configuration as a document (image-spec config.md; rules 41-46). */
+import * as Digest from "../image/Digest.ts"
+import * as Json from "../image/Json.ts"
+import type { Collector } from "./Collector.ts"
+
+/** What later checks need of a config, as far as it could be made out. */
+export interface CheckedConfig {
+  /** undefined when the config does not say them as an array. */
+  readonly diffIds: ReadonlyArray<string> | undefined
+  readonly os: string | undefined
+  readonly architecture: string | undefined
+  readonly variant: string | undefined
+}
+
+/** Reports everything that is wrong with a parsed config. */
+export const checkConfig = (value: unknown, subject: string, report: Collector): CheckedConfig | undefined => {
+  report.ran(
+    "config.missing-field",
+    "config.wrong-type",
+    "config.rootfs-type",
+    "config.bad-diff-id",
+    "config.bad-created",
+    "history.count-mismatch"
+  )
+  if (!Json.isObject(value)) {
+    report.report("config.invalid-json", subject, "the config is not a JSON object", {
+      expected: "an object",
+      actual: Json.typeName(value)
+    })
+    return undefined
+  }
+  for (const field of ["architecture", "os"]) {
+    const found = value[field]
+    if (found === undefined || found === null || found === "") {
+      report.report("config.missing-field", subject, `${field} is missing`, { expected: field, actual: "nothing" })
+    } else if (typeof found !== "string") wrongType(report, subject, field, "a string", found)
+  }
+  created(value["created"], subject, "created", report)
+  optional(value, subject, report, {
+    author: "string",
+    variant: "string",
+    "os.version": "string",
+    "os.features": "strings",
+    config: "object",
+    history: "array"
+  })
+  if (Json.isObject(value["config"])) {
+    optional(value["config"], subject, report, {
+      User: "string",
+      ExposedPorts: "object",
+      Env: "strings",
+      Volumes: "object",
+      WorkingDir: "string",
+      Labels: "object",
+      StopSignal: "string",
+      Entrypoint: "command",
+      Cmd: "command"
+    }, "config.")
+    for (const [key, label] of Object.entries(Json.isObject(value["config"]["Labels"]) ? value["config"]["Labels"] : {})) {
+      if (typeof label !== "string") wrongType(report, subject, `config.Labels[${JSON.stringify(key)}]`, "a string", label)
+    }
+  }
+  const diffIds = rootfs(value["rootfs"], subject, report)
+  if (diffIds !== undefined) history(value["history"], diffIds.length, subject, report)
+  const text = (field: string): string | undefined => typeof value[field] === "string" ? value[field] : undefined
+  return { diffIds, os: text("os"), architecture: text("architecture"), variant: text("variant") }
+}
+
+type Form = "string" | "strings" | "object" | "array" | "command"
+
+const forms: Readonly<Record<Form, readonly [name: string, fits: (value: unknown) => boolean]>> = {
+  string: ["a string", (value) => typeof value === "string"],
+  strings: ["an array of strings", (value) => Array.isArray(value) && value.every((one) => typeof one === "string")],
+  object: ["an object", Json.isObject],
+  array: ["an array", Array.isArray],
+  // Images of schema 1 times carry a plain string here.
+  command: ["an array of strings", (value) => typeof value === "string" || forms.strings[1](value)]
+}
+
+/** Fields that may be absent or null, as Docker writes them. */
+const optional = (
+  value: Readonly<Record<string, unknown>>,
+  subject: string,
+  report: Collector,
+  fields: Readonly<Record<string, Form>>,
+  prefix = ""
+): void => {
+  for (const [field, form] of Object.entries(fields)) {
+    const found = value[field]
+    const [name, fits] = forms[form]
+    if (found !== undefined && found !== null && !fits(found)) wrongType(report, subject, prefix + field, name, found)
+  }
+}
+
+const rootfs = (value: unknown, subject: string, report: Collector): ReadonlyArray<string> | undefined => {
+  if (value === undefined || value === null) {
+    report.report("config.missing-field", subject, "rootfs is missing", { expected: "rootfs", actual: "nothing" })
+    return undefined
+  }
+  if (!Json.isObject(value)) {
+    wrongType(report, subject, "rootfs", "an object", value)
+    return undefined
+  }
+  if (value["type"] !== "layers") {
+    report.report("config.rootfs-type", subject, "rootfs.type is not \"layers\"", {
+      expected: "layers",
+      actual: typeof value["type"] === "string" ? value["type"] : Json.typeName(value["type"])
+    })
+  }
+  const diffIds = value["diff_ids"]
+  // Docker writes null for an image without layers.
+  if (diffIds === null) return []
+  if (diffIds === undefined) {
+    report.report("config.missing-field", subject, "rootfs.diff_ids is missing", {
+      expected: "rootfs.diff_ids",
+      actual: "nothing"
+    })
+    return undefined
+  }
+  if (!Array.isArray(diffIds)) {
+    wrongType(report, subject, "rootfs.diff_ids", "an array", diffIds)
+    return undefined
+  }
+  for (const [index, one] of diffIds.entries()) {
+    const why = typeof one === "string" ? Digest.invalid(one) : "is not a string"
+    if (why !== undefined) {
+      report.report("config.bad-diff-id", subject, `rootfs.diff_ids[${index}] ${why}`, {
+        expected: "a digest",
+        actual: String(JSON.stringify(one)).slice(0, 200)
+      })
+    }
+  }
+  return diffIds.map((one) => typeof one === "string" ? one : "")
+}
+
+const history = (value: unknown, layers: number, subject: string, report: Collector): void => {
+  if (!Array.isArray(value)) return
+  let counted = 0
+  for (const [index, entry] of value.entries()) {
+    if (!Json.isObject(entry)) {
+      wrongType(report, subject, `history[${index}]`, "an object", entry)
+      continue
+    }
+    created(entry["created"], subject, `history[${index}].created`, report)
+    if (entry["empty_layer"] !== true) counted++
+  }
+  // An empty history is the same as none: several builders leave it at that.
+  if (value.length > 0 && counted !== layers) {
+    report.report("history.count-mismatch", subject, "history does not have one entry for each layer", {
+      expected: `${layers} entries without empty_layer`,
+      actual: `${counted}`
+    })
+  }
+}
+
+const dateTime = /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+
+/** RFC 3339 section 5.6, the day within its month. */
+export const isDateTime = (text: string): boolean => {
+  const match = dateTime.exec(text)
+  if (match === null) return false
+  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])]
+  return month >= 1 && month <= 12 && day >= 1 && day <= new Date(Date.UTC(year, month, 0)).getUTCDate()
+}
+
+const created = (value: unknown, subject: string, field: string, report: Collector): void => {
+  if (value === undefined || value === null) return
+  if (typeof value !== "string") wrongType(report, subject, field, "a string", value)
+  else if (!isDateTime(value)) {
+    report.report("config.bad-created", subject, `${field} is no RFC 3339 date-time`, {
+      expected: "for example 2006-01-02T15:04:05Z",
+      actual: value.slice(0, 100)
+    })
+  }
+}
+
+const wrongType = (report: Collector, subject: string, field: string, expected: string, actual: unknown): void =>
+  report.report("config.wrong-type", subject, `${field} is not ${expected}`, { expected, actual: Json.typeName(actual) })

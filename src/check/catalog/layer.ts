@@ -1,0 +1,137 @@
+import type { CatalogFamily } from "../CatalogEntry.ts"
+
+/** Layers: their bytes against what names them, and the rules of image-spec layer.md. */
+export const layer = {
+  "layer.missing": {
+    severity: "error",
+    title: "a layer is not there",
+    spec: "docker-image-spec v1.3, manifest.json; image-spec manifest.md, layers",
+    rules: [85],
+    explanation: "The manifest names a layer that does not exist.",
+    remedy: "Run the command that wrote the output again, or fetch the image anew."
+  },
+  "layer.unreadable": {
+    severity: "error",
+    title: "a layer cannot be read",
+    spec: "image-spec layer.md",
+    rules: [],
+    explanation: "The layer exists but reading it failed or it is no regular file: nothing is known about its content.",
+    remedy: "Look at the reason in the message: permissions, a failing disk, or something else in the layer's place."
+  },
+  "layer.size-mismatch": {
+    severity: "error",
+    title: "a layer has another size than recorded",
+    spec: "image-spec descriptor.md, size",
+    rules: [12],
+    explanation: "The file is longer or shorter than its descriptor or the receipt says.",
+    remedy: "The layer was cut or changed: write it again from the source."
+  },
+  "layer.digest-mismatch": {
+    severity: "error",
+    title: "a layer's bytes are not the ones its digest names",
+    spec: "image-spec descriptor.md, digest",
+    rules: [6],
+    explanation: "The digest of the bytes as stored differs from what the descriptor or the receipt gives.",
+    remedy: "The layer was changed: write it again from the source."
+  },
+  "layer.diff-id-mismatch": {
+    severity: "error",
+    title: "a layer is not the one the config names at its place",
+    spec: "image-spec config.md, Layer DiffID; docker-image-spec v1.3",
+    rules: [21, 43, 87],
+    explanation:
+      "The sha256 of the uncompressed tar differs from rootfs.diff_ids at the same position: the layer was damaged, swapped with another, or rewritten by a tool that left the config as it was.",
+    remedy: "Write the layer again from the source. If a filter rewrote it, use one that updates the config."
+  },
+  "layer.count-mismatch": {
+    severity: "error",
+    title: "the config has another number of layers than the manifest",
+    spec: "image-spec config.md, rootfs; manifest.md, layers",
+    rules: [43],
+    explanation: "There must be one diff_id for each layer, in the same order.",
+    remedy: "Fetch the image again; a tool lost or added layers."
+  },
+  "layer.shared-path": {
+    severity: "error",
+    title: "one layer file stands for several different layers",
+    spec: "docker-image-spec v1.3, manifest.json",
+    rules: [87],
+    explanation:
+      "The manifest names the same file at positions where the config has different diff_ids: at most one of them can be right. Older tools do this with archives whose layers are called {digest}.tar: all end in one layer.tar.",
+    remedy: "The other layers are lost here. Write the directory again from the original archive."
+  },
+  "layer.unreferenced": {
+    severity: "warning",
+    title: "a layer belongs to no image",
+    spec: "docker-image-spec v1.3, manifest.json",
+    rules: [40],
+    explanation: "No manifest here names this layer. It takes room; it harms nothing.",
+    remedy: "Delete it if no run is writing here; it may be what an interrupted run left."
+  },
+  "layer.duplicate-path": {
+    severity: "error",
+    title: "a path stands twice in one layer",
+    spec: "image-spec layer.md, creating layers: layers MUST NOT include duplicate entries",
+    rules: [48],
+    explanation: "Implementations differ on which of the entries counts.",
+    remedy: "Rebuild the image with a tool that writes each path once."
+  },
+  "layer.bad-whiteout": {
+    severity: "warning",
+    title: "a whiteout without a name",
+    spec: "image-spec layer.md, whiteouts",
+    rules: [52],
+    explanation: "An entry is called `.wh.` with nothing behind it, so that it hides nothing.",
+    remedy: "Rebuild the layer."
+  },
+  "layer.whiteout-not-empty": {
+    severity: "warning",
+    title: "a whiteout is not an empty regular file",
+    spec: "image-spec layer.md, whiteouts",
+    rules: [56],
+    explanation: "A whiteout is an empty file; what else is in it is ignored by every implementation and may be meant to hide.",
+    remedy: "Rebuild the layer."
+  },
+  "layer.whiteout-of-own-path": {
+    severity: "error",
+    title: "a layer hides a path that it adds",
+    spec: "image-spec layer.md, whiteouts",
+    rules: [54, 99],
+    explanation:
+      "A whiteout only applies to lower layers, but implementations that apply entries in order remove what the layer itself added.",
+    remedy: "Rebuild the layer with the whiteout or the file, not both."
+  },
+  "layer.whiteout-of-nothing": {
+    severity: "info",
+    title: "a whiteout hides nothing",
+    spec: "image-spec layer.md, whiteouts",
+    rules: [54],
+    explanation: "No lower layer has the path that the whiteout hides.",
+    remedy: "None is needed; the layer may have been built on another base."
+  },
+  "layer.sparse-entry": {
+    severity: "warning",
+    title: "a sparse entry",
+    spec: "image-spec layer.md: sparse files SHOULD NOT be used",
+    rules: [56],
+    explanation: "Sparse entries have several forms, which not every implementation reads.",
+    remedy: "Rebuild the layer without sparse entries."
+  },
+  "layer.hardlink-missing-target": {
+    severity: "error",
+    title: "a hardlink to nothing",
+    spec: "image-spec layer.md, hardlinks; POSIX ustar linkname",
+    rules: [98],
+    explanation: "Neither this layer nor a lower one has the path that the hardlink names: unpacking fails there.",
+    remedy: "Rebuild the layer; a filter may have removed the target."
+  },
+  "layer.path-through-non-directory": {
+    severity: "warning",
+    title: "an entry below something that is no directory",
+    spec: "image-spec layer.md, applying changesets",
+    rules: [98],
+    explanation:
+      "The entry's parent is a symlink or a file in the same layer. Implementations differ: some follow the link inside the root, some replace it.",
+    remedy: "Rebuild the layer with the entry at its real path."
+  }
+} as const satisfies CatalogFamily

@@ -1,0 +1,272 @@
+/**
+ * The one pass over a blob's bytes: read, hash, decompress, hash again, walk as tar, and write where a writer asked for
+ * it, in one synchronous loop that a worker thread runs (an Effect or a callback per chunk would double its cost).
+ */
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import type { Algorithm } from "../image/Digest.ts"
+import type { Compression } from "../image/Compression.ts"
+import * as Codec from "./Compression.ts"
+import { LayerScan, type LayerFacts } from "./LayerScan.ts"
+import type { Job } from "./Job.ts"
+import type { Problem } from "./Problem.ts"
+import type { Region } from "../image/Region.ts"
+import { TarScanner } from "./TarScan.ts"
+
+/** Where a pass also writes what it read. The file must exist; the caller made it beside its final place. */
+export interface Output {
+  readonly path: string
+  /** Bytes from the start of the file where writing begins. */
+  readonly offset: number
+  /** `stored` copies the bytes as they are, `uncompressed` writes the tar. */
+  readonly form: "stored" | "uncompressed"
+}
+
+/** Plain data: it crosses to a worker. */
+export interface InspectTask {
+  readonly region: Region
+  /** Digests of the bytes as stored; sha256 is always computed. */
+  readonly algorithms: ReadonlyArray<Algorithm>
+  /** `layer`: also decompress, compute the diff_id and walk the tar. `blob`: hash only. */
+  readonly as: "blob" | "layer"
+  /** Keep the table of paths, for checks across layers. */
+  readonly keepPaths: boolean
+  readonly limits: Codec.DecoderLimits
+  readonly output?: Output
+}
+
+/** What one pass found. Plain data: it crosses back from a worker. */
+export interface Evidence {
+  /** Bytes read; less than the region's size when the file is shorter or could not be read on. */
+  readonly size: number
+  /** Hex by algorithm, over the bytes as stored. Not the whole truth when `failure` is set. */
+  readonly digests: Readonly<Partial<Record<Algorithm, string>>>
+  readonly layer?: LayerEvidence
+  readonly problems: ReadonlyArray<Problem>
+  /** Why reading or writing stopped. */
+  readonly failure?: { readonly during: "read" | "write"; readonly code: string; readonly message: string; readonly offset: number }
+}
+
+export interface LayerEvidence {
+  readonly compression: Compression
+  /** gzip members or zstd frames; 0 for a plain tar. */
+  readonly members: number
+  /** sha256 in hex of the uncompressed tar (config.md "Layer DiffID"). */
+  readonly diffId: string
+  readonly uncompressedSize: number
+  readonly entries: number
+  readonly facts: LayerFacts
+  /** False when decompression stopped early: then diffId is of what came out before. */
+  readonly complete: boolean
+}
+
+/** 1 MiB reads are within 5 % of the hash limit; smaller ones cost calls, larger ones cache. */
+const chunkSize = 1024 * 1024
+let shared: Buffer | undefined
+
+/** Opens for reading without following a link and without waiting for the other end of a FIFO. */
+export const openForRead = (path: string): number =>
+  fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+
+/** The system error of opening for reading, or undefined when it can be opened. */
+export const cannotOpen = (path: string): NodeJS.ErrnoException | undefined => {
+  try {
+    fs.closeSync(openForRead(path))
+    return undefined
+  } catch (cause) {
+    return cause as NodeJS.ErrnoException
+  }
+}
+
+/** Runs one task to its end. Never throws: what went wrong is in the evidence. */
+export const run = (task: InspectTask, progress: (bytes: number) => void = () => {}): Evidence => {
+  const problems: Array<Problem> = []
+  const hashes = new Map<Algorithm, crypto.Hash>([["sha256", crypto.createHash("sha256")]])
+  for (const algorithm of task.algorithms) {
+    if (!hashes.has(algorithm)) hashes.set(algorithm, crypto.createHash(algorithm))
+  }
+  let during: "read" | "write" = "read"
+  let done = 0
+  let input: number | undefined
+  let writer: Writer | undefined
+  let layer: LayerPass | undefined
+  let failure: Evidence["failure"]
+  const buffer = shared ??= Buffer.allocUnsafeSlow(chunkSize)
+  const { region } = task
+  try {
+    input = openForRead(region.path)
+    if (!fs.fstatSync(input).isFile()) throw Object.assign(new Error("it is no regular file"), { code: "ENOTREG" })
+    if (task.output !== undefined) {
+      during = "write"
+      writer = new Writer(task.output, () => during = "write", () => during = "read")
+      during = "read"
+    }
+    const stored = writer !== undefined && task.output?.form === "stored" ? writer : undefined
+    const plain = writer !== undefined && task.output?.form === "uncompressed" ? writer : undefined
+    while (done < region.size) {
+      const read = fs.readSync(input, buffer, 0, Math.min(chunkSize, region.size - done), region.offset + done)
+      if (read === 0) break
+      const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
+      for (const hash of hashes.values()) hash.update(chunk)
+      if (task.as === "layer") {
+        layer ??= new LayerPass(chunk, (problem) => problems.push(problem), task.limits, plain)
+        layer.write(chunk)
+      }
+      stored?.write(chunk)
+      done += read
+      progress(read)
+    }
+    if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), task.limits, plain)
+    layer?.finish()
+    writer?.close()
+    writer = undefined
+  } catch (cause) {
+    failure = {
+      during,
+      code: (cause as NodeJS.ErrnoException).code ?? "EUNKNOWN",
+      message: cause instanceof Error ? cause.message : String(cause),
+      offset: done
+    }
+  } finally {
+    writer?.abandon()
+    if (input !== undefined) fs.closeSync(input)
+  }
+  const digests: Partial<Record<Algorithm, string>> = {}
+  for (const [algorithm, hash] of hashes) digests[algorithm] = hash.digest("hex")
+  const layerEvidence = layer?.evidence(digests.sha256!, done, task.keepPaths)
+  return {
+    size: done,
+    digests,
+    problems,
+    ...(layerEvidence === undefined ? {} : { layer: layerEvidence }),
+    ...(failure === undefined ? {} : { failure })
+  }
+}
+
+/** The pass as work for any thread. */
+export const job: Job<InspectTask, Evidence> = {
+  kind: "inspect",
+  prepare: Codec.prepare,
+  run,
+  cost: (task) => task.region.size,
+  transfer: (evidence) => {
+    const paths = evidence.layer?.facts.paths
+    return paths === undefined ? [] : [paths.buffer as ArrayBuffer]
+  }
+}
+
+/** Decompression, diff_id and tar walk of one layer. */
+class LayerPass {
+  readonly compression: Compression
+  readonly #problem: (problem: Problem) => void
+  readonly #decoder: Codec.Decoder | undefined
+  readonly #hash: crypto.Hash | undefined
+  readonly #scanner: TarScanner
+  readonly #scan: LayerScan
+  readonly #plain: Writer | undefined
+  #members = 0
+  #size = 0
+  #entries = 0
+  #complete = false
+
+  constructor(head: Uint8Array, onProblem: (problem: Problem) => void, limits: Codec.DecoderLimits, plain: Writer | undefined) {
+    const detected = Codec.detect(head)
+    const known = detected === "none" || detected === "gzip" || detected === "zstd"
+    this.#complete = known
+    this.#problem = (problem) => {
+      // Behind trailing data everything had come out already.
+      if (problem.check !== "compression.trailing-data") this.#complete = false
+      onProblem(problem)
+    }
+    if (!known) {
+      this.#problem({
+        check: "compression.unsupported",
+        message: "the layer is compressed in a way that no image specification knows",
+        expected: "tar, gzip or zstd",
+        actual: detected
+      })
+    }
+    this.compression = known ? detected : "none"
+    this.#plain = plain
+    this.#scan = new LayerScan(onProblem)
+    this.#scanner = new TarScanner({ onEntry: (entry) => this.#scan.entry(entry), onProblem })
+    if (this.compression !== "none") {
+      this.#hash = crypto.createHash("sha256")
+      this.#decoder = Codec.makeDecoder(this.compression, (chunk, from, to) => this.#output(chunk, from, to), this.#problem, limits)
+    }
+  }
+
+  #output(chunk: Uint8Array, from: number, to: number): void {
+    const piece = from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to)
+    this.#hash?.update(piece)
+    this.#size += piece.length
+    this.#scanner.write(piece, 0, piece.length)
+    this.#plain?.write(piece)
+  }
+
+  write(chunk: Uint8Array): void {
+    if (this.#decoder === undefined) this.#output(chunk, 0, chunk.length)
+    else this.#decoder.write(chunk, 0, chunk.length)
+  }
+
+  finish(): void {
+    if (this.#decoder !== undefined) {
+      this.#members = this.#decoder.end().members
+      this.#decoder.close()
+    }
+    // What is missing behind a broken stream is the compression's fault: said once, not as a cut tar as well.
+    if (this.#complete) this.#entries = this.#scanner.end().entries
+  }
+
+  evidence(storedSha256: string, storedSize: number, keepPaths: boolean): LayerEvidence {
+    return {
+      compression: this.compression,
+      members: this.#members,
+      diffId: this.#hash === undefined ? storedSha256 : this.#hash.digest("hex"),
+      uncompressedSize: this.#decoder === undefined ? storedSize : this.#size,
+      entries: this.#entries,
+      facts: this.#scan.end(keepPaths),
+      complete: this.#complete
+    }
+  }
+}
+
+/** Writes in order into an existing file; the bytes are on the disk when `close` returns. */
+class Writer {
+  readonly #fd: number
+  readonly #entered: () => void
+  readonly #left: () => void
+  #at: number
+
+  constructor(output: Output, entered: () => void, left: () => void) {
+    this.#fd = fs.openSync(output.path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW)
+    this.#at = output.offset
+    this.#entered = entered
+    this.#left = left
+  }
+
+  write(chunk: Uint8Array): void {
+    this.#entered()
+    for (let from = 0; from < chunk.length;) {
+      const written = fs.writeSync(this.#fd, chunk, from, chunk.length - from, this.#at)
+      from += written
+      this.#at += written
+    }
+    this.#left()
+  }
+
+  close(): void {
+    this.#entered()
+    fs.fsyncSync(this.#fd)
+    fs.closeSync(this.#fd)
+    this.#left()
+  }
+
+  abandon(): void {
+    try {
+      fs.closeSync(this.#fd)
+    } catch {
+      // The failure that led here is what gets reported.
+    }
+  }
+}

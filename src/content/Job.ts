@@ -1,0 +1,53 @@
+import type { MessagePort } from "node:worker_threads"
+
+/**
+ * A kind of work that can run in any thread: a name both sides know, a synchronous function from plain data to plain
+ * data, and what it costs, so that large ones start first and small ones need no thread.
+ */
+export interface Job<Task, Result> {
+  readonly kind: string
+  /** Loads what `run` needs that loads asynchronously. */
+  readonly prepare?: () => Promise<void>
+  /** Never throws; failures are part of the result. `progress` takes bytes done since its last call. */
+  readonly run: (task: Task, progress: (bytes: number) => void) => Result
+  /** Bytes to be read. */
+  readonly cost: (task: Task) => number
+  /** Buffers of a result to hand over rather than copy. */
+  readonly transfer?: (result: Result) => ReadonlyArray<ArrayBuffer>
+}
+
+/** What a worker thread is started with. */
+export interface WorkerData {
+  readonly tallyman: "worker"
+  /** One counter of bytes done, added to by every thread. */
+  readonly progress: SharedArrayBuffer
+}
+
+export interface Request {
+  readonly kind: string
+  readonly task: unknown
+}
+
+export type Response = { readonly result: unknown } | { readonly failed: string }
+
+export const isWorkerData = (data: unknown): data is WorkerData =>
+  typeof data === "object" && data !== null && (data as Partial<WorkerData>).tallyman === "worker"
+
+/** Serves jobs over `port` until the parent ends the thread. */
+export const serve = (port: MessagePort, data: WorkerData, jobs: ReadonlyArray<Job<any, any>>): void => {
+  const counter = new BigInt64Array(data.progress)
+  const progress = (bytes: number): void => {
+    Atomics.add(counter, 0, BigInt(bytes))
+  }
+  port.on("message", async ({ kind, task }: Request) => {
+    try {
+      const job = jobs.find((candidate) => candidate.kind === kind)
+      if (job === undefined) throw new Error(`no job of kind ${kind}`)
+      await job.prepare?.()
+      const result = job.run(task, progress)
+      port.postMessage({ result } satisfies Response, (job.transfer?.(result) ?? []) as Array<ArrayBuffer>)
+    } catch (cause) {
+      port.postMessage({ failed: cause instanceof Error ? cause.stack ?? cause.message : String(cause) } satisfies Response)
+    }
+  })
+}

@@ -1,0 +1,122 @@
+/** Threads for work that keeps a core busy: hashing, inflating, walking (one task = one blob, largest first). */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as os from "node:os"
+import { Worker } from "node:worker_threads"
+import type { Job, Request, Response, WorkerData } from "./Job.ts"
+
+export interface WorkerPoolOptions {
+  /** Threads; by default one for each core, at most 8. */
+  readonly size?: number
+  /** The module that serves jobs in a thread; without one everything runs in the calling thread. */
+  readonly entry?: URL
+}
+
+export interface RunOptions<Result> {
+  /** Called in the order in which tasks end. */
+  readonly onResult?: (result: Result, index: number) => void
+}
+
+/**
+ * Starting a thread takes 35 ms and loading the module as much again: below this many bytes in all, the calling thread
+ * is done sooner by itself.
+ */
+const inlineBelow = 48 * 1024 * 1024
+
+export class WorkerPool extends Context.Tag("tallyman/WorkerPool")<WorkerPool, {
+  /** Results in the order of the tasks. A defect only when a thread dies or a job breaks its promise not to throw. */
+  readonly runAll: <Task, Result>(
+    job: Job<Task, Result>,
+    tasks: ReadonlyArray<Task>,
+    options?: RunOptions<Result>
+  ) => Effect.Effect<ReadonlyArray<Result>>
+  /** Bytes that all jobs have read since the pool was made. */
+  readonly bytesDone: Effect.Effect<number>
+  readonly size: number
+}>() {
+  /** The library's own worker module when this file is compiled; inline when it runs from source. */
+  static layer(options: WorkerPoolOptions = {}): Layer.Layer<WorkerPool> {
+    return Layer.scoped(WorkerPool, make(options))
+  }
+}
+
+const libraryEntry = (): URL | undefined =>
+  import.meta.url.endsWith("/content/WorkerPool.js") ? new URL("../worker.js", import.meta.url) : undefined
+
+const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
+  const size = Math.max(1, options.size ?? Math.min(8, os.availableParallelism()))
+  const entry = options.entry ?? libraryEntry()
+  const progress = new SharedArrayBuffer(8)
+  const counter = new BigInt64Array(progress)
+  const idle: Array<Worker> = []
+  const all = new Set<Worker>()
+  yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
+
+  const start = (): Worker => {
+    const worker = new Worker(entry!, { workerData: { tallyman: "worker", progress } satisfies WorkerData })
+    all.add(worker)
+    worker.unref()
+    worker.setMaxListeners(0)
+    worker.once("exit", () => all.delete(worker))
+    return worker
+  }
+
+  const inThread = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
+    Effect.async<Result>((resume) => {
+      const worker = idle.pop() ?? start()
+      const settle = (effect: Effect.Effect<Result>, alive: boolean): void => {
+        worker.off("message", onMessage)
+        worker.off("error", onError)
+        worker.unref()
+        if (alive) idle.push(worker)
+        resume(effect)
+      }
+      const onMessage = (response: Response): void =>
+        "failed" in response
+          ? settle(Effect.dieMessage(`a worker failed at ${job.kind}: ${response.failed}`), true)
+          : settle(Effect.succeed(response.result as Result), true)
+      const onError = (cause: Error): void => settle(Effect.die(cause), false)
+      worker.ref()
+      worker.on("message", onMessage)
+      worker.on("error", onError)
+      worker.postMessage({ kind: job.kind, task } satisfies Request)
+      return Effect.promise(() => worker.terminate())
+    })
+
+  const inline = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
+    Effect.promise(async () => {
+      await job.prepare?.()
+      return job.run(task, (bytes) => {
+        Atomics.add(counter, 0, BigInt(bytes))
+      })
+    })
+
+  return WorkerPool.of({
+    size,
+    bytesDone: Effect.sync(() => Number(Atomics.load(counter, 0))),
+    runAll: Effect.fnUntraced(function*<Task, Result>(
+      job: Job<Task, Result>,
+      tasks: ReadonlyArray<Task>,
+      options?: RunOptions<Result>
+    ) {
+      const costs = tasks.map(job.cost)
+      const total = costs.reduce((sum, cost) => sum + cost, 0)
+      const threads = entry !== undefined && total > inlineBelow
+      const order = tasks.map((_, index) => index).sort((a, b) => costs[b]! - costs[a]!)
+      const results = new Array<Result>(tasks.length)
+      yield* Effect.forEach(
+        order,
+        Effect.fnUntraced(function*(index) {
+          const task = tasks[index]!
+          const result = yield* threads ? inThread(job, task) : inline(job, task)
+          results[index] = result
+          options?.onResult?.(result, index)
+          if (!threads) yield* Effect.yieldNow()
+        }),
+        { concurrency: threads ? size : 1, discard: true }
+      )
+      return results
+    })
+  })
+})

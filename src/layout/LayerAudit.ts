@@ -1,0 +1,316 @@
+/**
+ * Layers and other blobs of one verification: gathered while documents are read, each read once however many images
+ * share it, then held against everything that was said about it.
+ */
+import * as Effect from "effect/Effect"
+import type { CheckId } from "../check/Catalog.ts"
+import type { Collector } from "../check/Collector.ts"
+import * as ByteString from "../content/ByteString.ts"
+import type { DecoderLimits } from "../content/Compression.ts"
+import * as Inspect from "../content/Inspect.ts"
+import type { LayerFacts } from "../content/LayerScan.ts"
+import type { ContentCheck } from "../content/Problem.ts"
+import { WorkerPool } from "../content/WorkerPool.ts"
+import type { Compression } from "../image/Compression.ts"
+import * as Digest from "../image/Digest.ts"
+import type { Region } from "../image/Region.ts"
+import * as Failure from "./Failure.ts"
+import { LayerPaths } from "./LayerPaths.ts"
+
+/** A number or digest that something says about a blob, and what says it. */
+export interface Said<A> {
+  readonly value: A
+  /** For messages: "the receipt", "its descriptor", "its name". */
+  readonly by: string
+}
+
+/** One blob as its place in the layout shows it. */
+export interface BlobTarget {
+  /** The file's name in the layout: the subject of findings. */
+  readonly subject: string
+  readonly region: Region
+  readonly as: "layer" | "blob"
+}
+
+/** The ids under which findings about a blob's bytes go, by what the blob is. */
+export interface BlobChecks {
+  readonly size: CheckId
+  readonly digest: CheckId
+  readonly unreadable: CheckId
+}
+
+export const layerChecks: BlobChecks = {
+  size: "layer.size-mismatch",
+  digest: "layer.digest-mismatch",
+  unreadable: "layer.unreadable"
+}
+
+interface Blob extends BlobTarget {
+  readonly checks: BlobChecks
+  readonly sizes: Array<Said<number>>
+  readonly digests: Array<Said<string>>
+  /** diff_ids by what says them; each said value once. */
+  readonly diffIds: Map<string, string>
+  readonly compressions: Map<Compression, string>
+  evidence?: Inspect.Evidence
+}
+
+interface Stack {
+  readonly image: string
+  readonly layers: ReadonlyArray<string | undefined>
+}
+
+/** Tables of paths kept at the same time; above it, checks across layers are skipped and said to be. */
+const maxPathBytes = 256 * 1024 * 1024
+
+export class LayerAudit {
+  readonly #report: Collector
+  readonly #blobs = new Map<string, Blob>()
+  readonly #stacks: Array<Stack> = []
+
+  constructor(report: Collector) {
+    this.#report = report
+  }
+
+  /** Names a blob, once or often; answers its key. What is said about it is added by the other methods. */
+  add(target: BlobTarget, checks: BlobChecks): string {
+    const key = `${target.region.path}\0${target.region.offset}`
+    const known = this.#blobs.get(key)
+    if (known === undefined || (known.as === "blob" && target.as === "layer")) {
+      this.#blobs.set(key, {
+        ...target,
+        checks,
+        sizes: known?.sizes ?? [],
+        digests: known?.digests ?? [],
+        diffIds: known?.diffIds ?? new Map<string, string>(),
+        compressions: known?.compressions ?? new Map<Compression, string>()
+      })
+    }
+    return key
+  }
+
+  has(region: Region): boolean {
+    return this.#blobs.has(`${region.path}\0${region.offset}`)
+  }
+
+  /** What the blob's size in bytes should be; compared at any depth. */
+  size(key: string, said: Said<number>): void {
+    const blob = this.#blobs.get(key)!
+    this.#report.ran(blob.checks.size)
+    if (blob.sizes.some((one) => one.value === said.value)) return
+    blob.sizes.push(said)
+    if (blob.region.size !== said.value) {
+      this.#report.report(blob.checks.size, blob.subject, `its size is not what ${said.by} says`, {
+        expected: `${said.value} bytes`,
+        actual: `${blob.region.size} bytes`
+      })
+    }
+  }
+
+  /** What the digest of the bytes as stored should be. */
+  digest(key: string, said: Said<string>): void {
+    const { digests } = this.#blobs.get(key)!
+    if (!digests.some((one) => one.value === said.value)) digests.push(said)
+  }
+
+  /** What the sha256 of the uncompressed tar should be. */
+  diffId(key: string, said: Said<string>): void {
+    const { diffIds } = this.#blobs.get(key)!
+    if (!diffIds.has(said.value)) diffIds.set(said.value, said.by)
+  }
+
+  /** What compression a media type declares. */
+  compression(key: string, said: Said<Compression>): void {
+    this.#blobs.get(key)!.compressions.set(said.value, said.by)
+  }
+
+  /** An image's layers from the base up, for checks across them; undefined where one is not there. */
+  stack(image: string, layers: ReadonlyArray<string | undefined>): void {
+    this.#stacks.push({ image, layers })
+  }
+
+  get bytes(): number {
+    let total = 0
+    for (const blob of this.#blobs.values()) total += blob.region.size
+    return total
+  }
+
+  /** Fast depth: what is there can be opened. Existence and sizes were compared as they were said. */
+  openAll(): void {
+    for (const blob of this.#blobs.values()) {
+      this.#report.ran(blob.checks.unreadable)
+      const why = Inspect.cannotOpen(blob.region.path)
+      if (why !== undefined) this.#report.report(blob.checks.unreadable, blob.subject, `it cannot be read: ${Failure.describe(why)}`)
+    }
+  }
+
+  /** Full depth: reads every blob once and reports what does not hold. */
+  readAll(limits: DecoderLimits): Effect.Effect<void, never, WorkerPool> {
+    const self = this
+    return Effect.gen(function*() {
+      const pool = yield* WorkerPool
+      const blobs = [...self.#blobs.values()]
+      const stacked = new Set(self.#stacks.filter((stack) => stack.layers.length > 1).flatMap((stack) => stack.layers))
+      const keys = [...self.#blobs.keys()]
+      const evidence = yield* pool.runAll(Inspect.job, blobs.map((blob, index) => ({
+        region: blob.region,
+        algorithms: [...new Set(blob.digests.flatMap((one) => Digest.computable(one.value) ?? []))],
+        as: blob.as,
+        keepPaths: stacked.has(keys[index]),
+        limits
+      })))
+      for (const [index, blob] of blobs.entries()) {
+        blob.evidence = evidence[index]!
+        self.#judge(blob, blob.evidence)
+      }
+      self.#acrossLayers()
+    })
+  }
+
+  #judge(blob: Blob, evidence: Inspect.Evidence): void {
+    const { checks, subject } = blob
+    const report = this.#report
+    report.ran(checks.unreadable)
+    if (evidence.failure !== undefined) {
+      report.report(checks.unreadable, subject, `reading it failed after ${evidence.size} bytes: ${
+        Failure.describe(evidence.failure)
+      }`)
+      for (const one of blob.digests) report.skip(checks.digest, `${subject} cannot be read, so ${one.value} was not compared`)
+      for (const value of blob.diffIds.keys()) report.skip("layer.diff-id-mismatch", `${subject} cannot be read, so ${value} was not compared`)
+      return
+    }
+    if (evidence.size < blob.region.size) {
+      report.report(checks.unreadable, subject, "it ends early", {
+        expected: `${blob.region.size} bytes`,
+        actual: `${evidence.size} bytes`
+      })
+    }
+    for (const said of blob.digests) this.#judgeDigest(blob, said, evidence)
+    const { layer } = evidence
+    if (layer === undefined) return
+    for (const family of contentChecks) report.ran(family)
+    for (const problem of evidence.problems) {
+      const place = problem.path !== undefined
+        ? ` (${ByteString.display(problem.path)})`
+        : problem.offset === undefined ? "" : ` (at byte ${problem.offset})`
+      report.report(problem.check, subject, problem.message + place, {
+        expected: problem.expected,
+        actual: problem.actual
+      })
+    }
+    for (const [declared, by] of blob.compressions) {
+      report.ran("compression.media-type-mismatch")
+      if (declared !== layer.compression) {
+        report.report("compression.media-type-mismatch", subject, `its bytes are not compressed as ${by} declares`, {
+          expected: declared,
+          actual: layer.compression
+        })
+      }
+    }
+    const actual = `sha256:${layer.diffId}`
+    for (const [expected, by] of blob.diffIds) {
+      report.ran("layer.diff-id-mismatch")
+      if (!layer.complete) {
+        report.skip("layer.diff-id-mismatch", `${subject} does not decompress to its end, so ${expected} was not compared`)
+      } else if (Digest.algorithmOf(expected) !== "sha256") {
+        report.skip("layer.diff-id-mismatch", `${expected} is not a sha256`)
+      } else if (expected !== actual) {
+        report.report("layer.diff-id-mismatch", subject, `its uncompressed content is not ${by}`, { expected, actual })
+      }
+    }
+  }
+
+  #judgeDigest(blob: Blob, said: Said<string>, evidence: Inspect.Evidence): void {
+    const { checks, subject } = blob
+    this.#report.ran(checks.digest)
+    const algorithm = Digest.computable(said.value)
+    if (algorithm === undefined) {
+      this.#report.skip(checks.digest, `${subject}: ${Digest.algorithmOf(said.value)} cannot be computed here`)
+      return
+    }
+    const actual = Digest.make(algorithm, evidence.digests[algorithm]!)
+    if (actual !== said.value) {
+      this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, { expected: said.value, actual })
+    }
+  }
+
+  /** Hardlinks and whiteouts that reach into lower layers (rules 54, 98). */
+  #acrossLayers(): void {
+    const report = this.#report
+    const tables = new LayerPaths(maxPathBytes)
+    const told = new Set<string>()
+    for (const stack of this.#stacks) {
+      const blobs = stack.layers.map((key) => key === undefined ? undefined : this.#blobs.get(key))
+      const facts = blobs.map((blob) => blob?.evidence?.layer?.complete ? blob.evidence.layer.facts : undefined)
+      for (const [index, own] of facts.entries()) {
+        if (own === undefined) continue
+        const lower = facts.slice(0, index)
+        if (own.openLinks.length === 0 && own.whiteouts.length === 0) continue
+        if (lower.some((one) => one === undefined || (one.paths === undefined))) {
+          report.skip("layer.hardlink-missing-target", `${stack.image}: a layer below ${blobs[index]!.subject} could not be read as tar`)
+          continue
+        }
+        this.#acrossLayer(blobs[index]!, own, lower as ReadonlyArray<LayerFacts>, tables, told)
+      }
+    }
+  }
+
+  #acrossLayer(
+    blob: Blob,
+    own: LayerFacts,
+    lower: ReadonlyArray<LayerFacts>,
+    tables: LayerPaths,
+    told: Set<string>
+  ): void {
+    const report = this.#report
+    report.ran("layer.hardlink-missing-target", "layer.whiteout-of-nothing")
+    const once = (check: CheckId, path: string, message: string): void => {
+      const key = `${blob.subject}\0${check}\0${path}`
+      if (told.has(key)) return
+      told.add(key)
+      report.report(check, blob.subject, `${message} (${ByteString.display(path)})`)
+    }
+    for (const [path, target] of own.openLinks) {
+      if (!tables.visible(target, lower)) {
+        once("layer.hardlink-missing-target", path, `a hardlink names ${JSON.stringify(ByteString.display(target))}, which no layer has before it`)
+      }
+    }
+    for (const path of own.whiteouts) {
+      if (!tables.visible(path, lower)) once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
+    }
+  }
+}
+
+/** Every id that a pass over a layer's bytes looks for. */
+const contentChecks: ReadonlyArray<ContentCheck> = [
+  "tar.bad-checksum",
+  "tar.bad-number",
+  "tar.bad-size",
+  "tar.bad-pax",
+  "tar.bad-type",
+  "tar.bad-long-name",
+  "tar.bad-sparse",
+  "tar.truncated",
+  "tar.no-end",
+  "tar.no-padding",
+  "tar.trailing-data",
+  "tar.not-a-tar",
+  "tar.too-large",
+  "tar.path-absolute",
+  "tar.path-escapes",
+  "tar.path-nul",
+  "tar.path-empty",
+  "tar.path-not-utf8",
+  "compression.truncated",
+  "compression.corrupt",
+  "compression.trailing-data",
+  "compression.limit",
+  "compression.unsupported",
+  "layer.duplicate-path",
+  "layer.bad-whiteout",
+  "layer.whiteout-not-empty",
+  "layer.whiteout-of-own-path",
+  "layer.sparse-entry",
+  "layer.hardlink-missing-target",
+  "layer.path-through-non-directory"
+]

@@ -1,0 +1,163 @@
+/**
+ * docker-save's manifest.json (docker-image-spec v1.3), as archives, directories and hybrids carry it: one reader that
+ * reports whatever is wrong, for verifiers, and from which sources build images.
+ */
+import type { CheckId } from "../../check/Catalog.ts"
+import type { Collector } from "../../check/Collector.ts"
+import * as Json from "../../image/Json.ts"
+import { readRegion, type Store, unsafeName } from "../Store.ts"
+
+/** One entry of a manifest.json. */
+export interface SavedImage {
+  /** The manifest's file name. */
+  readonly manifestFile: string
+  /** What findings about the entry as a whole name as their subject. */
+  readonly subject: string
+  readonly config: string | undefined
+  readonly names: ReadonlyArray<string>
+  /** undefined where the entry does not say them. */
+  readonly layers: ReadonlyArray<string> | undefined
+  readonly parent: string | undefined
+}
+
+/** What reading a JSON file gave: its bytes, and its value when that could be had. */
+export interface ReadDocument {
+  readonly raw: Uint8Array
+  readonly value: unknown
+}
+
+/** The ids under which one kind of document reports what is wrong with it as a document. */
+export interface DocumentChecks {
+  readonly missing: CheckId
+  readonly unreadable: CheckId
+  readonly invalid: CheckId
+  readonly duplicateKey: CheckId
+}
+
+export const manifestChecks: DocumentChecks = {
+  missing: "manifest.missing",
+  unreadable: "manifest.invalid-json",
+  invalid: "manifest.invalid-json",
+  duplicateKey: "manifest.duplicate-key"
+}
+
+export const configChecks: DocumentChecks = {
+  missing: "config.missing",
+  unreadable: "config.unreadable",
+  invalid: "config.invalid-json",
+  duplicateKey: "config.duplicate-key"
+}
+
+/** Reads a JSON document of the store; undefined when there are no bytes to speak of. Reports under `checks`. */
+export const readDocument = (
+  store: Store,
+  file: string,
+  checks: DocumentChecks,
+  report: Collector
+): ReadDocument | undefined => {
+  report.ran(checks.missing, checks.invalid, checks.duplicateKey)
+  const entry = store.lookup(file)
+  if (entry === undefined) {
+    report.report(checks.missing, file, "it does not exist", { expected: "a JSON document", actual: "nothing" })
+    return undefined
+  }
+  if (entry.kind !== "file") {
+    const actual = entry.kind === "directory" ? "a directory" : entry.what
+    report.report(checks.unreadable, file, "it is no regular file", { expected: "a JSON document", actual })
+    return undefined
+  }
+  const read = readRegion(entry.region, Json.maxBytes)
+  if ("failure" in read) {
+    report.report(checks.unreadable, file, `it cannot be read: ${read.failure}`)
+    return undefined
+  }
+  const document = Json.parse(read.bytes)
+  for (const problem of document.problems) {
+    report.report(problem.kind === "duplicate-key" ? checks.duplicateKey : checks.invalid, file, problem.message)
+  }
+  return { raw: read.bytes, value: document.value }
+}
+
+/** Every image that a manifest.json names, with a finding for each thing wrong with it. */
+export const readManifest = (
+  document: ReadDocument,
+  file: string,
+  report: Collector
+): ReadonlyArray<SavedImage> => {
+  report.ran("manifest.not-an-array", "manifest.empty", "manifest.missing-field", "manifest.wrong-type", "manifest.unsafe-path")
+  const { value } = document
+  if (value === undefined) return []
+  if (!Array.isArray(value)) {
+    report.report("manifest.not-an-array", file, "the manifest is not an array of images", {
+      expected: "an array",
+      actual: Json.typeName(value)
+    })
+    return []
+  }
+  if (value.length === 0) report.report("manifest.empty", file, "the manifest names no image")
+  const images: Array<SavedImage> = []
+  for (const [position, item] of value.entries()) {
+    if (!Json.isObject(item)) {
+      report.report("manifest.wrong-type", file, `entry ${position} is no object`, {
+        expected: "an object",
+        actual: Json.typeName(item)
+      })
+      continue
+    }
+    images.push(readEntry(item, file, value.length === 1 ? undefined : position, report))
+  }
+  return images
+}
+
+const readEntry = (
+  item: Readonly<Record<string, unknown>>,
+  file: string,
+  position: number | undefined,
+  report: Collector
+): SavedImage => {
+  const at = position === undefined ? "" : ` of entry ${position}`
+  const names = strings(item["RepoTags"], file, `RepoTags${at}`, report) ?? []
+  const path = (name: string, field: string): string | undefined => {
+    const why = unsafeName(name)
+    if (why === undefined) return name
+    report.report("manifest.unsafe-path", file, `${field}${at} names a path that cannot be followed: ${why}`, {
+      actual: JSON.stringify(name)
+    })
+    return undefined
+  }
+  let config: string | undefined
+  if (typeof item["Config"] === "string") config = path(item["Config"], "Config")
+  else if (item["Config"] === undefined || item["Config"] === null) {
+    report.report("manifest.missing-field", file, `Config${at} is missing`, { expected: "Config", actual: "nothing" })
+  } else wrongType(report, file, `Config${at}`, "a string", item["Config"])
+  // Docker writes null for an image without layers.
+  const stated = item["Layers"] === null ? [] : strings(item["Layers"], file, `Layers${at}`, report)
+  if (stated === undefined && item["Layers"] === undefined) {
+    report.report("manifest.missing-field", file, `Layers${at} is missing`, { expected: "Layers", actual: "nothing" })
+  }
+  const layers = stated?.map((name, index) => path(name, `Layers[${index}]`))
+  if (item["Parent"] !== undefined && item["Parent"] !== null && typeof item["Parent"] !== "string") {
+    wrongType(report, file, `Parent${at}`, "a string", item["Parent"])
+  }
+  return {
+    manifestFile: file,
+    subject: position === undefined ? file : `${file}#${position}`,
+    config,
+    names,
+    layers: layers?.every((name) => name !== undefined) ? layers as ReadonlyArray<string> : undefined,
+    parent: typeof item["Parent"] === "string" && item["Parent"] !== "" ? item["Parent"] : undefined
+  }
+}
+
+const wrongType = (report: Collector, file: string, field: string, expected: string, actual: unknown): void =>
+  report.report("manifest.wrong-type", file, `${field} is not ${expected}`, { expected, actual: Json.typeName(actual) })
+
+/** undefined when the value is none; null counts as none. */
+const strings = (value: unknown, file: string, field: string, report: Collector): ReadonlyArray<string> | undefined => {
+  if (value === undefined || value === null) return undefined
+  if (!Array.isArray(value) || value.some((one) => typeof one !== "string")) {
+    wrongType(report, file, field, "an array of strings", value)
+    return undefined
+  }
+  return value as ReadonlyArray<string>
+}

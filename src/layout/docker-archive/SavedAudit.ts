@@ -1,0 +1,163 @@
+/** The images of a docker-save manifest.json against what the store holds (docker-image-spec v1.3; rules 84-90). */
+import * as ConfigChecks from "../../check/ConfigChecks.ts"
+import type { Collector } from "../../check/Collector.ts"
+import * as Digest from "../../image/Digest.ts"
+import * as PythonJson from "../../image/PythonJson.ts"
+import * as Reference from "../../image/Reference.ts"
+import { layerChecks, type LayerAudit } from "../LayerAudit.ts"
+import type { Store } from "../Store.ts"
+import * as DockerSave from "./DockerSave.ts"
+import * as crypto from "node:crypto"
+
+export interface AuditedImage {
+  readonly saved: DockerSave.SavedImage
+  /** sha256 of the config's bytes: the image ID. */
+  readonly id: Digest.Digest | undefined
+  readonly config: ConfigChecks.CheckedConfig | undefined
+  /** Keys of its layers in the audit, from the base up; undefined where one is missing. */
+  readonly layers: ReadonlyArray<string | undefined>
+  /** What findings that concern this image name as their subject. */
+  readonly subjects: ReadonlySet<string>
+}
+
+/** The digest that a config's file name promises: `{hex}.json` or `blobs/sha256/{hex}`. */
+export const promisedDigest = (file: string): Digest.Digest | undefined => {
+  const hex = /^(?:blobs\/sha256\/)?(?:sha256:)?([a-f0-9]{64})(?:\.json)?$/.exec(file)?.[1]
+  return hex === undefined ? undefined : Digest.make("sha256", hex)
+}
+
+/** One image: names, config, and its layers said to the audit. Reports what is wrong at fast depth. */
+export const auditImage = (
+  store: Store,
+  saved: DockerSave.SavedImage,
+  audit: LayerAudit,
+  report: Collector
+): AuditedImage => {
+  const subjects = new Set([saved.subject, saved.manifestFile])
+  names(saved, report)
+  let id: Digest.Digest | undefined
+  let config: ConfigChecks.CheckedConfig | undefined
+  if (saved.config !== undefined) {
+    subjects.add(saved.config)
+    const document = DockerSave.readDocument(store, saved.config, DockerSave.configChecks, report)
+    if (document !== undefined) {
+      id = Digest.make("sha256", crypto.createHash("sha256").update(document.raw).digest("hex"))
+      imageId(saved.config, id, document, report)
+      if (document.value !== undefined) config = ConfigChecks.checkConfig(document.value, saved.config, report)
+    }
+  }
+  const layers = (saved.layers ?? []).map((name, index) => {
+    subjects.add(name)
+    return auditLayer(store, name, saved, config?.diffIds?.[index], index, audit, report)
+  })
+  if (saved.layers !== undefined && config?.diffIds !== undefined) {
+    report.ran("layer.count-mismatch")
+    if (saved.layers.length !== config.diffIds.length) {
+      report.report("layer.count-mismatch", saved.subject, "the config has another number of layers than the manifest", {
+        expected: `${config.diffIds.length} diff_ids`,
+        actual: `${saved.layers.length} layers`
+      })
+    }
+    sharedPaths(saved, config.diffIds, report)
+  }
+  audit.stack(saved.subject, layers)
+  return { saved, id, config, layers, subjects }
+}
+
+const names = (saved: DockerSave.SavedImage, report: Collector): void => {
+  report.ran("image.bad-name")
+  for (const name of saved.names) {
+    if (Reference.parse(name) === undefined) {
+      report.report("image.bad-name", saved.subject, "a name of the image is no valid reference", {
+        expected: "name:tag",
+        actual: JSON.stringify(name.slice(0, 300))
+      })
+    }
+  }
+}
+
+/** Rule 86: the image ID is the sha256 of the config, and the file is named after it. */
+const imageId = (file: string, id: Digest.Digest, document: DockerSave.ReadDocument, report: Collector): void => {
+  const promised = promisedDigest(file)
+  if (promised === undefined) {
+    report.skip("config.digest-mismatch", `${file}: nothing says its digest`)
+    return
+  }
+  report.ran("config.digest-mismatch", "config.reserialized")
+  if (promised === id) return
+  if (document.value !== undefined && PythonJson.isReserialized(document.raw, document.value)) {
+    report.report("config.reserialized", file, "the config was re-serialised: the image ID cannot be recovered", {
+      expected: promised,
+      actual: id
+    })
+  } else {
+    report.report("config.digest-mismatch", file, "its sha256 is not the one in its name", { expected: promised, actual: id })
+  }
+}
+
+const auditLayer = (
+  store: Store,
+  name: string,
+  saved: DockerSave.SavedImage,
+  diffId: string | undefined,
+  index: number,
+  audit: LayerAudit,
+  report: Collector
+): string | undefined => {
+  report.ran("layer.missing", "layer.unreadable")
+  const entry = store.lookup(name)
+  if (entry === undefined) {
+    report.report("layer.missing", name, `layer ${index} of ${saved.subject} does not exist`)
+    return undefined
+  }
+  if (entry.kind !== "file") {
+    report.report("layer.unreadable", name, `layer ${index} of ${saved.subject} is no regular file`, {
+      expected: "a tar",
+      actual: entry.kind === "directory" ? "a directory" : entry.what
+    })
+    return undefined
+  }
+  const key = audit.add({ subject: name, region: entry.region, as: "layer" }, layerChecks)
+  // A hybrid's blobs are named by what they hold; any other name of a layer promises nothing.
+  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(name)?.[1]
+  if (promised !== undefined) audit.digest(key, { value: `sha256:${promised}`, by: "its name" })
+  if (diffId !== undefined && Digest.isDigest(diffId)) {
+    audit.diffId(key, { value: diffId, by: `layer ${index} of ${saved.config}` })
+  }
+  return key
+}
+
+/** One file cannot be two different layers: known damage of a tool that mapped every `{hex}.tar` to one name. */
+const sharedPaths = (saved: DockerSave.SavedImage, diffIds: ReadonlyArray<string>, report: Collector): void => {
+  report.ran("layer.shared-path")
+  const byPath = new Map<string, Set<string>>()
+  for (const [index, name] of (saved.layers ?? []).entries()) {
+    const diffId = diffIds[index]
+    if (diffId === undefined) continue
+    const known = byPath.get(name)
+    if (known === undefined) byPath.set(name, new Set([diffId]))
+    else known.add(diffId)
+  }
+  for (const [name, different] of byPath) {
+    if (different.size > 1) {
+      report.report("layer.shared-path", name, `${saved.subject} names this file for ${different.size} different layers`, {
+        expected: "a file for each",
+        actual: "one file"
+      })
+    }
+  }
+}
+
+/** Rule 90: a Parent is the ID of an image in the same manifest.json. */
+export const parents = (images: ReadonlyArray<AuditedImage>, report: Collector): void => {
+  report.ran("manifest.parent-missing")
+  const ids = new Set(images.flatMap((image) => image.id ?? []))
+  for (const { saved } of images) {
+    if (saved.parent !== undefined && !ids.has(saved.parent as Digest.Digest)) {
+      report.report("manifest.parent-missing", saved.subject, "its Parent is no image of the same manifest", {
+        expected: "the ID of an image here",
+        actual: saved.parent.slice(0, 200)
+      })
+    }
+  }
+}

@@ -1,0 +1,14 @@
+/** A worker thread of the library: every job that can run in one. */
+import { parentPort, workerData } from "node:worker_threads"
+import * as Inspect from "./content/Inspect.ts"
+import { isWorkerData, serve } from "./content/Job.ts"
+
+/** Begins to serve when this thread was started by a `WorkerPool`; tells whether it was. */
+export const serveIfWorker = (): boolean => {
+  if (parentPort === null || !isWorkerData(workerData)) return false
+  serve(parentPort, workerData, [Inspect.job])
+  return true
+}
+
+
+serveIfWorker()
