@@ -8,7 +8,9 @@
  *   printed without loading the command parser. A first bundle, in which it is
  *   `undefined`, is asked for it.
  *
- * Tests start this while others run what it wrote before, so the file is
+ * Beside it, `licenses.txt` holds the licenses of the packages in it.
+ *
+ * Tests start this while others run what it wrote before, so a file is
  * replaced by a rename, and only when it differs.
  */
 import { execFileSync } from "node:child_process"
@@ -21,13 +23,15 @@ const root = import.meta.dirname
 const output = path.join(root, "dist/bin/tallyman.mjs")
 const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
 
-/** The bundle's text with this help text in it. */
-const bundle = async (help) => {
-  const result = await esbuild.build({
+/** The bundle with this help text in it. */
+const bundle = (help) =>
+  esbuild.build({
     absWorkingDir: root,
     entryPoints: ["src/bin.ts"],
     bundle: true,
     write: false,
+    metafile: true,
+    outfile: "tallyman.mjs",
     platform: "node",
     format: "esm",
     target: "node20.11",
@@ -49,13 +53,12 @@ const bundle = async (help) => {
     },
     logLevel: "warning"
   })
-  return result.outputFiles[0].text
-}
 
 const write = (file, text) => {
   fs.mkdirSync(path.dirname(file), { recursive: true })
+  if (fs.existsSync(file) && fs.readFileSync(file, "utf8") === text) return
   const temporary = `${file}.${process.pid}`
-  fs.writeFileSync(temporary, text, { mode: 0o755 })
+  fs.writeFileSync(temporary, text, { mode: file.endsWith(".mjs") ? 0o755 : 0o644 })
   fs.renameSync(temporary, file)
 }
 
@@ -78,5 +81,22 @@ if (!fs.existsSync(path.join(root, "src/bin.ts"))) {
   process.exit(0)
 }
 
-const text = await bundle(helpOf(await bundle(undefined)))
-if (!fs.existsSync(output) || fs.readFileSync(output, "utf8") !== text) write(output, text)
+/** The licenses of the packages that a bundle contains. */
+const licensesOf = ({ outputs }) => {
+  const inputs = Object.values(outputs).flatMap((output) => Object.keys(output.inputs))
+  const packages = new Set(inputs.flatMap((file) => file.match(/^.*node_modules\/(@[^/]+\/)?[^/]+/)?.[0] ?? []))
+  return [...packages]
+    .sort()
+    .map((folder) => {
+      const { name, version, license } = JSON.parse(fs.readFileSync(path.join(root, folder, "package.json"), "utf8"))
+      const file = fs.readdirSync(path.join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry))
+      const text = file === undefined ? "" : `\n${fs.readFileSync(path.join(root, folder, file), "utf8").trim()}\n`
+      return `${name} ${version} (${license})\n${text}`
+    })
+    .join(`\n${"-".repeat(80)}\n\n`)
+}
+
+const withoutHelp = await bundle(undefined)
+const { metafile, outputFiles } = await bundle(helpOf(withoutHelp.outputFiles[0].text))
+write(output, outputFiles[0].text)
+write(path.join(path.dirname(output), "licenses.txt"), licensesOf(metafile))

@@ -1,10 +1,16 @@
 import { defineConfig } from "vitest/config"
 
+/** Where to write the results as JSON too, for a program that counts them. */
+const resultsFile = process.env["TEST_RESULTS"]
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/globalSetup.ts"],
+    // Processes: tests start worker threads, send signals and change the working directory.
+    pool: "forks",
     testTimeout: 60_000,
-    hookTimeout: 120_000
+    hookTimeout: 120_000,
+    ...(resultsFile === undefined ? {} : { reporters: ["default", "json"], outputFile: { json: resultsFile } })
   }
 })
