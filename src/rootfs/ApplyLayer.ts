@@ -1,0 +1,496 @@
+/**
+ * Applying one layer's entries to a tree (layer.md "Applying Changesets", "Whiteouts"), in one streaming pass.
+ *
+ * Where the specification leaves room this follows what umoci does, which is also what containerd and the chroot-based
+ * unpackers do when all layers are in one directory: ".." is resolved lexically and cannot leave the root, a symlink on
+ * the way to an entry is resolved inside the root, an entry below a file replaces that file. Each of the latter is
+ * reported, as overlay-based tools unpack each layer by itself and so come to another result.
+ */
+import type { ByteString } from "../content/ByteString.ts"
+import * as Bytes from "../content/ByteString.ts"
+import type { TarEntry } from "../content/TarEntry.ts"
+import { ContentHash } from "./ContentHash.ts"
+import { type FileTree, impliedDirectory, Inode, pathOf, TreeNode } from "./FileTree.ts"
+import { ProblemList, type RootfsProblem, type TreeCheck } from "./RootfsProblem.ts"
+
+export interface ApplyOptions {
+  /** Compute sha256 of every file's content, for which `onBody` must be called. Default true. */
+  readonly digests?: boolean
+  /** A sparse file larger than this gets no digest, as hashing holes takes time in proportion. Default 64 GiB. */
+  readonly maxSparseDigest?: number
+  /** Told of each file whose content an entry or a whiteout of this layer hides for good. */
+  readonly onShadowed?: (shadowed: Shadowed) => void
+  /** Problems kept of each check; more are counted. Default 1000. */
+  readonly maxProblems?: number
+}
+
+/** A file that was there in vain. */
+export interface Shadowed {
+  readonly path: ByteString
+  /** Bytes of content stored in `layer`. */
+  readonly size: number
+  /** The layer that holds it and the one that hides it (the same one for an entry that comes twice). */
+  readonly layer: number
+  readonly by: number
+  readonly how: "overwritten" | "deleted"
+}
+
+/** What one layer brought and hid. */
+export interface AppliedLayer {
+  readonly layer: number
+  /** False when the tree has become too large and entries were left out. */
+  readonly complete: boolean
+  /** Entries that put something into the tree; whiteouts and what was not applied are not among them. */
+  readonly entries: number
+  /** Stored bytes of the files among them. */
+  readonly contentBytes: number
+  readonly whiteouts: number
+  readonly opaques: number
+  /** Stored bytes of earlier content that entries of this layer replaced, and that its whiteouts removed. */
+  readonly overwrittenBytes: number
+  readonly deletedBytes: number
+  /** Paths hidden by explicit whiteouts, where there was something to hide, as they are in the tree. */
+  readonly hidden: ReadonlyArray<readonly [directory: TreeNode, name: ByteString]>
+  /** Directories made opaque, as they are in the tree. */
+  readonly opaque: ReadonlyArray<TreeNode>
+  readonly problems: ReadonlyArray<RootfsProblem>
+  /** Problems found of each check, including those not kept. */
+  readonly problemCounts: ReadonlyMap<string, number>
+}
+
+/** Linux refuses longer paths and names (PATH_MAX with its NUL, NAME_MAX) and follows no more symlinks (MAXSYMLINKS). */
+const maxPath = 4095
+const maxName = 255
+const maxSymlinks = 40
+/** Directories above each other; twice what fits in one path, which symlinks can add up to. */
+const maxDepth = 2048
+
+const whiteoutPrefix = ".wh."
+const opaqueMarker = ".wh..wh..opq"
+const aufsPrefix = ".wh..wh."
+const aufsLinks = ".wh..wh.plnk"
+const xattrKeyword = "SCHILY.xattr."
+
+/**
+ * `path` as components without "", "." and "..", which is resolved lexically as every unpacker does; it cannot rise above
+ * the root. Undefined when no file system can hold it.
+ */
+export const splitPath = (path: ByteString): Array<ByteString> | undefined => {
+  const parts: Array<ByteString> = []
+  if (path.length > 4 * maxPath || path.includes("\0")) return undefined
+  let length = 0
+  for (const part of path.split("/")) {
+    if (part === "" || part === ".") continue
+    if (part === "..") {
+      const last = parts.pop()
+      if (last !== undefined) length -= last.length + 1
+      continue
+    }
+    if (part.length > maxName) return undefined
+    length += part.length + 1
+    parts.push(part)
+  }
+  return length - 1 > maxPath ? undefined : parts
+}
+
+/** Marks of overlayfs itself: in a tree that becomes a lower layer they redirect, hide or replace what is below. */
+const isOverlayXattr = (name: ByteString): boolean =>
+  name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.")
+
+/**
+ * Takes the entries of one layer in their order. `onEntry`, then `onBody` for the stored bytes, then `onEntryEnd` of each;
+ * `finish` once, behind the last one. The tree is right only after `finish`.
+ */
+export class LayerApplier {
+  readonly #tree: FileTree
+  readonly #layer: number
+  readonly #digests: boolean
+  readonly #maxSparseDigest: number
+  readonly #onShadowed: ((shadowed: Shadowed) => void) | undefined
+  readonly #problems: ProblemList
+  readonly #hidden: Array<readonly [TreeNode, ByteString]> = []
+  readonly #opaque = new Set<TreeNode>()
+  /** Hardlinks whose target had not come yet. */
+  readonly #pending: Array<TarEntry> = []
+  /** Bodies that the aufs driver kept aside for hardlinks to name. */
+  readonly #aufsFiles = new Map<ByteString, Inode>()
+  #hash: ContentHash | undefined
+  #hashed: Inode | undefined
+  #complete = true
+  #entries = 0
+  #contentBytes = 0
+  #whiteouts = 0
+  #overwrittenBytes = 0
+  #deletedBytes = 0
+
+  constructor(tree: FileTree, layer: number, options: ApplyOptions = {}) {
+    this.#tree = tree
+    this.#layer = layer
+    this.#digests = options.digests ?? true
+    this.#maxSparseDigest = options.maxSparseDigest ?? 64 * 1024 ** 3
+    this.#onShadowed = options.onShadowed
+    this.#problems = new ProblemList(options.maxProblems ?? 1000)
+  }
+
+  readonly onEntry = (entry: TarEntry): void => {
+    this.#hash = undefined
+    this.#hashed = undefined
+    const inode = this.#apply(entry)
+    if (inode === undefined || inode.type !== "file" || inode.entry !== entry.index || !this.#digests) return
+    if (inode.sparse !== undefined && inode.size > this.#maxSparseDigest) return
+    this.#hashed = inode
+    this.#hash = new ContentHash(inode.size, inode.sparse)
+  }
+
+  readonly onBody = (_entry: TarEntry, chunk: Uint8Array, from: number, to: number): void => {
+    this.#hash?.update(chunk, from, to)
+  }
+
+  readonly onEntryEnd = (): void => {
+    if (this.#hash === undefined) return
+    this.#hashed!.sha256 = this.#hash.digest()
+    this.#hash = undefined
+  }
+
+  finish(): AppliedLayer {
+    // A body that the archive's end cut off is not what the entry promised: no digest vouches for it.
+    this.#hash = undefined
+    for (const entry of this.#pending) this.#late(entry)
+    return {
+      layer: this.#layer,
+      complete: this.#complete,
+      entries: this.#entries,
+      contentBytes: this.#contentBytes,
+      whiteouts: this.#whiteouts,
+      opaques: this.#opaque.size,
+      overwrittenBytes: this.#overwrittenBytes,
+      deletedBytes: this.#deletedBytes,
+      hidden: this.#hidden,
+      opaque: [...this.#opaque],
+      problems: this.#problems.problems,
+      problemCounts: this.#problems.counts
+    }
+  }
+
+  #problem(check: TreeCheck, path: ByteString, message: string, more: { expected?: string; actual?: string } = {}): void {
+    this.#problems.add({ check, path, message, layer: this.#layer, ...more })
+  }
+
+  /** The inode that the entry put into the tree, if it did. */
+  #apply(entry: TarEntry): Inode | undefined {
+    if (this.#tree.names >= this.#tree.maxNames) {
+      this.#problem("rootfs.too-large", "", `the image has more than ${this.#tree.maxNames} files; the rest is not looked at`)
+      this.#complete = false
+      return undefined
+    }
+    const parts = splitPath(entry.path)
+    if (parts === undefined) {
+      this.#problem("rootfs.path-unusable", entry.path.slice(0, 512), "no file system can hold this name")
+      return undefined
+    }
+    const name = parts.pop()
+    if (name === undefined) return this.#root(entry)
+    if (entry.path.includes(whiteoutPrefix)) {
+      if (parts.some((part) => part.startsWith(whiteoutPrefix))) return this.#belowWhiteout(entry, parts, name)
+      if (name.startsWith(whiteoutPrefix)) {
+        this.#whiteout(entry, parts, name)
+        return undefined
+      }
+    }
+    return entry.type === "hardlink" ? this.#hardlink(entry, parts, name, false) : this.#place(entry, parts, name)
+  }
+
+  #root(entry: TarEntry): Inode | undefined {
+    if (entry.type !== "directory") {
+      this.#problem("rootfs.root-not-directory", "", "an entry would replace the root by something else", {
+        expected: "directory",
+        actual: entry.type
+      })
+      return undefined
+    }
+    const { root } = this.#tree
+    root.inode = this.#inode(entry)
+    root.inode.nlink = 1
+    root.layer = this.#layer
+    this.#entries++
+    return root.inode
+  }
+
+  #place(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString): Inode | undefined {
+    if (entry.type === "symlink" && (entry.linkname === "" || entry.linkname.length > maxPath || entry.linkname.includes("\0"))) {
+      this.#problem("rootfs.path-unusable", entry.path, "a symlink's target that no file system can hold")
+      return undefined
+    }
+    const parent = this.#directory(parts, entry.path, true)
+    if (parent === undefined) return undefined
+    const inode = this.#inode(entry)
+    const existing = parent.children!.get(name)
+    if (existing !== undefined && inode.type === "directory" && existing.inode.type === "directory") {
+      existing.inode = inode
+      inode.nlink = 1
+      existing.layer = this.#layer
+    } else {
+      this.#attach(parent, name, inode)
+    }
+    this.#entries++
+    this.#contentBytes += inode.dataSize
+    return inode
+  }
+
+  /** Puts a name for `inode` below `parent` in place of whatever is there. */
+  #attach(parent: TreeNode, name: ByteString, inode: Inode): TreeNode {
+    if (inode.type === "directory") inode.nlink = 1
+    else inode.nlink++
+    const existing = parent.children!.get(name)
+    if (existing !== undefined) this.#remove(existing, "overwritten")
+    this.#tree.names++
+    const node = new TreeNode(name, parent, inode, this.#layer)
+    parent.children!.set(name, node)
+    return node
+  }
+
+  #inode(entry: TarEntry): Inode {
+    const type = entry.type === "hardlink" ? "file" : entry.type
+    const inode = new Inode(
+      type,
+      type === "symlink" ? 0o777 : entry.mode,
+      entry.uid,
+      entry.gid,
+      entry.mtimeSeconds,
+      entry.mtimeNanoseconds
+    )
+    inode.layer = this.#layer
+    inode.entry = entry.index
+    if (type === "file") {
+      inode.dataOffset = entry.dataOffset
+      inode.dataSize = entry.size
+      inode.size = entry.realSize
+      inode.sparse = entry.sparse
+    } else if (type === "symlink") {
+      inode.link = entry.linkname
+    } else if (type === "char" || type === "block") {
+      inode.devmajor = entry.devmajor
+      inode.devminor = entry.devminor
+      if (type === "char" && entry.devmajor === 0 && entry.devminor === 0) {
+        this.#problem("rootfs.overlay-artifact", entry.path, "a 0:0 character device, which overlay reads as a whiteout")
+      }
+    }
+    if (entry.pax !== undefined) this.#xattrs(entry, inode)
+    return inode
+  }
+
+  #xattrs(entry: TarEntry, inode: Inode): void {
+    let xattrs: Map<ByteString, ByteString> | undefined
+    for (const [keyword, value] of entry.pax!) {
+      if (!keyword.startsWith(xattrKeyword)) continue
+      const name = keyword.slice(xattrKeyword.length)
+      if (isOverlayXattr(name)) {
+        this.#problem("rootfs.overlay-artifact", entry.path, `an attribute of overlay itself, not applied: ${Bytes.display(name)}`)
+        continue
+      }
+      xattrs ??= new Map()
+      xattrs.set(name, value)
+    }
+    inode.xattrs = xattrs
+  }
+
+  #hardlink(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString, late: boolean): Inode | undefined {
+    const target = this.#linkTarget(entry)
+    if (target === undefined) {
+      if (late) {
+        this.#problem("rootfs.hardlink-missing-target", entry.path, "a hardlink to nothing", {
+          expected: Bytes.display(entry.linkname)
+        })
+      } else {
+        this.#pending.push(entry)
+      }
+      return undefined
+    }
+    if (target.type === "directory") {
+      this.#problem("rootfs.hardlink-bad-target", entry.path, "a hardlink to a directory", {
+        actual: Bytes.display(entry.linkname)
+      })
+      return undefined
+    }
+    const parent = this.#directory(parts, entry.path, true)
+    if (parent === undefined) return undefined
+    if (parent.children!.get(name)?.inode === target) {
+      if (splitPath(entry.linkname)?.join("/") === [...parts, name].join("/")) {
+        this.#problem("rootfs.hardlink-bad-target", entry.path, "a hardlink to itself")
+        return undefined
+      }
+    }
+    if (target.layer !== this.#layer) {
+      this.#problem("rootfs.hardlink-across-layers", entry.path, "a hardlink to a file that only a lower layer has", {
+        actual: `${Bytes.display(entry.linkname)} of layer ${target.layer}`
+      })
+    }
+    this.#attach(parent, name, target)
+    this.#entries++
+    return target
+  }
+
+  /** A hardlink that came before its target: tar and every runtime fail on it, so it is reported although it resolves. */
+  #late(entry: TarEntry): void {
+    const parts = splitPath(entry.path)
+    const name = parts?.pop()
+    if (parts === undefined || name === undefined) return
+    if (this.#hardlink(entry, parts, name, true) === undefined) return
+    this.#problem("rootfs.hardlink-missing-target", entry.path, "a hardlink to a file that comes later in the layer", {
+      expected: "the target before the link",
+      actual: Bytes.display(entry.linkname)
+    })
+  }
+
+  #linkTarget(entry: TarEntry): Inode | undefined {
+    const parts = splitPath(entry.linkname)
+    const name = parts?.pop()
+    if (parts === undefined || name === undefined) return undefined
+    if (parts[0] === aufsLinks) return this.#aufsFiles.get(name)
+    return this.#directory(parts, entry.path, false)?.children!.get(name)?.inode
+  }
+
+  #whiteout(entry: TarEntry, parts: ReadonlyArray<ByteString>, marker: ByteString): void {
+    if (marker !== opaqueMarker && marker.startsWith(aufsPrefix)) return
+    const name = marker.slice(whiteoutPrefix.length)
+    if (marker !== opaqueMarker && (name === "" || name === "." || name === "..")) {
+      this.#problem("rootfs.whiteout-escapes", entry.path, "a whiteout that names no file of its directory")
+      return
+    }
+    const parent = this.#directory(parts, entry.path, false)
+    if (marker === opaqueMarker) {
+      if (parent === undefined) {
+        this.#problem("rootfs.whiteout-missing-target", entry.path, "an opaque whiteout of a directory that is not there")
+        return
+      }
+      this.#opaque.add(parent)
+      for (const child of parent.children!.values()) this.#prune(child)
+      return
+    }
+    this.#whiteouts++
+    const node = parent?.children!.get(name)
+    if (parent === undefined || node === undefined) {
+      // What an opaque whiteout of this layer already removed may be listed as well.
+      if (parent === undefined || !this.#opaque.has(parent)) {
+        this.#problem("rootfs.whiteout-missing-target", entry.path, "a whiteout of something that no lower layer has")
+      }
+      return
+    }
+    this.#hidden.push([parent, name])
+    this.#prune(node)
+  }
+
+  /**
+   * Removes what lower layers put there and keeps what this layer put there, as if the whiteout had come first, whatever
+   * the order (layer.md: whiteouts apply to lower layers only).
+   */
+  #prune(node: TreeNode): void {
+    if (node.layer !== this.#layer) {
+      this.#remove(node, "deleted")
+      return
+    }
+    if (node.inode.type !== "directory") return
+    if (node.inode.layer !== this.#layer) node.inode = impliedDirectory()
+    for (const child of node.children!.values()) this.#prune(child)
+  }
+
+  #remove(node: TreeNode, how: Shadowed["how"]): void {
+    node.parent!.children!.delete(node.name)
+    const stack = [node]
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      const { inode } = next
+      this.#tree.names--
+      if (next.children !== undefined) for (const child of next.children.values()) stack.push(child)
+      else if (--inode.nlink === 0 && inode.type === "file") {
+        if (how === "overwritten") this.#overwrittenBytes += inode.dataSize
+        else this.#deletedBytes += inode.dataSize
+        this.#onShadowed?.({ path: pathOf(next), size: inode.dataSize, layer: inode.layer, by: this.#layer, how })
+      }
+    }
+  }
+
+  /** An entry below a name that begins with ".wh.", which no file system made of layers can have. */
+  #belowWhiteout(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString): Inode | undefined {
+    if (parts[0] === aufsLinks && parts.length === 1 && entry.type === "file") {
+      const inode = this.#inode(entry)
+      this.#aufsFiles.set(name, inode)
+      return inode
+    }
+    if (!parts.some((part) => part.startsWith(aufsPrefix))) {
+      this.#problem("rootfs.path-unusable", entry.path, "the entry lies below a directory whose name is that of a whiteout")
+    }
+    return undefined
+  }
+
+  /**
+   * The directory at `parts`, symlinks resolved inside the root. With `create`, what is missing is made, what is no
+   * directory is replaced, and all on the way counts as touched by this layer; without, undefined when it is not there.
+   */
+  #directory(parts: ReadonlyArray<ByteString>, subject: ByteString, create: boolean): TreeNode | undefined {
+    let node = this.#tree.root
+    let depth = 0
+    let symlinks = 0
+    let steps = 0
+    let todo: Array<ByteString> | undefined
+    let next = 0
+    for (;;) {
+      let part: ByteString
+      if (todo !== undefined && todo.length > 0) part = todo.pop()!
+      else if (next < parts.length) part = parts[next++]!
+      else break
+      if (++steps > 2 * maxPath) return this.#loop(subject)
+      if (part === "" || part === ".") continue
+      if (part === "..") {
+        if (node.parent !== undefined) {
+          node = node.parent
+          depth--
+        }
+        continue
+      }
+      let child = node.children!.get(part)
+      if (child !== undefined && child.inode.type === "symlink") {
+        if (++symlinks > maxSymlinks) return this.#loop(subject)
+        if (symlinks === 1) this.#throughSymlink(subject, child)
+        const target = child.inode.link
+        if (target.startsWith("/")) {
+          node = this.#tree.root
+          depth = 0
+        }
+        todo ??= []
+        const pieces = target.split("/")
+        for (let index = pieces.length - 1; index >= 0; index--) todo.push(pieces[index]!)
+        continue
+      }
+      if (child === undefined || child.inode.type !== "directory") {
+        if (!create) return undefined
+        if (part.length > maxName || depth >= maxDepth) {
+          this.#problem("rootfs.path-unusable", subject, "no file system can hold the directories on the way to it")
+          return undefined
+        }
+        if (child !== undefined) {
+          this.#problem("rootfs.path-through-file", subject, `it lies below a ${child.inode.type}, which it replaces`, {
+            expected: "directory",
+            actual: `${child.inode.type} ${Bytes.display(pathOf(child))}`
+          })
+        }
+        child = this.#attach(node, part, impliedDirectory())
+      }
+      node = child
+      depth++
+    }
+    if (create) for (let at: TreeNode | undefined = node; at !== undefined && at.layer !== this.#layer; at = at.parent) at.layer = this.#layer
+    return node
+  }
+
+  #throughSymlink(subject: ByteString, symlink: TreeNode): void {
+    this.#problem("rootfs.path-through-symlink", subject, "the way to it leads through a symlink", {
+      expected: "directory",
+      actual: `symlink ${Bytes.display(pathOf(symlink))} to ${Bytes.display(symlink.inode.link)}`
+    })
+  }
+
+  #loop(subject: ByteString): undefined {
+    this.#problem("rootfs.path-unusable", subject, "the way to it leads through a loop of symlinks")
+    return undefined
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * A root file system in memory: what the layers of an image make when they are applied, what a directory on disk holds,
+ * or what an mtree manifest says. About 0.4 KB an entry, whatever the files' sizes.
+ */
+import type { ByteString } from "../content/ByteString.ts"
+
+export type InodeType = "file" | "directory" | "symlink" | "char" | "block" | "fifo" | "socket"
+
+/** A number that the source of the tree does not tell. */
+export const unknown = -1
+
+/** What one or more names (hardlinks) in the tree stand for. */
+export class Inode {
+  type: InodeType
+  /** Permission bits with setuid, setgid and sticky, or `unknown`. */
+  mode: number
+  uid: number
+  gid: number
+  /** Seconds since the epoch, floored; meaningless when `mtimeNanoseconds` is `unknown`. */
+  mtimeSeconds: number
+  /** 0..999_999_999; `unknown`: no time is told; `secondsOnly`: the source does not tell fractions. */
+  mtimeNanoseconds: number
+  /** Bytes of a file's content once extracted, of a file only. */
+  size = 0
+  /** Index of the layer whose entry this is; `unknown` for a directory that only entries below it imply. */
+  layer: number = unknown
+  /** The entry's position among that layer's members. */
+  entry: number = unknown
+  /** Offset in that layer's uncompressed tar of the body, and the bytes stored there. */
+  dataOffset = 0
+  dataSize = 0
+  /** Data segments `[offset, length]` of a sparse file. */
+  sparse: ReadonlyArray<readonly [offset: number, length: number]> | undefined = undefined
+  /** Target of a symlink. */
+  link: ByteString = ""
+  devmajor = 0
+  devminor = 0
+  /** Extended attributes, values as byte strings; undefined for none. */
+  xattrs: ReadonlyMap<ByteString, ByteString> | undefined = undefined
+  /** Hex, of a file's content; undefined when it was not computed. */
+  sha256: string | undefined = undefined
+  /** Names that this has in the tree (1 for a directory). A manifest's own figure for a tree read from an mtree. */
+  nlink = 0
+
+  constructor(
+    type: InodeType,
+    mode: number,
+    uid: number,
+    gid: number,
+    mtimeSeconds: number,
+    mtimeNanoseconds: number
+  ) {
+    this.type = type
+    this.mode = mode
+    this.uid = uid
+    this.gid = gid
+    this.mtimeSeconds = mtimeSeconds
+    this.mtimeNanoseconds = mtimeNanoseconds
+  }
+}
+
+/** `mtimeNanoseconds` of a source that tells whole seconds and no more. */
+export const secondsOnly = -2
+
+/** A name in the tree. */
+export class TreeNode {
+  readonly name: ByteString
+  readonly parent: TreeNode | undefined
+  inode: Inode
+  /** The last layer that made this name or something below it. */
+  layer: number
+  /** Of a directory: never undefined then. */
+  children: Map<ByteString, TreeNode> | undefined
+
+  constructor(name: ByteString, parent: TreeNode | undefined, inode: Inode, layer: number) {
+    this.name = name
+    this.parent = parent
+    this.inode = inode
+    this.layer = layer
+    this.children = inode.type === "directory" ? new Map() : undefined
+  }
+}
+
+/**
+ * A directory that no entry describes: 0755, root's, and no known mtime, as every implementation makes it (the time is
+ * then that of the unpacking).
+ */
+export const impliedDirectory = (): Inode => {
+  const inode = new Inode("directory", 0o755, 0, 0, 0, unknown)
+  inode.nlink = 1
+  return inode
+}
+
+/** True for a directory that only the entries below it imply. */
+export const isImplied = (inode: Inode): boolean => inode.type === "directory" && inode.layer === unknown
+
+/** Below the root, without a leading slash; "" for the root. */
+export const pathOf = (node: TreeNode): ByteString => {
+  let path = ""
+  for (let at: TreeNode = node; at.parent !== undefined; at = at.parent) {
+    path = path === "" ? at.name : `${at.name}/${path}`
+  }
+  return path
+}
+
+/** The path of a name below `node`. */
+export const childPath = (path: ByteString, name: ByteString): ByteString => path === "" ? name : `${path}/${name}`
+
+const compare = (a: ByteString, b: ByteString): number => a < b ? -1 : a > b ? 1 : 0
+
+/** The children sorted bytewise by name. */
+export const sortedChildren = (node: TreeNode): ReadonlyArray<TreeNode> =>
+  node.children === undefined ? [] : [...node.children.values()].sort((a, b) => compare(a.name, b.name))
+
+/** Counts over a tree. A file with several names counts once in `files` and `bytes`. */
+export interface TreeTotals {
+  /** Names, the root included. */
+  readonly names: number
+  readonly directories: number
+  readonly files: number
+  /** Content of the files. */
+  readonly bytes: number
+}
+
+export class FileTree {
+  readonly root: TreeNode
+  /** Whether xattrs, digests and the like were recorded at all: what is not recorded cannot be compared. */
+  readonly records: TreeRecords
+  /** Names in the tree, the root included. */
+  names = 1
+  /** Not more than these are taken in: a few hundred MB of deep paths could otherwise fill any memory. */
+  readonly maxNames: number
+
+  constructor(options: { readonly root?: Inode; readonly records?: TreeRecords; readonly maxNames?: number } = {}) {
+    this.root = new TreeNode("", undefined, options.root ?? impliedDirectory(), unknown)
+    this.records = options.records ?? allRecords
+    this.maxNames = options.maxNames ?? 4_000_000
+  }
+
+  /** The node at a normalised path ("usr/bin/env", "" for the root); symlinks are not followed. */
+  lookup(path: ByteString): TreeNode | undefined {
+    let node: TreeNode | undefined = this.root
+    if (path === "") return node
+    for (const part of path.split("/")) {
+      node = node?.children?.get(part)
+      if (node === undefined) return undefined
+    }
+    return node
+  }
+
+  /** Every name, parents first, siblings sorted bytewise; the root first with path "". */
+  *entries(): Generator<readonly [path: ByteString, node: TreeNode]> {
+    const stack: Array<readonly [ByteString, TreeNode]> = [["", this.root]]
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      yield next
+      const [path, node] = next
+      const children = sortedChildren(node)
+      for (let index = children.length - 1; index >= 0; index--) {
+        const child = children[index]!
+        stack.push([childPath(path, child.name), child])
+      }
+    }
+  }
+
+  /** Calls `visit` for every name, parents before children, in no other order; faster than `entries` for large trees. */
+  forEach(visit: (node: TreeNode) => void): void {
+    const stack: Array<TreeNode> = [this.root]
+    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+      visit(node)
+      if (node.children !== undefined) for (const child of node.children.values()) stack.push(child)
+    }
+  }
+
+  totals(): TreeTotals {
+    const seen = new Set<Inode>()
+    let names = 0
+    let directories = 0
+    let files = 0
+    let bytes = 0
+    this.forEach(({ inode }) => {
+      names++
+      if (inode.type === "directory") directories++
+      if (inode.type !== "file") return
+      if (inode.nlink > 1) {
+        if (seen.has(inode)) return
+        seen.add(inode)
+      }
+      files++
+      bytes += Math.max(0, inode.size)
+    })
+    return { names, directories, files, bytes }
+  }
+}
+
+/** What the source of a tree tells about its entries. */
+export interface TreeRecords {
+  readonly xattrs: boolean
+  /** Names of the same file share one `Inode`; otherwise only `nlink` tells of hardlinks. */
+  readonly hardlinks: boolean
+}
+
+export const allRecords: TreeRecords = { xattrs: true, hardlinks: true }

@@ -1,0 +1,140 @@
+/**
+ * The few calls that unpacking and comparing a root file system needs and Node lacks: extended attributes, device nodes,
+ * FIFOs, times to the nanosecond. They come from libc through `koffi`, an optional dependency: without it, or elsewhere
+ * than on 64-bit Linux, `load` gives undefined and callers say what they could not do.
+ */
+import { createRequire } from "node:module"
+import * as os from "node:os"
+import type { ByteString } from "../content/ByteString.ts"
+
+/** Paths are NUL-terminated (`Libc.path`). Calls that only act give 0 or the errno. */
+export interface Libc {
+  /** Sets an attribute of the file itself, never of what a symlink points to. */
+  readonly lsetxattr: (path: Buffer, name: ByteString, value: ByteString) => number
+  readonly lremovexattr: (path: Buffer, name: ByteString) => number
+  /** All attributes of the file itself that may be read, or the errno. */
+  readonly xattrs: (path: Buffer) => Map<ByteString, ByteString> | number
+  readonly mknod: (path: Buffer, type: "char" | "block", mode: number, major: number, minor: number) => number
+  readonly mkfifo: (path: Buffer, mode: number) => number
+  /** Sets access and modification time of the file itself. */
+  readonly lutimes: (path: Buffer, seconds: number, nanoseconds: number) => number
+  readonly futimes: (fd: number, seconds: number, nanoseconds: number) => number
+}
+
+/** A path as the calls take it. */
+export const path = (value: Buffer): Buffer => Buffer.concat([value, nul])
+
+/** "EPERM" for 1 and so on. */
+export const errorName = (errno: number): string => errorNames.get(errno) ?? `errno ${errno}`
+
+const nul = Buffer.from([0])
+const errorNames = new Map(Object.entries(os.constants.errno).map(([name, code]) => [code, name]))
+
+const atFdcwd = -100
+const atSymlinkNofollow = 0x100
+const { S_IFBLK, S_IFCHR } = { S_IFBLK: 0o060000, S_IFCHR: 0o020000 }
+const { ENODATA, ENOTSUP, ERANGE } = os.constants.errno
+
+interface Koffi {
+  load(path: string | null): { func(declaration: string): (...args: ReadonlyArray<unknown>) => number }
+  errno(): number
+}
+
+let loaded: { readonly libc: Libc | undefined; readonly reason: string | undefined } | undefined
+
+/** The calls, or undefined where there are none; asked once for each thread. */
+export const load = (): Libc | undefined => (loaded ??= attempt()).libc
+
+/** Why `load` gives undefined. */
+export const reason = (): string | undefined => (loaded ??= attempt()).reason
+
+const attempt = (): { readonly libc: Libc | undefined; readonly reason: string | undefined } => {
+  if (process.platform !== "linux") return { libc: undefined, reason: `not available on ${process.platform}` }
+  // Structures below are those of 64-bit kernels.
+  if (!["x64", "arm64", "riscv64", "loong64", "ppc64", "s390x"].includes(process.arch)) {
+    return { libc: undefined, reason: `not available on ${process.arch}` }
+  }
+  try {
+    return { libc: make(createRequire(import.meta.url)("koffi") as Koffi), reason: undefined }
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    return {
+      libc: undefined,
+      reason: code === "MODULE_NOT_FOUND" ? "the optional package koffi is not installed" : `koffi does not load: ${cause}`
+    }
+  }
+}
+
+/** The kernel's encoding of a device number (glibc's makedev). */
+const makedev = (major: number, minor: number): bigint => {
+  const [a, b] = [BigInt(major), BigInt(minor)]
+  return ((a & 0xfffff000n) << 32n) | ((a & 0xfffn) << 8n) | ((b & 0xffffff00n) << 12n) | (b & 0xffn)
+}
+
+const make = (koffi: Koffi): Libc => {
+  const library = koffi.load(null)
+  const lsetxattr = library.func("int lsetxattr(const void*, const void*, const void*, size_t, int)")
+  const lremovexattr = library.func("int lremovexattr(const void*, const void*)")
+  const llistxattr = library.func("int64_t llistxattr(const void*, void*, size_t)")
+  const lgetxattr = library.func("int64_t lgetxattr(const void*, const void*, void*, size_t)")
+  const mkfifo = library.func("int mkfifo(const void*, uint32_t)")
+  const utimensat = library.func("int utimensat(int, const void*, const void*, int)")
+  const futimens = library.func("int futimens(int, const void*)")
+  const mknod = mknodOf(library)
+  const result = (returned: number): number => returned === 0 ? 0 : koffi.errno()
+  const cstring = (value: ByteString): Buffer => Buffer.from(`${value}\0`, "latin1")
+  const times = new BigInt64Array(4)
+  const fill = (seconds: number, nanoseconds: number): BigInt64Array => {
+    times[0] = times[2] = BigInt(seconds)
+    times[1] = times[3] = BigInt(nanoseconds)
+    return times
+  }
+  // The kernel's own limits of one list and one value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
+  let space: Buffer | undefined
+
+  const xattrs = (file: Buffer): Map<ByteString, ByteString> | number => {
+    const buffer = space ??= Buffer.allocUnsafeSlow(65536)
+    const found = new Map<ByteString, ByteString>()
+    const length = Number(llistxattr(file, buffer, buffer.length))
+    if (length < 0) {
+      const errno = koffi.errno()
+      return errno === ENOTSUP ? found : errno
+    }
+    if (length === 0) return found
+    for (const name of buffer.toString("latin1", 0, length - 1).split("\0")) {
+      const size = Number(lgetxattr(file, cstring(name), buffer, buffer.length))
+      if (size >= 0) {
+        found.set(name, buffer.toString("latin1", 0, size))
+        continue
+      }
+      const errno = koffi.errno()
+      // Gone since it was listed, or listed but not for us to read (trusted.* without root is not even listed).
+      if (errno !== ENODATA && errno !== ENOTSUP) return errno === ERANGE ? ENOTSUP : errno
+    }
+    return found
+  }
+
+  return {
+    lsetxattr: (file, name, value) =>
+      result(lsetxattr(file, cstring(name), Buffer.from(value, "latin1"), value.length, 0)),
+    lremovexattr: (file, name) => result(lremovexattr(file, cstring(name))),
+    xattrs,
+    mknod: (file, type, mode, major, minor) =>
+      result(mknod(file, (type === "char" ? S_IFCHR : S_IFBLK) | mode, makedev(major, minor))),
+    mkfifo: (file, mode) => result(mkfifo(file, mode)),
+    lutimes: (file, seconds, nanoseconds) =>
+      result(utimensat(atFdcwd, file, fill(seconds, nanoseconds), atSymlinkNofollow)),
+    futimes: (fd, seconds, nanoseconds) => result(futimens(fd, fill(seconds, nanoseconds)))
+  }
+}
+
+/** glibc before 2.33 exports mknod only under another name, with a version and the device by reference. */
+const mknodOf = (library: ReturnType<Koffi["load"]>): (path: Buffer, mode: number, device: bigint) => number => {
+  try {
+    return library.func("int mknod(const void*, uint32_t, uint64_t)")
+  } catch {
+    const xmknod = library.func("int __xmknod(int, const void*, uint32_t, const void*)")
+    const version = process.arch === "x64" ? 1 : 0
+    return (file, mode, device) => xmknod(version, file, mode, BigUint64Array.of(device))
+  }
+}
