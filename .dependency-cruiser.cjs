@@ -1,5 +1,6 @@
 /**
- * Who may import whom. `src/*.ts` are the entries: they may import everything, and nothing imports them.
+ * Who may import whom. `src/{bin,index,worker}.ts` are the entries: they may import everything, and nothing imports
+ * them.
  * Checked by `npm run lint` and by test/package.test.ts.
  */
 
@@ -52,7 +53,13 @@ module.exports = {
       name: "entries-are-imported-by-entries-only",
       severity: "error",
       from: { path: "^src/[^/]+/" },
-      to: { path: "^src/[^/]+$" }
+      to: { path: "^src/(bin|index|worker)\\.ts$" }
+    },
+    {
+      name: "version-imports-nothing",
+      severity: "error",
+      from: { path: "^src/version\\.ts$" },
+      to: { path: "^src/" }
     },
     {
       name: "src-imports-only-src",
