@@ -1,0 +1,286 @@
+/** The members of a tar archive as a store: read in place by offset, so that nothing is unpacked to look at it. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import * as ByteString from "../content/ByteString.ts"
+import * as Codec from "../content/Compression.ts"
+import * as Inspect from "../content/Inspect.ts"
+import { normalizePath } from "../content/LayerScan.ts"
+import type { Problem } from "../content/Problem.ts"
+import type { TarEntry } from "../content/TarEntry.ts"
+import { TarScanner } from "../content/TarScan.ts"
+import { WorkerPool } from "../content/WorkerPool.ts"
+import type { Region } from "../image/Region.ts"
+import { describe, SourceError } from "./Failure.ts"
+import { resolveLinks, type Store, type StoreEntry } from "./Store.ts"
+
+export interface ArchiveStore extends Store {
+  readonly kind: "archive"
+  /** How the whole archive is compressed. */
+  readonly compression: Codec.Compression
+  /** What is wrong with the archive as a tar, or as a compressed stream. */
+  readonly problems: ReadonlyArray<Problem>
+  /** Names that more than one entry has, and whether all of them have the same bytes. */
+  readonly duplicates: ReadonlyMap<string, boolean>
+  /** Every name of a file, sorted. */
+  readonly files: () => ReadonlyArray<string>
+}
+
+export interface ArchiveOptions {
+  /** Where a compressed archive is unpacked to; the system's by default. */
+  readonly tempDirectory?: string
+  readonly limits?: Codec.DecoderLimits
+}
+
+/** Entries of an archive beyond this are no image's. */
+const maxEntries = 1_000_000
+
+const unreadable = (file: string, cause: unknown): SourceError =>
+  new SourceError({
+    reason: (cause as NodeJS.ErrnoException).code === "ENOENT" ? "NotFound" : "Unreadable",
+    message: `cannot read ${file}: ${describe(cause)}`,
+    cause
+  })
+
+/** Opens an archive; a compressed one is unpacked into a temporary file first, which the scope removes. */
+export const open = Effect.fn("ArchiveStore.open")(function*(
+  file: string,
+  options: ArchiveOptions = {}
+): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope | WorkerPool> {
+  const { compression, size } = yield* Effect.try({ try: () => head(file), catch: (cause) => unreadable(file, cause) })
+  if (size === 0) return yield* new SourceError({ reason: "NotAnImage", message: `cannot read ${file}: expected an archive, found an empty file` })
+  if (compression === "none") return yield* index(file, { path: file, offset: 0, size }, "none", [])
+  if (compression !== "gzip" && compression !== "zstd") {
+    return yield* new SourceError({
+      reason: "Unsupported",
+      message: `cannot read ${file}: expected a tar, plain or compressed with gzip or zstd, found ${compression}`
+    })
+  }
+  const temporary = yield* temporaryFile(options.tempDirectory ?? os.tmpdir())
+  const pool = yield* WorkerPool
+  const [evidence] = yield* pool.runAll(Inspect.job, [{
+    region: { path: file, offset: 0, size },
+    algorithms: [],
+    as: "layer",
+    keepPaths: false,
+    limits: options.limits ?? {},
+    output: { path: temporary, offset: 0, form: "uncompressed" }
+  }])
+  const { failure, layer, problems } = evidence!
+  if (failure !== undefined) {
+    return yield* new SourceError({
+      reason: "Unreadable",
+      message: failure.during === "write"
+        ? `cannot unpack ${file} into ${temporary}: ${describe(failure)}`
+        : `cannot read ${file}: ${describe(failure)}`
+    })
+  }
+  return yield* index(
+    file,
+    { path: temporary, offset: 0, size: layer!.uncompressedSize },
+    compression,
+    problems.filter((one) => one.check.startsWith("compression."))
+  )
+})
+
+const head = (file: string): { readonly compression: Codec.DetectedCompression; readonly size: number } => {
+  const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  try {
+    const stat = fs.fstatSync(fd)
+    if (stat.isDirectory()) throw Object.assign(new Error("it is a directory"), { code: "EISDIR" })
+    if (!stat.isFile()) throw Object.assign(new Error("it is no regular file"), { code: "ENOTREG" })
+    const bytes = Buffer.alloc(Math.min(512, stat.size))
+    fs.readSync(fd, bytes, 0, bytes.length, 0)
+    return { compression: Codec.detect(bytes), size: stat.size }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** A new empty file that goes with the scope, however it ends. */
+export const temporaryFile = (directory: string): Effect.Effect<string, SourceError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () => fs.mkdtempSync(path.join(directory, "tallyman-")),
+      catch: (cause) => unreadable(directory, cause)
+    }),
+    (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
+  ).pipe(
+    Effect.map((made) => {
+      const file = path.join(made, "archive.tar")
+      fs.writeFileSync(file, "", { flag: "wx", mode: 0o600 })
+      return file
+    })
+  )
+
+type Member =
+  | { readonly kind: "file"; readonly offset: number; readonly size: number }
+  | { readonly kind: "directory" }
+  /** Relative to the archive's root, `..` not yet resolved. */
+  | { readonly kind: "link"; readonly target: string }
+  | { readonly kind: "other"; readonly what: string }
+
+const index = Effect.fnUntraced(function*(
+  file: string,
+  region: Region,
+  compression: Codec.Compression,
+  earlier: ReadonlyArray<Problem>
+): Effect.fn.Return<ArchiveStore, SourceError> {
+  const members = new Map<string, Member>()
+  const doubled = new Map<string, Array<Member>>()
+  const problems: Array<Problem> = [...earlier]
+  let entries = 0
+  yield* Effect.try({
+    try: () => {
+      walk(region, (entry) => {
+        if (++entries > maxEntries) return
+        const name = textOf(normalizePath(entry.path))
+        const member = memberOf(entry)
+        const known = members.get(name)
+        if (known !== undefined && !(known.kind === "directory" && member.kind === "directory")) {
+          doubled.set(name, [...(doubled.get(name) ?? [known]), member])
+        }
+        members.set(name, member)
+      }, (problem) => problems.push(problem))
+    },
+    catch: (cause) => unreadable(file, cause)
+  })
+  if (entries > maxEntries) {
+    return yield* new SourceError({ reason: "Limit", message: `cannot read ${file}: expected at most ${maxEntries} entries, found ${entries}` })
+  }
+  if (problems.some((one) => one.check === "tar.not-a-tar")) {
+    return yield* new SourceError({ reason: "NotAnImage", message: `cannot read ${file}: expected a tar archive, found something else` })
+  }
+  const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(region.path, all)] as const))
+  const linkAt = (name: string): string | undefined => {
+    const member = members.get(name)
+    return member?.kind === "link" ? member.target : undefined
+  }
+  const children = childrenOf(members.keys())
+  return {
+    path: file,
+    kind: "archive",
+    compression,
+    problems,
+    duplicates,
+    files: () => [...members].filter(([, member]) => member.kind === "file").map(([name]) => name).sort(),
+    list: (directory) => children.get(directory),
+    lookup: (name): StoreEntry | undefined => {
+      const resolved = resolveLinks(name, linkAt)
+      if ("failure" in resolved) return { kind: "other", what: resolved.failure.replace(/^it is /, "") }
+      const member = members.get(resolved.path)
+      if (member === undefined) return children.has(resolved.path) ? { kind: "directory" } : undefined
+      switch (member.kind) {
+        case "file":
+          return { kind: "file", region: { path: region.path, offset: region.offset + member.offset, size: member.size } }
+        case "directory":
+          return { kind: "directory" }
+        case "link":
+          return undefined
+        case "other":
+          return member
+      }
+    }
+  }
+})
+
+const textOf = (name: ByteString.ByteString): string => ByteString.toText(name) ?? ByteString.display(name)
+
+const memberOf = (entry: TarEntry): Member => {
+  switch (entry.type) {
+    case "file":
+      return entry.sparse === undefined
+        ? { kind: "file", offset: entry.dataOffset, size: entry.size }
+        : { kind: "other", what: "a sparse file" }
+    case "directory":
+      return { kind: "directory" }
+    case "hardlink": {
+      // A hardlink names its target from the root; from the entry's own directory that is as many `..` up.
+      const depth = normalizePath(entry.path).split("/").length - 1
+      return { kind: "link", target: "../".repeat(depth) + textOf(normalizePath(entry.linkname)) }
+    }
+    case "symlink":
+      return { kind: "link", target: textOf(entry.linkname) }
+    case "fifo":
+      return { kind: "other", what: "a FIFO" }
+    case "char":
+    case "block":
+      return { kind: "other", what: "a device" }
+  }
+}
+
+const childrenOf = (names: Iterable<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const sets = new Map<string, Set<string>>([["", new Set()]])
+  for (const name of names) {
+    for (let path = name; path !== "";) {
+      const slash = path.lastIndexOf("/")
+      const parent = slash < 0 ? "" : path.slice(0, slash)
+      const known = sets.get(parent)
+      if (known === undefined) sets.set(parent, new Set([path.slice(slash + 1)]))
+      else if (known.has(path.slice(slash + 1))) break
+      else known.add(path.slice(slash + 1))
+      path = parent
+    }
+  }
+  return new Map([...sets].map(([directory, set]) => [directory, [...set].sort()]))
+}
+
+/** Large enough that an archive of small documents takes few reads, small enough that headers between layers cost little. */
+const windowSize = 64 * 1024
+
+/**
+ * Walks an archive by its headers: the bytes of large members are not read but stood in for, as the scanner only counts
+ * them.
+ */
+const walk = (region: Region, onEntry: (entry: TarEntry) => void, onProblem: (problem: Problem) => void): void => {
+  let bodyEnd = 0
+  const scanner = new TarScanner({
+    onEntry: (entry) => {
+      bodyEnd = entry.dataOffset + entry.size
+      onEntry(entry)
+    },
+    onProblem
+  })
+  const window = Buffer.alloc(windowSize)
+  const stand = Buffer.alloc(1024 * 1024)
+  const fd = Inspect.openForRead(region.path)
+  try {
+    for (let at = 0; at < region.size;) {
+      const skippable = Math.min(bodyEnd, region.size) - at
+      if (skippable > windowSize) {
+        for (let left = skippable; left > 0;) {
+          const piece = Math.min(left, stand.length)
+          scanner.write(stand, 0, piece)
+          left -= piece
+        }
+        at += skippable
+        continue
+      }
+      const read = fs.readSync(fd, window, 0, Math.min(windowSize, region.size - at), region.offset + at)
+      if (read === 0) break
+      scanner.write(window, 0, read)
+      at += read
+    }
+  } finally {
+    fs.closeSync(fd)
+  }
+  scanner.end()
+}
+
+const sameBytes = (file: string, members: ReadonlyArray<Member>): boolean => {
+  const first = members[0]!
+  if (first.kind !== "file") return members.every((one) => JSON.stringify(one) === JSON.stringify(first))
+  const digest = (member: Member): string =>
+    member.kind !== "file"
+      ? member.kind
+      : Inspect.run({
+        region: { path: file, offset: member.offset, size: member.size },
+        algorithms: [],
+        as: "blob",
+        keepPaths: false,
+        limits: {}
+      }).digests.sha256!
+  return members.every((one) => one.kind === "file" && one.size === first.size) && new Set(members.map(digest)).size === 1
+}

@@ -1,0 +1,169 @@
+/**
+ * A run that writes into a place others use leaves a journal there until its output is whole. A journal whose process is
+ * gone shows that the run was cut off; temporary files bear the same name, so that the next run can clear them away.
+ */
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+
+/** What a journal says about its run. */
+export interface Run {
+  readonly pid: number
+  /** Start time of the process in clock ticks since boot, so that a reused pid is not taken for it; "" where unknown. */
+  readonly started: string
+  readonly host: string
+  readonly boot: string
+  /** The file whose arrival makes the output whole. */
+  readonly target: string
+  /** The image's name, for messages. */
+  readonly image: string
+}
+
+const prefix = ".tallyman-run-"
+export const isJournal = (file: string): boolean => file.startsWith(prefix) && file.endsWith(".json")
+export const isTemporary = (file: string): boolean => file.startsWith(prefix) && file.endsWith(".partial")
+
+/** The part of the name that journal and temporary files of a run share. */
+const idOf = (file: string): string => file.slice(prefix.length).split(".")[0]!
+
+const readText = (file: string): string => {
+  try {
+    return fs.readFileSync(file, "utf8").trim()
+  } catch {
+    return ""
+  }
+}
+
+const bootId = (): string => readText("/proc/sys/kernel/random/boot_id")
+
+/** Field 22 of /proc/pid/stat; the command's name before it may hold spaces and parentheses. */
+const startOf = (pid: number): string => {
+  const stat = readText(`/proc/${pid}/stat`)
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""
+}
+
+/** False only when the process is known to be gone. */
+export const isAlive = (run: Run): boolean => {
+  if (run.host !== os.hostname()) return true
+  const boot = bootId()
+  if (boot !== "" && run.boot !== "" && boot !== run.boot) return false
+  try {
+    process.kill(run.pid, 0)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ESRCH") return false
+  }
+  const started = startOf(run.pid)
+  return started === "" || run.started === "" || started === run.started
+}
+
+/** The bytes by which this process names itself in a journal or a lock. */
+export const describeSelf = (target: string, image = ""): Uint8Array => {
+  const run: Run = {
+    pid: process.pid,
+    started: startOf(process.pid),
+    host: os.hostname(),
+    boot: bootId(),
+    target,
+    image
+  }
+  return Buffer.from(`${JSON.stringify(run)}\n`)
+}
+
+/** undefined when there is no such file, or it does not name a run. */
+export const read = (file: string): Run | undefined => {
+  try {
+    const run = JSON.parse(fs.readFileSync(file, "utf8")) as Partial<Run> | null
+    return typeof run === "object" && run !== null && typeof run.pid === "number" && Number.isInteger(run.pid) && run.pid > 0
+      ? {
+        pid: run.pid,
+        started: String(run.started ?? ""),
+        host: String(run.host ?? ""),
+        boot: String(run.boot ?? ""),
+        target: String(run.target ?? ""),
+        image: String(run.image ?? "")
+      }
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export interface Journal {
+  /** A path for a new temporary file of this run, in the journal's directory. */
+  readonly temporary: () => string
+  /** Removes the journal: the output is whole. */
+  readonly close: () => void
+  /** Removes the run's temporary files and its journal, where the output was not touched. */
+  readonly abandon: () => void
+}
+
+/** Begins a run in `directory`. Throws what the file system says. */
+export const open = (directory: string, target: string, image: string): Journal => {
+  const id = `${process.pid}-${crypto.randomBytes(6).toString("hex")}`
+  const file = path.join(directory, `${prefix}${id}.json`)
+  writeNew(file, describeSelf(target, image))
+  syncDirectory(directory)
+  const temporaries = new Set<string>()
+  let next = 0
+  const clear = (): void => {
+    for (const temporary of temporaries) fs.rmSync(temporary, { force: true, recursive: true })
+  }
+  return {
+    temporary: () => {
+      const temporary = path.join(directory, `${prefix}${id}.${next++}.partial`)
+      temporaries.add(temporary)
+      return temporary
+    },
+    close: () => {
+      clear()
+      fs.rmSync(file, { force: true })
+      syncDirectory(directory)
+    },
+    abandon: () => {
+      clear()
+      fs.rmSync(file, { force: true })
+    }
+  }
+}
+
+/** Journals and temporary files in `directory` whose runs are gone; `target` limits journals to those for it. */
+export const leftovers = (directory: string, names: ReadonlyArray<string>, target?: string): ReadonlyArray<string> => {
+  const alive = new Set<string>()
+  const dead: Array<string> = []
+  for (const name of names) {
+    if (!isJournal(name)) continue
+    const run = read(path.join(directory, name))
+    if (run !== undefined && isAlive(run)) alive.add(idOf(name))
+    else if (target === undefined || run === undefined || run.target === target) dead.push(name)
+  }
+  return [...dead, ...names.filter((name) => isTemporary(name) && !alive.has(idOf(name)))]
+}
+
+/** Creates `file` with `bytes`, on the disk when it returns; fails when anything stands there. */
+export const writeNew = (file: string, bytes: Uint8Array): void => {
+  const fd = fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW, 0o644)
+  try {
+    for (let from = 0; from < bytes.length;) from += fs.writeSync(fd, bytes, from)
+    fs.fsyncSync(fd)
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** Writes beside, syncs, renames: `file` is either as it was or whole. */
+export const replace = (file: string, bytes: Uint8Array, temporary: string): void => {
+  writeNew(temporary, bytes)
+  fs.renameSync(temporary, file)
+  syncDirectory(path.dirname(file))
+}
+
+/** Makes renames in a directory last. */
+export const syncDirectory = (directory: string): void => {
+  const fd = fs.openSync(directory, fs.constants.O_RDONLY)
+  try {
+    fs.fsyncSync(fd)
+  } finally {
+    fs.closeSync(fd)
+  }
+}

@@ -1,0 +1,311 @@
+/** `dir://PATH`: a docker-save tree whose layers lie uncompressed under their diff_ids, shared by the images in it. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Inspect from "../../content/Inspect.ts"
+import { WorkerPool } from "../../content/WorkerPool.ts"
+import * as Digest from "../../image/Digest.ts"
+import type * as Image from "../../image/Image.ts"
+import * as Json from "../../image/Json.ts"
+import * as PythonJson from "../../image/PythonJson.ts"
+import { version } from "../../version.ts"
+import { describe, SourceError, WriteError } from "../Failure.ts"
+import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
+import * as Journal from "../Journal.ts"
+import * as Lock from "../Lock.ts"
+import * as Receipt from "../Receipt.ts"
+import * as Files from "./DirectoryFiles.ts"
+
+export interface DirectoryWriterOptions {
+  readonly path: string
+  /** A manifest for each image, so that many images share the directory. */
+  readonly uniqueNames: boolean
+}
+
+/** What the receipt's details say about the catalog. */
+export interface CatalogEntry {
+  readonly image: string
+  readonly tag: string
+}
+
+const unwritable = (doing: string) => (cause: unknown): WriteError =>
+  cause instanceof WriteError ? cause : new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(cause)}`, cause })
+
+const occupied = (message: string): WriteError => new WriteError({ reason: "Occupied", message })
+
+export const make = Effect.fn("DirectoryWriter.make")(function*(options: DirectoryWriterOptions) {
+  const pool = yield* WorkerPool
+  return {
+    write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
+  } satisfies ImageWriter["Type"]
+})
+
+const write = Effect.fn("DirectoryWriter.write")(function*(
+  options: DirectoryWriterOptions,
+  image: Image.Image,
+  { filters }: WriteOptions
+) {
+  const root = options.path
+  const names = image.names.length > 0 ? image.names : [Digest.encodedOf(image.config.digest)]
+  const manifest = Files.manifestFile(names[0]!, options.uniqueNames)
+  const journal = yield* Effect.try({
+    try: () => {
+      prepare(root)
+      return Journal.open(root, manifest, names[0]!)
+    },
+    catch: unwritable(`cannot write into ${root}`)
+  })
+  const publishing = { begun: false }
+  return yield* Effect.gen(function*() {
+    const layers = yield* writeLayers(root, image, journal)
+    const configFile = Files.configFile(image.config.digest)
+    yield* Effect.try({
+      try: () => replaceRegular(root, configFile, image.config.raw, journal),
+      catch: unwritable(`cannot write ${configFile} into ${root}`)
+    })
+    return yield* Lock.withLock(
+      root,
+      Effect.try({
+        try: () => {
+          publishing.begun = true
+          const receipt = publish(root, image, names, manifest, [Receipt.fileOf(configFile, image.config.raw), ...layers], {
+            options,
+            filters,
+            journal
+          })
+          for (const leftover of Journal.leftovers(root, fs.readdirSync(root), manifest)) {
+            fs.rmSync(path.join(root, leftover), { force: true, recursive: true })
+          }
+          journal.close()
+          return receipt
+        },
+        catch: unwritable(`cannot complete ${root}`)
+      })
+    )
+  }).pipe(
+    // Once the shared files are being changed, the journal has to stay: it tells that they may not fit together.
+    Effect.onExit((exit) => exit._tag === "Failure" && !publishing.begun ? Effect.sync(journal.abandon) : Effect.void)
+  )
+})
+
+/** Makes the root, or makes sure that what is there is such a directory. */
+const prepare = (root: string): void => {
+  const stat = fs.lstatSync(root, { throwIfNoEntry: false })
+  if (stat === undefined) {
+    fs.mkdirSync(root, { recursive: true })
+    return
+  }
+  if (!fs.statSync(root).isDirectory()) throw occupied(`cannot write a directory at ${root}: expected a directory or nothing, found a file`)
+  const names = fs.readdirSync(root)
+  const ours = names.some((name) => name === Files.catalogFile || Files.isManifest(name) || Journal.isJournal(name))
+  if (names.length === 0 || ours || names.every((name) => isKnown(root, name))) return
+  throw occupied(
+    `cannot write a directory at ${root}: expected an empty directory or one of images, found ${
+      names.slice(0, 3).map((name) => JSON.stringify(name)).join(", ")
+    }${names.length > 3 ? ", ..." : ""}`
+  )
+}
+
+/** What an interrupted run may have left. */
+const isKnown = (root: string, name: string): boolean =>
+  Journal.isTemporary(name) || Lock.isLock(name) || /^[a-f0-9]{64}\.json$/.test(name)
+  || (/^[a-f0-9]{64}$/.test(name) && fs.lstatSync(path.join(root, name)).isDirectory())
+
+/** Writes the layers that are not there yet, and verifies those that are before they are used. */
+const writeLayers = Effect.fnUntraced(function*(root: string, image: Image.Image, journal: Journal.Journal) {
+  const pool = yield* WorkerPool
+  const wanted = new Map(image.layers.map((layer) => [layer.diffId, layer]))
+  const distinct = [...wanted.values()]
+  const attempt = Effect.fnUntraced(function*(layers: ReadonlyArray<Image.Layer>, trust: boolean) {
+    const plans = yield* Effect.try({
+      try: () => layers.map((layer) => plan(root, layer, trust, journal)),
+      catch: unwritable(`cannot write into ${root}`)
+    })
+    const evidence = yield* pool.runAll(Inspect.job, plans.map((one) => one.task))
+    return plans.map((one, index) => ({ ...one, evidence: evidence[index]! }))
+  })
+  const first = yield* attempt(distinct, true)
+  const spoilt = first.filter((one) => one.temporary === undefined && !holds(one))
+  const all = [...first.filter((one) => !spoilt.includes(one)), ...(yield* attempt(spoilt.map((one) => one.layer), false))]
+  for (const one of all) {
+    const failed = failure(root, one)
+    if (failed !== undefined) return yield* failed
+  }
+  yield* Effect.try({
+    try: () => {
+      for (const one of all) if (one.temporary !== undefined) place(root, one.final, one.temporary)
+    },
+    catch: unwritable(`cannot put layers in place in ${root}`)
+  })
+  const written = new Map(all.map((one) => [one.layer.diffId, one]))
+  return distinct.map((layer): Receipt.File => {
+    const { evidence, final } = written.get(layer.diffId)!
+    return { path: final, size: evidence.layer!.uncompressedSize, sha256: evidence.layer!.diffId }
+  })
+})
+
+interface Plan {
+  readonly layer: Image.Layer
+  readonly final: string
+  /** undefined when the layer is there already and is only verified. */
+  readonly temporary: string | undefined
+  readonly task: Inspect.InspectTask
+}
+
+const plan = (root: string, layer: Image.Layer, trust: boolean, journal: Journal.Journal): Plan => {
+  const final = Files.layerFile(layer.diffId)
+  const there = fs.lstatSync(path.join(root, final), { throwIfNoEntry: false })
+  const common = { algorithms: [], as: "layer", keepPaths: false, limits: {} } as const
+  if (trust && there?.isFile()) {
+    return {
+      layer,
+      final,
+      temporary: undefined,
+      task: { ...common, region: { path: path.join(root, final), offset: 0, size: there.size } }
+    }
+  }
+  const temporary = journal.temporary()
+  fs.closeSync(fs.openSync(temporary, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o644))
+  return {
+    layer,
+    final,
+    temporary,
+    task: {
+      ...common,
+      algorithms: [...new Set(layer.digest === undefined ? [] : Digest.computable(layer.digest) ?? [])] as ReadonlyArray<Digest.Algorithm>,
+      region: layer.bytes,
+      output: { path: temporary, offset: 0, form: "uncompressed" }
+    }
+  }
+}
+
+type Done = Plan & { readonly evidence: Inspect.Evidence }
+
+const holds = ({ evidence, layer }: Done): boolean =>
+  evidence.failure === undefined && evidence.layer?.compression === "none" && `sha256:${evidence.layer.diffId}` === layer.diffId
+
+/** What went wrong with a layer that was read from the source, or undefined. */
+const failure = (root: string, { evidence, layer }: Done): WriteError | SourceError | undefined => {
+  const doing = `layer ${layer.index} (${layer.name})`
+  if (evidence.failure?.during === "write") {
+    return new WriteError({ reason: "Unwritable", message: `cannot write ${doing} into ${root}: ${describe(evidence.failure)}` })
+  }
+  if (evidence.failure !== undefined) {
+    return new SourceError({ reason: "Unreadable", message: `cannot read ${doing}: ${describe(evidence.failure)}` })
+  }
+  const damaged = (message: string): SourceError =>
+    new SourceError({ reason: "Damaged", message: `${doing} is damaged in the source: ${message}` })
+  if (evidence.size < layer.bytes.size) return damaged(`expected ${layer.bytes.size} bytes, found ${evidence.size}`)
+  if (evidence.layer?.complete !== true) {
+    const problem = evidence.problems.find((one) => one.check.startsWith("compression."))
+    return damaged(problem?.message ?? "it does not decompress")
+  }
+  const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
+  if (algorithm !== undefined && Digest.make(algorithm, evidence.digests[algorithm]!) !== layer.digest) {
+    return damaged(`expected ${layer.digest}, found ${Digest.make(algorithm, evidence.digests[algorithm]!)}`)
+  }
+  const found = `sha256:${evidence.layer.diffId}`
+  return found === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${found}`)
+}
+
+/** Renames a finished layer to its place. */
+const place = (root: string, final: string, temporary: string): void => {
+  const directory = path.dirname(path.join(root, final))
+  const stat = fs.lstatSync(directory, { throwIfNoEntry: false })
+  if (stat === undefined) fs.mkdirSync(directory, { recursive: true })
+  else if (!stat.isDirectory()) throw occupied(`cannot write ${final} into ${root}: expected a directory, found something else`)
+  fs.renameSync(temporary, path.join(root, final))
+  Journal.syncDirectory(directory)
+}
+
+const replaceRegular = (root: string, file: string, bytes: Uint8Array, journal: Journal.Journal): void => {
+  const target = path.join(root, file)
+  const stat = fs.lstatSync(target, { throwIfNoEntry: false })
+  if (stat?.isDirectory()) throw occupied(`cannot write ${file} into ${root}: expected a file, found a directory`)
+  if (stat?.isFile() && stat.size === bytes.length && Buffer.compare(fs.readFileSync(target), bytes) === 0) return
+  Journal.replace(target, bytes, journal.temporary())
+}
+
+interface Publishing extends WriteOptions {
+  readonly options: DirectoryWriterOptions
+  readonly journal: Journal.Journal
+}
+
+/** Under the lock: receipt, catalog, and last of all the manifest. */
+const publish = (
+  root: string,
+  image: Image.Image,
+  names: ReadonlyArray<string>,
+  manifest: string,
+  files: ReadonlyArray<Receipt.File>,
+  { filters, journal, options }: Publishing
+): Receipt.Receipt => {
+  Journal.syncDirectory(root)
+  const manifestBytes = Buffer.from(PythonJson.stringify([{
+    Config: Files.configFile(image.config.digest),
+    Layers: image.layers.map((layer) => Files.layerFile(layer.diffId)),
+    RepoTags: image.names
+  }]))
+  const entries = names.map(Files.catalogKey)
+  const receipt: Receipt.Receipt = {
+    tool: "tallyman",
+    version,
+    layout: "dir",
+    names: image.names,
+    image: image.config.digest,
+    source: { uri: image.source, ...(image.manifest === undefined ? {} : { digest: image.manifest.digest }) },
+    filters,
+    conversions: [],
+    files: [...files, Receipt.fileOf(manifest, manifestBytes)],
+    details: { manifest, catalog: entries }
+  }
+  const catalog = mergedCatalog(root, manifest, entries, options.uniqueNames)
+  replaceRegular(root, Files.receiptFile(manifest), Receipt.encode(receipt), journal)
+  replaceRegular(root, Files.catalogFile, catalog, journal)
+  replaceRegular(root, manifest, manifestBytes, journal)
+  return receipt
+}
+
+const mergedCatalog = (root: string, manifest: string, entries: ReadonlyArray<CatalogEntry>, uniqueNames: boolean): Uint8Array => {
+  const catalog = new Map<string, Map<string, string>>()
+  const file = path.join(root, Files.catalogFile)
+  const keys = new Set(entries.map(({ image, tag }) => `${image}\0${tag}`))
+  if (fs.existsSync(file)) {
+    const read = readCatalog(fs.readFileSync(file))
+    if (Either.isLeft(read)) throw occupied(`cannot merge into ${file}: ${read.left}`)
+    for (const [image, tag, named] of read.right) {
+      // An image written without unique names takes the place of the one before it, in the catalog too.
+      if (named === manifest && !keys.has(`${image}\0${tag}`)) {
+        if (uniqueNames) throw occupied(`cannot write ${manifest} into ${root}: it is the manifest of ${image}:${tag}, whose name becomes the same file name`)
+        continue
+      }
+      catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, named))
+    }
+  }
+  for (const { image, tag } of entries) catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, manifest))
+  return encodeCatalog(catalog)
+}
+
+/** `fromEntries` keeps names like `__proto__` as what they are: names. */
+export const encodeCatalog = (catalog: ReadonlyMap<string, ReadonlyMap<string, string>>): Uint8Array =>
+  Buffer.from(PythonJson.stringify(Object.fromEntries([...catalog].map(([image, tags]) => [image, Object.fromEntries(tags)]))))
+
+/** Image, tag and manifest of each entry; left: why it is no catalog. */
+export const readCatalog = (
+  raw: Uint8Array
+): Either.Either<ReadonlyArray<readonly [image: string, tag: string, manifest: string]>, string> => {
+  const document = Json.parse(raw)
+  const problem = document.problems.find((one) => one.kind !== "duplicate-key")
+  if (problem !== undefined) return Either.left(problem.message)
+  if (!Json.isObject(document.value)) return Either.left(`it is ${Json.typeName(document.value)}, not an object`)
+  const entries: Array<readonly [string, string, string]> = []
+  for (const [image, tags] of Object.entries(document.value)) {
+    if (!Json.isObject(tags)) return Either.left(`the entry ${JSON.stringify(image)} is ${Json.typeName(tags)}, not an object`)
+    for (const [tag, manifest] of Object.entries(tags)) {
+      if (typeof manifest !== "string") return Either.left(`the entry ${JSON.stringify(`${image}:${tag}`)} is ${Json.typeName(manifest)}, not a file name`)
+      entries.push([image, tag, manifest])
+    }
+  }
+  return Either.right(entries)
+}
