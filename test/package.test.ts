@@ -157,6 +157,16 @@ describe("the packed package", () => {
   })
 })
 
+/** Files in a new directory, whose path is returned. */
+const tree = (name: string, sources: Readonly<Record<string, string>>): string => {
+  const directory = path.join(folder, name)
+  for (const [file, text] of Object.entries(sources)) {
+    fs.mkdirSync(path.join(directory, path.dirname(file)), { recursive: true })
+    fs.writeFileSync(path.join(directory, file), text)
+  }
+  return directory
+}
+
 describe("the import order", () => {
   const violations = (cwd: string): ReadonlyArray<string> => {
     const config = path.join(root, ".dependency-cruiser.cjs")
@@ -178,15 +188,6 @@ describe("the import order", () => {
     }
     expect(summary.totalCruised).toBeGreaterThan(1)
     return summary.violations.map(({ from, rule, to }) => `${rule.name}: ${from} -> ${to}`).sort()
-  }
-
-  const tree = (name: string, sources: Readonly<Record<string, string>>): string => {
-    const directory = path.join(folder, name)
-    for (const [file, text] of Object.entries(sources)) {
-      fs.mkdirSync(path.join(directory, path.dirname(file)), { recursive: true })
-      fs.writeFileSync(path.join(directory, file), text)
-    }
-    return directory
   }
 
   it("holds in src", () => {
@@ -232,5 +233,30 @@ describe("the import order", () => {
         "upward-import-from-pipeline-or-report-or-fault: src/fault/Drill.ts -> src/cli/Main.ts",
       ]
     `)
+  })
+})
+
+describe("Effect's diagnostics", () => {
+  // They were seen to fall silent with a module resolution that they do not understand.
+  it("are found where modules are imported as namespaces", () => {
+    const directory = tree("diagnostics", {
+      "package.json": JSON.stringify({ type: "module" }),
+      "tsconfig.json": JSON.stringify({ extends: path.join(root, "tsconfig.effect.json"), include: ["*.ts"] }),
+      "Wrong.ts": [
+        `import * as Effect from "effect/Effect"`,
+        `export const nested = Effect.gen(function*() { return Effect.void })`,
+        `export const floating = Effect.sync(() => { Effect.void })`
+      ].join("\n")
+    })
+    fs.symlinkSync(path.join(root, "node_modules"), path.join(directory, "node_modules"))
+    const options = ["diagnostics", "--project", "tsconfig.json", "--format", "text"]
+    const { code, stdout } = runTool("@effect/tsgo/dist/effect-tsgo.cjs", options, directory)
+    expect(
+      [...stdout.matchAll(/Wrong\.ts\((\d+),\d+\): error effect\((\w+)\)/g)].map(([, line, rule]) => [line, rule])
+    ).toEqual([
+      ["2", "returnEffectInGen"],
+      ["3", "floatingEffect"]
+    ])
+    expect(code).toBe(1)
   })
 })
