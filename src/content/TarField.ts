@@ -9,7 +9,8 @@ export const paddingOf = (size: number): number => (blockSize - size % blockSize
 /**
  * A numeric header field (POSIX ustar "Each numeric field is terminated by one or more <space> or NUL"; GNU and star
  * base-256 where bit 7 of the first byte is set, two's complement with bit 6 as the sign). An empty field is 0.
- * NaN where readers would not agree on a value: other characters, digits behind the terminator, or beyond 2^53.
+ * NaN where readers would not agree on a value: other characters before the first NUL, something behind a field that
+ * begins with NUL, or a value beyond 2^53.
  */
 export const parseNumber = (bytes: Uint8Array, at: number, length: number): number => {
   const first = bytes[at]!
@@ -24,10 +25,12 @@ export const parseNumber = (bytes: Uint8Array, at: number, length: number): numb
     value = value * 8 + digit
     i++
   }
-  while (i < end) {
-    const rest = bytes[i]!
-    if (rest !== 0 && rest !== 0x20) return Number.NaN
-    i++
+  while (i < end && bytes[i] === 0x20) i++
+  // What stands behind a NUL is ignored by all readers; behind a NUL at the very beginning, by some.
+  if (i < end && bytes[i] !== 0) return Number.NaN
+  if (i === at) {
+    while (i < end && bytes[i] === 0) i++
+    if (i < end) return Number.NaN
   }
   return value
 }

@@ -78,7 +78,14 @@ interface Gap {
   readonly path: ByteString | undefined
 }
 
+/** Global records that say what only one member can have. */
 const globalOverrides = ["path", "linkpath", "size"]
+
+/** Every member with records of its own gets a copy of the global ones: their number has to be bounded, too. */
+const maxGlobalRecords = 1000
+
+/** Longer names are shortened in problems, so that a thousand problems stay small. PATH_MAX of Linux. */
+const maxShownPath = 4096
 
 /**
  * A strict scanner of tar streams (POSIX.1-2017 pax "ustar Interchange Format" and "pax Interchange Format", GNU tar
@@ -254,7 +261,7 @@ export class TarScanner {
     switch (this.state) {
       case inHeader: {
         if (this.have > 0) this.partialHeader(end - this.have)
-        this.closeGap(end - this.have)
+        this.closeGap(end)
         break
       }
       case inGap: {
@@ -281,6 +288,7 @@ export class TarScanner {
       }
       case inExtension: {
         this.truncated(`the ${extensionName(this.extensionType)} is cut short`, undefined, undefined)
+        this.clearPending()
         break
       }
       case inPadding: {
@@ -314,8 +322,10 @@ export class TarScanner {
   /** Fewer bytes than a block are left at the end of the stream. */
   private partialHeader(offset: number): void {
     const zero = this.scratch.subarray(0, this.have).every((byte) => byte === 0)
-    if (zero) return
-    if (this.zeroAt >= 0) {
+    if (zero) {
+      // Readers that take whole blocks (Go) fail here, the ones that stop at the first zero block do not notice.
+      this.truncated("the archive ends within a block of zeros", [blockSize, this.have], undefined)
+    } else if (this.zeroAt >= 0) {
       this.loneZeroBlock(offset)
     } else if (!this.isTar && this.gap === undefined && !(this.have > 262 && hasMagic(this.scratch, 0))) {
       this.notATar()
@@ -469,6 +479,15 @@ export class TarScanner {
     this.extensionType = type
     this.extensionOffset = offset
     const size = this.number(bytes, at, 124, 12, "size", offset, undefined)
+    // Nothing uses the others, but readers parse all fields of all headers and end where one is malformed.
+    this.number(bytes, at, 100, 8, "mode", offset, undefined)
+    this.number(bytes, at, 108, 8, "uid", offset, undefined)
+    this.number(bytes, at, 116, 8, "gid", offset, undefined)
+    this.time(bytes, at, 136, "mtime", offset, undefined)
+    if (formatOf(bytes, at) !== "v7") {
+      this.number(bytes, at, 329, 8, "devmajor", offset, undefined)
+      this.number(bytes, at, 337, 8, "devminor", offset, undefined)
+    }
     if (size > this.maxMetadata) {
       this.problem(
         "tar.too-large",
@@ -513,20 +532,18 @@ export class TarScanner {
   }
 
   private globalHeader(records: PaxRecords, offset: number): void {
-    for (const keyword of globalOverrides) {
-      if (records.has(keyword)) {
-        this.problem(
-          "tar.bad-pax",
-          `a global pax header sets "${keyword}" for all members; several readers ignore it`,
-          offset
-        )
-      }
+    for (const keyword of records.keys()) {
+      if (!globalOverrides.includes(keyword) && !keyword.startsWith("GNU.sparse.")) continue
+      // What Go and libarchive do: with such a record in force two readers see two different archives.
+      records.delete(keyword)
+      this.problem("tar.bad-pax", `a global pax header sets ${quoted(keyword)}, which is not applied`, offset)
     }
     const merged = overlayPax(this.globalPax, records)
-    if (paxBytes(merged) > this.maxMetadata) {
+    if (merged.size > maxGlobalRecords || paxBytes(merged) > this.maxMetadata) {
       this.problem(
         "tar.too-large",
-        `global pax records of more than ${this.maxMetadata} bytes; the last header is passed over`,
+        `more than ${maxGlobalRecords} global pax records or ${this.maxMetadata} bytes of them; ` +
+          "the last header is passed over",
         offset
       )
     } else {
@@ -584,7 +601,7 @@ export class TarScanner {
     const mode = this.number(bytes, at, 100, 8, "mode", offset, path) & 0o7777
     let uid = this.number(bytes, at, 108, 8, "uid", offset, path)
     let gid = this.number(bytes, at, 116, 8, "gid", offset, path)
-    let mtimeSeconds = this.time(bytes, at, offset, path)
+    let mtimeSeconds = this.time(bytes, at, 136, "mtime", offset, path)
     let mtimeNanoseconds = 0
     let uname = ""
     let gname = ""
@@ -599,6 +616,10 @@ export class TarScanner {
 
     const repeated = this.paxSparse
     const pax = this.pax === undefined ? this.globalPax : overlayPax(this.globalPax, this.pax)
+    if (format === "star") {
+      this.time(bytes, at, 476, "atime", offset, path)
+      this.time(bytes, at, 488, "ctime", offset, path)
+    }
     let sizeKnown = !sizeBad
     if (pax !== undefined) {
       path = pax.get("path") ?? path
@@ -626,6 +647,9 @@ export class TarScanner {
     }
     const sparse = pax === undefined ? undefined : paxSparse(pax, repeated)
     if (sparse !== undefined) path = pax!.get("GNU.sparse.name") ?? path
+    if (this.longLink !== undefined && type !== 0x31 && type !== 0x32) {
+      this.problem("tar.bad-long-name", "a long link name before a member that is no link", offset, path)
+    }
     const headerOffset = this.pendingOffset < 0 ? offset : this.pendingOffset
     this.clearPending()
 
@@ -634,7 +658,7 @@ export class TarScanner {
     this.checkNames(entryType, path, linkname, offset)
 
     const entry: Mutable<TarEntry> = {
-      index: this.entries,
+      index: 0,
       headerOffset,
       dataOffset: this.position,
       size: hasBody(type) ? size : 0,
@@ -655,9 +679,14 @@ export class TarScanner {
       pax: pax === undefined || pax.size === 0 ? undefined : pax,
       sparse: undefined
     }
-    this.entries++
 
+    if (type === 0x53 && sparse !== undefined) {
+      this.problem("tar.bad-sparse", "a sparse map in the header and sparse records beside it", offset, path)
+    }
     if (type === 0x53) return this.oldSparse(entry, bytes, at, format)
+    if (sparse !== undefined && entryType !== "file") {
+      this.problem("tar.bad-sparse", `a ${entryType} with sparse records`, offset, path)
+    }
     if (sparse !== undefined && entryType === "file") {
       entry.realSize = sparse.version === "unknown" ? size : sparse.realSize
       if (sparse.version === "1.0") {
@@ -671,7 +700,7 @@ export class TarScanner {
       if (sparse.version === "unknown") {
         this.problem("tar.bad-sparse", `GNU sparse version ${sparse.name} is not known`, offset, path)
       } else this.applyMap(entry, sparse.map)
-    } else if (type === 0x31 && size > 0) {
+    } else if (type === 0x31 && size > 0 && (format === "ustar" || format === "star")) {
       entry.size = entry.realSize = size
       this.draft = entry
       this.state = inLinkBody
@@ -679,17 +708,19 @@ export class TarScanner {
     }
     this.start(entry)
     // Without a size nobody knows where the next header is; that has been said already.
-    if (!sizeKnown) this.openGap({ start: this.position, report: false, stored: 0, computed: 0, path: undefined })
+    if (!sizeKnown && hasBody(type)) this.openGap({ start: this.position, report: false, stored: 0, computed: 0, path: undefined })
   }
 
   private entryType(type: number, path: ByteString, size: number, offset: number): TarEntryType | undefined {
     switch (type) {
       case 0x30: // 0
+      case 0:
         if (!path.endsWith("/")) return "file"
-        this.problem("tar.bad-type", "a regular file whose name ends with \"/\": some readers make it a directory", offset, path)
+        // Before ustar, directories had the type of files and a slash; without a body nobody takes them for a file.
+        if (type === 0 && size === 0) return "directory"
+        this.problem("tar.bad-type", "a file whose name ends with \"/\", of which some readers make a directory",
+          offset, path)
         return size === 0 ? "directory" : "file"
-      case 0: // before ustar, directories had the type of files and a slash
-        return size === 0 && path.endsWith("/") ? "directory" : "file"
       case 0x31:
         return "hardlink"
       case 0x32:
@@ -727,7 +758,8 @@ export class TarScanner {
     }
   }
 
-  private start(entry: TarEntry): void {
+  private start(entry: Mutable<TarEntry>): void {
+    entry.index = this.entries++
     if (this.onEntry !== undefined) this.onEntry(entry)
     this.entry = entry
     this.remaining = entry.size
@@ -745,10 +777,11 @@ export class TarScanner {
 
   /**
    * A hardlink has a size. POSIX 1988 (ustar), GNU tar, Go and Python: no body, whatever the size says. POSIX 2001
-   * (pax) and libarchive: a body of that size. What comes next tells: a header or the end, or else a body.
+   * (pax) and libarchive: a body of that size. What comes next tells: a header (a damaged one, even) or the end, or
+   * else a body.
    */
   private linkBlock(bytes: Buffer, at: number, sum: number): void {
-    const isNext = sum === 0 || checksumFits(bytes, at, checksumOf(bytes, at, sum))
+    const isNext = sum === 0 || hasMagic(bytes, at) || checksumFits(bytes, at, checksumOf(bytes, at, sum))
     if (isNext) {
       this.linkWithoutBody()
       this.header(bytes, at, sum)
@@ -914,10 +947,17 @@ export class TarScanner {
     return 0
   }
 
-  private time(bytes: Buffer, at: number, offset: number, path: ByteString): number {
-    const value = parseNumber(bytes, at + 136, 12)
+  private time(
+    bytes: Buffer,
+    at: number,
+    field: number,
+    name: string,
+    offset: number,
+    path: ByteString | undefined
+  ): number {
+    const value = parseNumber(bytes, at + field, 12)
     if (!Number.isNaN(value)) return value
-    this.badNumber(bytes, at + 136, 12, value, "mtime", offset, path)
+    this.badNumber(bytes, at + field, 12, value, name, offset, path)
     return 0
   }
 
@@ -963,13 +1003,13 @@ export class TarScanner {
     if (bits & nameEmpty) this.problem("tar.path-empty", `${what} is empty`, offset, path)
     if (bits & nameNul) this.problem("tar.path-nul", `${what} holds a NUL`, offset, path)
     if (inside && bits & nameAbsolute) {
-      this.problem("tar.path-absolute", `${what} "${display(name)}" is absolute`, offset, path)
+      this.problem("tar.path-absolute", `${what} ${quoted(name)} is absolute`, offset, path)
     }
     if (inside && bits & nameDots && leavesRoot(name)) {
-      this.problem("tar.path-escapes", `${what} "${display(name)}" leaves the root`, offset, path)
+      this.problem("tar.path-escapes", `${what} ${quoted(name)} leaves the root`, offset, path)
     }
     if (bits & nameHigh && !isUtf8(name)) {
-      this.problem("tar.path-not-utf8", `${what} "${display(name)}" is not UTF-8`, offset, path)
+      this.problem("tar.path-not-utf8", `${what} ${quoted(name)} is not UTF-8`, offset, path)
     }
   }
 
@@ -1007,9 +1047,18 @@ export class TarScanner {
   private emit(problem: Problem & { readonly check: TarCheck }): void {
     const count = (this.counts.get(problem.check) ?? 0) + 1
     this.counts.set(problem.check, count)
-    if (count <= this.maxProblems) this.onProblem(problem)
+    if (count > this.maxProblems) return
+    const path = problem.path
+    this.onProblem(path !== undefined && path.length > maxShownPath ? { ...problem, path: copy(path, maxShownPath) } : problem)
   }
 }
+
+/** The beginning of a string that does not keep the whole of it alive. */
+const copy = (value: ByteString, length: number): ByteString =>
+  Buffer.from(value.slice(0, length), "latin1").toString("latin1")
+
+const quoted = (name: ByteString): string =>
+  name.length <= 200 ? `"${display(name)}"` : `"${display(copy(name, 200))}…"`
 
 const extensionName = (type: number): string =>
   type === 0x4c ? "long name" : type === 0x4b ? "long link name" : type === 0x67 ? "global pax header" : "pax header"
@@ -1033,8 +1082,11 @@ const headerPath = (bytes: Buffer, at: number, format: TarFormat): ByteString =>
   if (format === "ustar") return `${parseText(bytes, at + 345, 155)}/${name}`
   if (format === "star") return `${parseText(bytes, at + 345, 131)}/${name}`
   // GNU has atime and ctime here. Go before 1.8 wrote a ustar prefix all the same; it is told by not being numbers.
-  if (!Number.isNaN(parseNumber(bytes, at + 345, 12)) && !Number.isNaN(parseNumber(bytes, at + 357, 12))) return name
-  return `${parseText(bytes, at + 345, 155)}/${name}`
+  const isTimes = !Number.isNaN(parseNumber(bytes, at + 345, 12)) &&
+    (bytes[at + 357] === 0 || !Number.isNaN(parseNumber(bytes, at + 357, 12)))
+  if (isTimes) return name
+  const prefix = parseText(bytes, at + 345, 155)
+  return /^[\x01-\x7f]+$/.test(prefix) ? `${prefix}/${name}` : name
 }
 
 /** The text of a 32-byte field, without making a new string when it is the one seen last. */

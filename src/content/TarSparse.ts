@@ -57,7 +57,7 @@ export const paxSparse = (
   const map = values.map(parseDecimal)
   const blocks = records.get("GNU.sparse.numblocks")
   // A count that does not fit makes the map a wrong one whichever of the two is meant.
-  if (blocks !== undefined && parseDecimal(blocks) * 2 !== map.length) map.push(Number.NaN, Number.NaN)
+  if (blocks === undefined || parseDecimal(blocks) * 2 !== map.length) map.push(Number.NaN, Number.NaN)
   return { version: "0", realSize, map }
 }
 
