@@ -9,6 +9,9 @@ export type InodeType = "file" | "directory" | "symlink" | "char" | "block" | "f
 /** A number that the source of the tree does not tell. */
 export const unknown = -1
 
+/** `layer` of a directory that no entry describes. */
+export const implied = -2
+
 /** What one or more names (hardlinks) in the tree stand for. */
 export class Inode {
   type: InodeType
@@ -22,7 +25,10 @@ export class Inode {
   mtimeNanoseconds: number
   /** Bytes of a file's content once extracted, of a file only. */
   size = 0
-  /** Index of the layer whose entry this is; `unknown` for a directory that only entries below it imply. */
+  /**
+   * Index of the layer whose entry this is; `implied` for a directory that only entries below it imply; `unknown` in a
+   * tree that is not made of layers.
+   */
   layer: number = unknown
   /** The entry's position among that layer's members. */
   entry: number = unknown
@@ -87,12 +93,13 @@ export class TreeNode {
  */
 export const impliedDirectory = (): Inode => {
   const inode = new Inode("directory", 0o755, 0, 0, 0, unknown)
+  inode.layer = implied
   inode.nlink = 1
   return inode
 }
 
 /** True for a directory that only the entries below it imply. */
-export const isImplied = (inode: Inode): boolean => inode.type === "directory" && inode.layer === unknown
+export const isImplied = (inode: Inode): boolean => inode.layer === implied
 
 /** Below the root, without a leading slash; "" for the root. */
 export const pathOf = (node: TreeNode): ByteString => {
@@ -125,7 +132,7 @@ export interface TreeTotals {
 export class FileTree {
   readonly root: TreeNode
   /** Whether xattrs, digests and the like were recorded at all: what is not recorded cannot be compared. */
-  readonly records: TreeRecords
+  records: TreeRecords
   /** Names in the tree, the root included. */
   names = 1
   /** Not more than these are taken in: a few hundred MB of deep paths could otherwise fill any memory. */

@@ -1,0 +1,576 @@
+/**
+ * A tree on disk, file by file, against what it should be: layers applied or an mtree manifest.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { ByteString } from "../content/ByteString.ts"
+import * as Bytes from "../content/ByteString.ts"
+import { type DiskTree, readDisk } from "./DiskTree.ts"
+import { childPath, type FileTree, type Inode, isImplied, secondsOnly, sortedChildren, type TreeNode, unknown } from "./FileTree.ts"
+import { digestSize, type FileDigests, hashFiles, type HashTask } from "./HashFiles.ts"
+import * as Libc from "./Libc.ts"
+import { type CompareCheck, ProblemList, type RootfsCheck, type RootfsProblem } from "./RootfsProblem.ts"
+import { isHostLabel, isRuntimeFile, isRuntimeParent, type Tolerance, tolerances as catalogue } from "./Tolerance.ts"
+
+export interface CompareOptions {
+  /** Differences to put up with; none by default (those that are always put up with need not be named). */
+  readonly tolerances?: ReadonlyArray<Tolerance>
+  /** `digest` reads every file, `size` none. Default `digest`. */
+  readonly content?: "digest" | "size"
+  /** Hashes slices of the files, by default in this thread: `(tasks) => pool.runAll(hashJob, tasks)` for several. */
+  readonly hash?: (tasks: ReadonlyArray<HashTask>) => Effect.Effect<ReadonlyArray<FileDigests>>
+  /** The calls Node lacks; by default `Libc.load()`. Undefined: none, and attributes are not compared. */
+  readonly libc?: Libc.Libc | undefined
+  /** Problems kept of each check; more are counted. Default 10,000. */
+  readonly maxProblems?: number
+}
+
+/** Something that was not compared. */
+export interface NotCompared {
+  readonly what: "content" | "xattrs" | "hardlinks" | "mounted"
+  readonly reason: string
+  /** Names concerned. */
+  readonly count: number
+  /** The first few of them. */
+  readonly examples: ReadonlyArray<ByteString>
+}
+
+/** Differences that were put up with. */
+export interface Tolerated {
+  readonly tolerance: Tolerance
+  readonly explanation: string
+  readonly count: number
+  readonly examples: ReadonlyArray<ByteString>
+}
+
+export interface CompareResult {
+  /** What could not be read first, then in the order of the tree, parents first. */
+  readonly problems: ReadonlyArray<RootfsProblem>
+  /** How many of each check were found, those not kept included. */
+  readonly counts: ReadonlyMap<RootfsCheck, number>
+  /** Every tolerance that was asked for or always holds, with what it covered. */
+  readonly tolerated: ReadonlyArray<Tolerated>
+  readonly notCompared: ReadonlyArray<NotCompared>
+  /** Names compared, files hashed, and bytes of content read for it. */
+  readonly names: number
+  readonly files: number
+  readonly bytes: number
+}
+
+/** The root cannot be looked at: it is missing, no directory, or may not be read. */
+export class CompareError extends Schema.TaggedError<CompareError>()("CompareError", {
+  reason: Schema.Literal("not-found", "not-a-directory", "unreadable"),
+  path: Schema.String,
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+/**
+ * Compares the directory `root`, an absolute path in bytes, with `expected`. Reads only; no symlink is followed; what
+ * cannot be read is a `rootfs.unreadable` problem.
+ */
+export const compare: (
+  expected: FileTree,
+  root: Buffer,
+  options?: CompareOptions
+) => Effect.Effect<CompareResult, CompareError> = Effect.fn("Compare.compare")(
+  function*(expected, root, options = {}) {
+    const disk = yield* Effect.try({
+      try: () => readDisk(root, "libc" in options ? { libc: options.libc } : {}),
+      catch: (cause) => rootError(root, cause)
+    })
+    const plan = planHashes(expected, disk, root, options)
+    const hash = options.hash ?? inThisThread
+    plan.store(yield* hash(plan.tasks))
+    return diff(expected, disk, { ...options, hashed: plan })
+  }
+)
+
+const inThisThread = (tasks: ReadonlyArray<HashTask>): Effect.Effect<ReadonlyArray<FileDigests>> =>
+  Effect.forEach(tasks, (task) => Effect.sync(() => hashFiles(task.root, task.paths)))
+
+const rootError = (root: Buffer, cause: unknown): CompareError => {
+  const code = (cause as NodeJS.ErrnoException).code
+  const path = Bytes.display(Bytes.fromBytes(root))
+  const reason = code === "ENOENT" ? "not-found" : code === "ENOTDIR" ? "not-a-directory" : "unreadable"
+  return new CompareError({ reason, path, message: `cannot compare ${path}: ${code}`, cause })
+}
+
+/** Slices are small enough that several threads end at nearly the same time, and large enough to be few. */
+const sliceBytes = 16 * 1024 * 1024
+const sliceFiles = 2000
+
+export interface HashPlan {
+  readonly tasks: ReadonlyArray<HashTask>
+  /** Notes the results of `tasks`, in their order. */
+  readonly store: (results: ReadonlyArray<FileDigests>) => void
+  /** Files that could not be read, by the system's error. */
+  readonly failures: ReadonlyMap<Inode, string>
+  readonly files: () => number
+  readonly bytes: () => number
+}
+
+/** Which files have to be hashed: each once, and only those whose size is right and whose digest is known. */
+export const planHashes = (expected: FileTree, disk: DiskTree, root: Buffer, options: CompareOptions = {}): HashPlan => {
+  const tasks: Array<HashTask> = []
+  const inodes: Array<ReadonlyArray<Inode>> = []
+  const failures = new Map<Inode, string>()
+  const base = Bytes.fromBytes(root)
+  let files = 0
+  let bytes = 0
+  if (options.content !== "size") {
+    const seen = new Set<Inode>()
+    let paths: Array<ByteString> = []
+    let slice: Array<Inode> = []
+    let size = 0
+    const cut = (): void => {
+      if (paths.length === 0) return
+      tasks.push({ root: base, paths, bytes: size })
+      inodes.push(slice)
+      paths = []
+      slice = []
+      size = 0
+    }
+    pairs(expected.root, disk.tree.root, (path, wanted, found) => {
+      const { inode } = found
+      if (inode.type !== "file" || wanted.inode.type !== "file" || wanted.inode.sha256 === undefined) return
+      if (wanted.inode.size >= 0 && wanted.inode.size !== inode.size) return
+      if (inode.nlink > 1) {
+        if (seen.has(inode)) return
+        seen.add(inode)
+      }
+      paths.push(path)
+      slice.push(inode)
+      size += inode.size
+      files++
+      if (size >= sliceBytes || paths.length >= sliceFiles) cut()
+    })
+    cut()
+  }
+  return {
+    tasks,
+    failures,
+    files: () => files,
+    bytes: () => bytes,
+    store: (results) => {
+      results.forEach((result, task) => {
+        const slice = inodes[task]!
+        const failed = new Map(result.failures.map(({ code, index }) => [index, code]))
+        bytes += result.bytes
+        const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString("hex")
+        slice.forEach((inode, index) => {
+          const code = failed.get(index)
+          if (code === undefined) inode.sha256 = hex.slice(index * digestSize * 2, (index + 1) * digestSize * 2)
+          else failures.set(inode, code)
+        })
+      })
+    }
+  }
+}
+
+/** Visits every name that both trees have, in the expected tree's order. */
+const pairs = (
+  expected: TreeNode,
+  actual: TreeNode,
+  visit: (path: ByteString, expected: TreeNode, actual: TreeNode) => void
+): void => {
+  const stack: Array<readonly [ByteString, TreeNode, TreeNode]> = [["", expected, actual]]
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    const [path, wanted, found] = next
+    visit(path, wanted, found)
+    if (wanted.children === undefined || found.children === undefined) continue
+    for (const [name, child] of wanted.children) {
+      const other = found.children.get(name)
+      if (other !== undefined) stack.push([childPath(path, name), child, other])
+    }
+  }
+}
+
+export interface DiffOptions extends Omit<CompareOptions, "hash" | "libc"> {
+  /** Which files could not be hashed, and how much was. */
+  readonly hashed?: HashPlan
+}
+
+/** The comparison itself, over what was read before. */
+export const diff = (expected: FileTree, disk: DiskTree, options: DiffOptions = {}): CompareResult =>
+  new Differ(expected, disk, options).run()
+
+const maxExamples = 5
+
+interface Tally {
+  count: number
+  readonly examples: Array<ByteString>
+}
+
+class Differ {
+  readonly #expected: FileTree
+  readonly #disk: DiskTree
+  readonly #options: DiffOptions
+  readonly #asked: ReadonlySet<Tolerance>
+  readonly #problems: ProblemList
+  readonly #tolerated = new Map<Tolerance, Tally>()
+  readonly #notCompared = new Map<string, Tally & { readonly what: NotCompared["what"]; readonly reason: string }>()
+  /** Paths of which not even the kind is known. */
+  readonly #hidden: ReadonlyMap<ByteString, string>
+  /** Directories whose names are not known, and files whose attributes are not. */
+  readonly #closed: ReadonlySet<ByteString>
+  readonly #noXattrs: ReadonlySet<ByteString>
+  /** Which file on disk stands for which expected one with several names, and the other way round. */
+  readonly #actualOf = new Map<Inode, readonly [Inode, ByteString]>()
+  readonly #expectedOf = new Map<Inode, readonly [Inode, ByteString]>()
+  readonly #linksReported = new Set<Inode>()
+  #names = 0
+
+  constructor(expected: FileTree, disk: DiskTree, options: DiffOptions) {
+    this.#expected = expected
+    this.#disk = disk
+    this.#options = options
+    this.#asked = new Set([
+      ...(options.tolerances ?? []),
+      ...(Object.keys(catalogue) as Array<Tolerance>).filter((name) => catalogue[name].always)
+    ])
+    this.#problems = new ProblemList(options.maxProblems ?? 10_000)
+    const unreadable = (what: string) => disk.unreadable.filter((one) => one.what === what)
+    this.#hidden = new Map(unreadable("entry").map((one) => [one.path, one.code]))
+    this.#closed = new Set(unreadable("children").map((one) => one.path))
+    this.#noXattrs = new Set(unreadable("xattrs").map((one) => one.path))
+  }
+
+  run(): CompareResult {
+    for (const { code, path, what } of this.#disk.unreadable) {
+      this.#report("rootfs.unreadable", path, `${unreadableWhat[what]} cannot be read`, undefined, code)
+    }
+    this.#walk()
+    if (!this.#disk.tree.records.xattrs && this.#expected.records.xattrs) {
+      this.#skip("xattrs", Libc.reason() ?? "not asked for", "", this.#disk.tree.names)
+    } else if (!this.#expected.records.xattrs) {
+      this.#skip("xattrs", "the manifest tells no extended attributes", "", this.#disk.tree.names)
+    }
+    if (!this.#expected.records.hardlinks) {
+      this.#skip("hardlinks", "the manifest tells how many links a file has, not which names they are", "", 0)
+    }
+    const { hashed } = this.#options
+    return {
+      problems: this.#problems.problems,
+      counts: this.#problems.counts,
+      tolerated: [...this.#asked].map((tolerance) => ({
+        tolerance,
+        explanation: catalogue[tolerance].explanation,
+        ...(this.#tolerated.get(tolerance) ?? { count: 0, examples: [] })
+      })),
+      notCompared: [...this.#notCompared.values()],
+      names: this.#names,
+      files: hashed?.files() ?? 0,
+      bytes: hashed?.bytes() ?? 0
+    }
+  }
+
+  #walk(): void {
+    const stack: Array<readonly [ByteString, TreeNode, TreeNode]> = [["", this.#expected.root, this.#disk.tree.root]]
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      const [path, wanted, found] = next
+      if (this.#disk.mounts.has(found)) {
+        this.#mounted(path, wanted)
+        continue
+      }
+      this.#names++
+      if (!this.#same(path, wanted, found)) continue
+      if (wanted.children === undefined) continue
+      const below: Array<readonly [ByteString, TreeNode, TreeNode]> = []
+      for (const child of sortedChildren(wanted)) {
+        const other = found.children!.get(child.name)
+        const childAt = childPath(path, child.name)
+        if (other !== undefined) below.push([childAt, child, other])
+        else if (!this.#hidden.has(childAt) && !this.#closed.has(path)) this.#missing(childAt, child)
+      }
+      for (const child of sortedChildren(found)) {
+        if (!wanted.children.has(child.name)) this.#extra(childPath(path, child.name), child)
+      }
+      for (let index = below.length - 1; index >= 0; index--) stack.push(below[index]!)
+    }
+  }
+
+  /** Whether what is below can be compared. */
+  #same(path: ByteString, wanted: TreeNode, found: TreeNode): boolean {
+    const e = wanted.inode
+    const a = found.inode
+    if (e.type !== a.type) {
+      if (this.#standsForDevice(e, a)) this.#tolerate("devices", path)
+      else if (isRuntimeFile(path) && this.#asked.has("runtime-files")) this.#tolerate("runtime-files", path)
+      else this.#report("rootfs.type-mismatch", path, `it is a ${a.type}`, e.type, a.type)
+      return false
+    }
+    const runtime = e.type !== "directory" && this.#asked.has("runtime-files") && isRuntimeFile(path)
+    const differs = (
+      check: CompareCheck,
+      message: string,
+      expectedValue?: string,
+      actualValue?: string,
+      tolerance?: Tolerance
+    ): void => {
+      if (tolerance !== undefined && this.#asked.has(tolerance)) this.#tolerate(tolerance, path)
+      else if (runtime) this.#tolerate("runtime-files", path)
+      else this.#report(check, path, message, expectedValue, actualValue)
+    }
+    switch (e.type) {
+      case "file":
+        this.#content(path, e, a, differs)
+        break
+      case "symlink":
+        if (e.link !== a.link) {
+          differs("rootfs.link-mismatch", "the symlink points elsewhere", Bytes.display(e.link), Bytes.display(a.link))
+        }
+        break
+      case "char":
+      case "block":
+        if (e.devmajor >= 0 && (e.devmajor !== a.devmajor || e.devminor !== a.devminor)) {
+          differs("rootfs.device-mismatch", "it is another device", `${e.devmajor}:${e.devminor}`, `${a.devmajor}:${a.devminor}`)
+        }
+    }
+    const implied = isImplied(e) ? "implied-directories" : undefined
+    if (e.mode >= 0 && e.type !== "symlink" && e.mode !== a.mode) {
+      differs("rootfs.mode-mismatch", "it has other permissions", octal(e.mode), octal(a.mode), implied)
+    }
+    if ((e.uid >= 0 && e.uid !== a.uid) || (e.gid >= 0 && e.gid !== a.gid)) {
+      const [uid, gid] = [e.uid >= 0 ? e.uid : a.uid, e.gid >= 0 ? e.gid : a.gid]
+      differs("rootfs.owner-mismatch", "it belongs to someone else", `${uid}:${gid}`, `${a.uid}:${a.gid}`, implied ?? "owner")
+    }
+    this.#mtime(path, e, a, differs)
+    this.#xattrs(path, e, a, differs)
+    this.#links(path, e, a)
+    return true
+  }
+
+  #content(path: ByteString, e: Inode, a: Inode, differs: Differs): void {
+    if (e.size >= 0 && e.size !== a.size) {
+      differs("rootfs.size-mismatch", "it has another size", String(e.size), String(a.size))
+      return
+    }
+    if (this.#options.content === "size") {
+      this.#skip("content", "only sizes are compared", path)
+      return
+    }
+    if (e.sha256 === undefined) {
+      this.#skip("content", "it is not known what the content should be", path)
+      return
+    }
+    const code = this.#options.hashed?.failures.get(a)
+    if (code !== undefined) {
+      this.#report("rootfs.unreadable", path, "the content cannot be read", undefined, code)
+    } else if (a.sha256 === undefined) {
+      this.#skip("content", "it was not hashed", path)
+    } else if (a.sha256 !== e.sha256) {
+      differs("rootfs.content-mismatch", "it has other content", `sha256:${e.sha256}`, `sha256:${a.sha256}`)
+    }
+  }
+
+  #mtime(path: ByteString, e: Inode, a: Inode, differs: Differs): void {
+    if (e.mtimeNanoseconds === unknown) {
+      if (isImplied(e)) this.#tolerate("implied-directories", path)
+      return
+    }
+    const sameSecond = e.mtimeSeconds === a.mtimeSeconds
+    if (sameSecond && (e.mtimeNanoseconds === secondsOnly || e.mtimeNanoseconds === a.mtimeNanoseconds)) return
+    if (sameSecond && this.#asked.has("mtime-seconds")) {
+      this.#tolerate("mtime-seconds", path)
+      return
+    }
+    if (
+      sameSecond && this.#asked.has("mtime-microseconds") &&
+      Math.trunc(e.mtimeNanoseconds / 1000) === Math.trunc(a.mtimeNanoseconds / 1000)
+    ) {
+      this.#tolerate("mtime-microseconds", path)
+      return
+    }
+    if (e.type === "directory" && isRuntimeParent(path) && this.#asked.has("runtime-files")) {
+      this.#tolerate("runtime-files", path)
+      return
+    }
+    differs(
+      "rootfs.mtime-mismatch",
+      "it has another mtime",
+      time(e),
+      time(a),
+      e.type === "directory" ? "directory-mtime" : undefined
+    )
+  }
+
+  #xattrs(path: ByteString, e: Inode, a: Inode, differs: Differs): void {
+    if (!this.#expected.records.xattrs || !this.#disk.tree.records.xattrs || this.#noXattrs.has(path)) return
+    if (e.xattrs === undefined && a.xattrs === undefined) return
+    for (const name of new Set([...(e.xattrs?.keys() ?? []), ...(a.xattrs?.keys() ?? [])])) {
+      const wanted = e.xattrs?.get(name)
+      const found = a.xattrs?.get(name)
+      if (wanted === found) continue
+      if (isHostLabel(name)) {
+        this.#tolerate("host-labels", path)
+        continue
+      }
+      differs(
+        "rootfs.xattr-mismatch",
+        found === undefined
+          ? `the attribute ${Bytes.display(name)} is missing`
+          : wanted === undefined
+          ? `it has an attribute ${Bytes.display(name)} of its own`
+          : `the attribute ${Bytes.display(name)} has another value`,
+        wanted === undefined ? "none" : xattrValue(wanted),
+        found === undefined ? "none" : xattrValue(found),
+        found === undefined ? "xattrs" : undefined
+      )
+    }
+  }
+
+  #links(path: ByteString, e: Inode, a: Inode): void {
+    if (e.type === "directory") return
+    const links = this.#disk.links.get(a) ?? 1
+    if (!this.#expected.records.hardlinks) {
+      if (e.nlink >= 0 && e.nlink !== links) {
+        if (this.#asked.has("external-links") && e.nlink === a.nlink) this.#tolerate("external-links", path)
+        else this.#report("rootfs.hardlink-mismatch", path, "it has another number of links", String(e.nlink), String(links))
+      }
+      return
+    }
+    if (links > a.nlink && !this.#linksReported.has(a)) {
+      this.#linksReported.add(a)
+      if (this.#asked.has("external-links")) this.#tolerate("external-links", path)
+      else {
+        this.#report(
+          "rootfs.hardlink-mismatch",
+          path,
+          "it has hardlinks outside the tree",
+          String(a.nlink),
+          String(links)
+        )
+      }
+    }
+    if (e.nlink > 1) {
+      const known = this.#actualOf.get(e)
+      if (known === undefined) this.#actualOf.set(e, [a, path])
+      else if (known[0] !== a) {
+        this.#report(
+          "rootfs.hardlink-mismatch",
+          path,
+          "it is a file of its own",
+          `a hardlink of ${Bytes.display(known[1])}`,
+          "another file"
+        )
+      }
+    }
+    if (a.nlink > 1) {
+      const known = this.#expectedOf.get(a)
+      if (known === undefined) this.#expectedOf.set(a, [e, path])
+      else if (known[0] !== e) {
+        this.#report(
+          "rootfs.hardlink-mismatch",
+          path,
+          "it is a hardlink of a file that it should not share",
+          "a file of its own",
+          `a hardlink of ${Bytes.display(known[1])}`
+        )
+      }
+    }
+  }
+
+  #missing(path: ByteString, node: TreeNode): void {
+    const { type } = node.inode
+    if ((type === "char" || type === "block") && this.#asked.has("devices")) {
+      this.#tolerate("devices", path)
+      return
+    }
+    const below = namesBelow(node)
+    this.#report(
+      "rootfs.missing",
+      path,
+      below === 0 ? "it is missing" : `it is missing with the ${below} names below it`,
+      type,
+      "nothing"
+    )
+  }
+
+  #extra(path: ByteString, node: TreeNode): void {
+    if (this.#asked.has("runtime-files") && this.#isRuntimeOnly(path, node)) {
+      this.#tolerate("runtime-files", path)
+      return
+    }
+    const below = namesBelow(node)
+    this.#report(
+      "rootfs.extra",
+      path,
+      below === 0 ? "the image has no such file" : `the image has no such directory; ${below} names are below it`,
+      "nothing",
+      node.inode.type
+    )
+  }
+
+  /** A runtime makes /etc for /etc/hosts, but what else is in a directory that it made is not its own. */
+  #isRuntimeOnly(path: ByteString, node: TreeNode): boolean {
+    if (!isRuntimeFile(path)) return false
+    if (node.children === undefined) return true
+    for (const child of node.children.values()) {
+      if (!this.#isRuntimeOnly(childPath(path, child.name), child)) return false
+    }
+    return true
+  }
+
+  #standsForDevice(e: Inode, a: Inode): boolean {
+    return this.#asked.has("devices") && (e.type === "char" || e.type === "block") && a.type === "file" && a.size === 0
+  }
+
+  #mounted(path: ByteString, wanted: TreeNode): void {
+    const below = namesBelow(wanted)
+    if (this.#asked.has("runtime-files") && isRuntimeFile(path)) this.#tolerate("runtime-files", path)
+    else this.#skip("mounted", "another file system is mounted there", path, below + 1)
+  }
+
+  #report(check: CompareCheck, path: ByteString, message: string, expected?: string, actual?: string): void {
+    this.#problems.add({
+      check,
+      path,
+      message,
+      ...(expected === undefined ? {} : { expected }),
+      ...(actual === undefined ? {} : { actual })
+    })
+  }
+
+  #tolerate(tolerance: Tolerance, path: ByteString): void {
+    let tally = this.#tolerated.get(tolerance)
+    if (tally === undefined) this.#tolerated.set(tolerance, tally = { count: 0, examples: [] })
+    tally.count++
+    if (tally.examples.length < maxExamples) tally.examples.push(path)
+  }
+
+  #skip(what: NotCompared["what"], reason: string, path: ByteString, count = 1): void {
+    const key = `${what} ${reason}`
+    let tally = this.#notCompared.get(key)
+    if (tally === undefined) this.#notCompared.set(key, tally = { what, reason, count: 0, examples: [] })
+    tally.count += count
+    if (tally.examples.length < maxExamples && path !== "") tally.examples.push(path)
+  }
+}
+
+type Differs = (check: CompareCheck, message: string, expected?: string, actual?: string, tolerance?: Tolerance) => void
+
+const unreadableWhat = { entry: "it", children: "the directory", xattrs: "the extended attributes" } as const
+
+const octal = (mode: number): string => mode.toString(8).padStart(4, "0")
+
+const time = (inode: Inode): string =>
+  inode.mtimeNanoseconds === secondsOnly
+    ? String(inode.mtimeSeconds)
+    : `${inode.mtimeSeconds}.${inode.mtimeNanoseconds.toString().padStart(9, "0")}`
+
+/** Values are mostly binary and may be long. */
+const xattrValue = (value: ByteString): string => {
+  const bytes = Bytes.toBytes(value)
+  return bytes.length <= 64 ? `0x${bytes.toString("hex")}` : `${bytes.length} bytes, 0x${bytes.toString("hex", 0, 32)}...`
+}
+
+const namesBelow = (node: TreeNode): number => {
+  let count = -1
+  const stack = [node]
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    count++
+    if (next.children !== undefined) for (const child of next.children.values()) stack.push(child)
+  }
+  return count
+}

@@ -1,0 +1,403 @@
+/**
+ * BSD mtree(5) manifests, as mtree(8), libarchive and go-mtree (umoci) write and read them.
+ */
+import type { ByteString } from "../content/ByteString.ts"
+import { splitPath } from "./ApplyLayer.ts"
+import {
+  childPath,
+  FileTree,
+  Inode,
+  type InodeType,
+  secondsOnly,
+  sortedChildren,
+  TreeNode,
+  unknown
+} from "./FileTree.ts"
+import * as Vis from "./Vis.ts"
+
+export interface MtreeOptions {
+  /**
+   * Where extended attributes go. `keyword`: go-mtree's `xattr.NAME=BASE64`, at which mtree(8) gives up and libarchive
+   * complains. `comment`: the same in a comment behind the entry, which every reader passes over and `parse` reads.
+   * Default `comment`.
+   */
+  readonly xattrs?: "keyword" | "comment" | "omit"
+}
+
+const typeNames: Readonly<Record<InodeType, string>> = {
+  file: "file",
+  directory: "dir",
+  symlink: "link",
+  char: "char",
+  block: "block",
+  fifo: "fifo",
+  socket: "socket"
+}
+
+const typesByName: ReadonlyMap<string, InodeType> = new Map(
+  Object.entries(typeNames).map(([type, name]) => [name, type as InodeType])
+)
+
+const chunkLength = 64 * 1024
+const commentPrefix = "# xattr."
+
+/**
+ * The manifest of `tree` in pieces of about 64 KiB, all ASCII: go-mtree's layout, a directory's files before its
+ * directories, sorted bytewise. What the tree does not know (the times of implied directories, digests that were not
+ * computed) is left out.
+ */
+export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<string, void, undefined> {
+  const xattrs = options.xattrs ?? "comment"
+  const keywords = `type,mode,uid,gid,nlink,size,link,device,time,sha256digest${xattrs === "omit" ? "" : ",xattr"}`
+  let text = `#mtree\n#      keywords: ${keywords}\n\n/set type=file uid=0 gid=0\n`
+  // Undefined stands for "..", behind everything below a directory.
+  const stack: Array<readonly [path: ByteString, node: TreeNode] | undefined> = [["", tree.root]]
+  while (stack.length > 0) {
+    const next = stack.pop()
+    if (next === undefined) {
+      text += "..\n"
+      continue
+    }
+    const [path, node] = next
+    text += `\n# ${path === "" ? "." : Vis.encode(path)}\n${line(path === "" ? "." : Vis.encode(node.name), node.inode, xattrs)}`
+    stack.push(undefined)
+    const children = sortedChildren(node)
+    for (let index = children.length - 1; index >= 0; index--) {
+      const child = children[index]!
+      if (child.inode.type === "directory") stack.push([childPath(path, child.name), child])
+    }
+    for (const child of children) {
+      if (child.inode.type === "directory") continue
+      text += `    ${line(Vis.encode(child.name), child.inode, xattrs)}`
+      if (text.length >= chunkLength) {
+        yield text
+        text = ""
+      }
+    }
+  }
+  yield text
+}
+
+const octalMode = (mode: number): string => `0${mode.toString(8).padStart(3, "0")}`
+
+const line = (name: string, inode: Inode, xattrs: Required<MtreeOptions>["xattrs"]): string => {
+  const { type } = inode
+  let text = name
+  if (type !== "file") text += ` type=${typeNames[type]}`
+  // Never the last word: a target that ends in a backslash would continue the line.
+  if (type === "symlink") text += ` link=${Vis.encode(inode.link)}`
+  // A symlink has no mode of its own.
+  else if (inode.mode >= 0) text += ` mode=${octalMode(inode.mode)}`
+  if (inode.uid > 0) text += ` uid=${inode.uid}`
+  if (inode.gid > 0) text += ` gid=${inode.gid}`
+  // The links of a directory depend on the file system.
+  if (type !== "directory" && inode.nlink > 0) text += ` nlink=${inode.nlink}`
+  if (type === "file" && inode.size >= 0) text += ` size=${inode.size}`
+  if (type === "char" || type === "block") text += ` device=native,${inode.devmajor},${inode.devminor}`
+  if (inode.mtimeNanoseconds >= 0) {
+    text += ` time=${inode.mtimeSeconds}.${inode.mtimeNanoseconds.toString().padStart(9, "0")}`
+  } else if (inode.mtimeNanoseconds === secondsOnly) {
+    text += ` tar_time=${inode.mtimeSeconds}.000000000`
+  }
+  if (inode.sha256 !== undefined) text += ` sha256digest=${inode.sha256}`
+  let comments = ""
+  if (inode.xattrs !== undefined && xattrs !== "omit") {
+    for (const attribute of [...inode.xattrs.keys()].sort()) {
+      const value = Buffer.from(inode.xattrs.get(attribute)!, "latin1").toString("base64")
+      const pair = `xattr.${Vis.encode(attribute)}=${value}`
+      if (xattrs === "keyword") text += ` ${pair}`
+      else comments += `    # ${pair}\n`
+    }
+  }
+  return `${text}\n${comments}`
+}
+
+/** A line of a manifest that makes no sense. */
+export interface MtreeProblem {
+  /** 1-based. */
+  readonly line: number
+  readonly message: string
+}
+
+export interface ParsedMtree {
+  /**
+   * What the manifest says; numbers it does not tell are `unknown`. Hardlinks are known by `nlink` only
+   * (`records.hardlinks` is false).
+   */
+  readonly tree: FileTree
+  readonly problems: ReadonlyArray<MtreeProblem>
+  /** Keywords that say nothing to a comparison (uname, flags, md5, ...), and how often each was there. */
+  readonly ignored: ReadonlyMap<string, number>
+}
+
+const maxProblems = 100
+
+/** Any of the flavours: relative entries with "..", full paths, /set and /unset, the path first or last on the line. */
+export const parse = (bytes: Uint8Array): ParsedMtree => new Parser(bytes).run()
+
+type Keywords = Map<string, string>
+
+class Parser {
+  readonly #bytes: Buffer
+  readonly #problems: Array<MtreeProblem> = []
+  readonly #ignored = new Map<string, number>()
+  readonly #tree: FileTree
+  #set: Keywords = new Map()
+  #directory: TreeNode
+  /** The entry of the last line, to which comments with attributes belong. */
+  #last: TreeNode | undefined
+  #line = 0
+  #xattrs = false
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const root = unknownInode("directory")
+    this.#tree = new FileTree({ root, maxNames: Infinity })
+    this.#directory = this.#tree.root
+  }
+
+  run(): ParsedMtree {
+    let start = 0
+    let pending = ""
+    let first = 0
+    let number = 0
+    while (start < this.#bytes.length) {
+      let end = this.#bytes.indexOf(10, start)
+      if (end < 0) end = this.#bytes.length
+      let text = this.#bytes.toString("latin1", start, end)
+      start = end + 1
+      number++
+      if (text.endsWith("\r")) text = text.slice(0, -1)
+      if (pending === "") first = number
+      const trimmed = text.trimStart()
+      if (pending === "" && trimmed.startsWith("#")) {
+        this.#comment(trimmed)
+        continue
+      }
+      // An even number of backslashes at the end are characters of the last word.
+      const slashes = /\\*$/.exec(text)![0].length
+      if (slashes % 2 === 1) {
+        pending += `${text.slice(0, -1)} `
+        continue
+      }
+      this.#line = first
+      this.#words((pending + text).split(/[ \t]+/).filter((word) => word !== ""))
+      pending = ""
+    }
+    if (pending !== "") {
+      this.#line = first
+      this.#problem("the last line is to be continued, but nothing follows")
+    }
+    this.#tree.records = { xattrs: this.#xattrs, hardlinks: false }
+    return { tree: this.#tree, problems: this.#problems, ignored: this.#ignored }
+  }
+
+  #problem(message: string): void {
+    if (this.#problems.length < maxProblems) this.#problems.push({ line: this.#line, message })
+  }
+
+  #comment(text: string): void {
+    if (text.startsWith(commentPrefix)) {
+      const equals = text.indexOf("=")
+      if (this.#last !== undefined && equals > 0) {
+        this.#xattr(this.#last.inode, text.slice(commentPrefix.length, equals), text.slice(equals + 1).trimEnd())
+      }
+    } else if (/^#\s*keywords:.*\bxattr/.test(text)) this.#xattrs = true
+  }
+
+  #words(words: ReadonlyArray<string>): void {
+    const first = words[0]
+    if (first === undefined) return
+    if (first === "/set") {
+      for (const word of words.slice(1)) this.#keyword(this.#set, word)
+    } else if (first === "/unset") {
+      for (const word of words.slice(1)) {
+        if (word === "all") this.#set = new Map()
+        else this.#set.delete(canonical(word))
+      }
+    } else if (first === "..") {
+      if (this.#directory.parent === undefined && this.#last === undefined) this.#problem("\"..\" above the root")
+      this.#directory = this.#directory.parent ?? this.#directory
+    } else if (/^[a-z0-9_]+=/.test(first) && knownKeywords.has(canonical(first.slice(0, first.indexOf("="))))) {
+      this.#entry(words[words.length - 1]!, words.slice(0, -1))
+    } else {
+      this.#entry(first, words.slice(1))
+    }
+  }
+
+  #keyword(into: Keywords, word: string): void {
+    const equals = word.indexOf("=")
+    const name = equals < 0 ? word : word.slice(0, equals)
+    into.set(canonical(name), equals < 0 ? "" : word.slice(equals + 1))
+  }
+
+  #entry(word: string, keywords: ReadonlyArray<string>): void {
+    let all = this.#set
+    if (keywords.length > 0) {
+      all = new Map(this.#set)
+      for (const keyword of keywords) this.#keyword(all, keyword)
+    }
+    const typeName = all.get("type") ?? "file"
+    const type = typesByName.get(typeName)
+    if (type === undefined) {
+      this.#problem(`unknown type ${typeName}`)
+      return
+    }
+    const name = Vis.decode(word)
+    if (name.includes("\0")) {
+      this.#problem("a name with a NUL")
+      return
+    }
+    const full = word.includes("/") || name.includes("/")
+    const parts = splitPath(name)
+    if (parts === undefined || (full && name.split("/").includes(".."))) {
+      this.#problem("a name that no file system can hold, or that leads out of the root")
+      return
+    }
+    const base = parts.pop()
+    let node: TreeNode
+    if (base === undefined) {
+      if (type !== "directory") {
+        this.#problem("the root is no directory")
+        return
+      }
+      node = this.#tree.root
+      if (!full) this.#directory = node
+    } else {
+      let parent = full ? this.#tree.root : this.#directory
+      for (const part of parts) {
+        let child = parent.children!.get(part)
+        if (child === undefined) child = this.#add(parent, part, unknownInode("directory"))
+        if (child.inode.type !== "directory") {
+          this.#problem("an entry below something that is no directory")
+          return
+        }
+        parent = child
+      }
+      const existing = parent.children!.get(base)
+      if (existing === undefined) node = this.#add(parent, base, unknownInode(type))
+      else if (existing.inode.type === type) node = existing
+      else {
+        this.#problem("two entries of different types for one name")
+        return
+      }
+      if (!full && type === "directory") this.#directory = node
+    }
+    this.#last = node
+    this.#attributes(node.inode, all)
+  }
+
+  #add(parent: TreeNode, name: ByteString, inode: Inode): TreeNode {
+    const node = new TreeNode(name, parent, inode, unknown)
+    parent.children!.set(name, node)
+    this.#tree.names++
+    return node
+  }
+
+  #attributes(inode: Inode, keywords: Keywords): void {
+    for (const [keyword, value] of keywords) {
+      switch (keyword) {
+        case "type":
+          break
+        case "mode":
+          if (inode.type !== "symlink") inode.mode = this.#number(keyword, value, 8)
+          break
+        case "uid":
+          inode.uid = this.#number(keyword, value, 10)
+          break
+        case "gid":
+          inode.gid = this.#number(keyword, value, 10)
+          break
+        case "nlink":
+          if (inode.type !== "directory") inode.nlink = this.#number(keyword, value, 10)
+          break
+        case "size":
+          if (inode.type === "file") inode.size = this.#number(keyword, value, 10)
+          break
+        case "link":
+          if (inode.type === "symlink") inode.link = Vis.decode(value)
+          break
+        case "time":
+        case "tar_time":
+          this.#time(inode, keyword, value)
+          break
+        case "device":
+          this.#device(inode, value)
+          break
+        case "sha256":
+          if (inode.type !== "file") break
+          if (/^[0-9a-f]{64}$/i.test(value)) inode.sha256 = value.toLowerCase()
+          else this.#problem(`${keyword} is no digest`)
+          break
+        default:
+          if (keyword.startsWith("xattr.")) this.#xattr(inode, keyword.slice(6), value)
+          else this.#ignored.set(keyword, (this.#ignored.get(keyword) ?? 0) + 1)
+      }
+    }
+  }
+
+  #number(keyword: string, value: string, radix: 8 | 10): number {
+    const number = (radix === 8 ? /^[0-7]+$/ : /^[0-9]+$/).test(value) ? Number.parseInt(value, radix) : Number.NaN
+    if (Number.isSafeInteger(number)) return keyword === "mode" ? number & 0o7777 : number
+    this.#problem(`${keyword} is no number`)
+    return unknown
+  }
+
+  /** What follows the point is a number of nanoseconds, not a fraction: "1.5" is 5 ns after 1. */
+  #time(inode: Inode, keyword: string, value: string): void {
+    const match = /^(-?[0-9]+)(?:\.([0-9]{0,9}))?$/.exec(value)
+    if (match === null || !Number.isSafeInteger(Number(match[1]))) {
+      this.#problem(`${keyword} is no time`)
+      return
+    }
+    // An entry may have both; the finer one counts.
+    if (keyword === "tar_time" && inode.mtimeNanoseconds >= 0) return
+    inode.mtimeSeconds = Number(match[1])
+    inode.mtimeNanoseconds = keyword === "tar_time" ? secondsOnly : Number(match[2] ?? 0)
+  }
+
+  /** `native,MAJOR,MINOR`, or one number in the kernel's encoding. */
+  #device(inode: Inode, value: string): void {
+    if (inode.type !== "char" && inode.type !== "block") return
+    const triple = /^(?:native|linux),(0x[0-9a-f]+|[0-9]+),(0x[0-9a-f]+|[0-9]+)$/i.exec(value)
+    if (triple !== null) {
+      inode.devmajor = Number(triple[1])
+      inode.devminor = Number(triple[2])
+    } else if (/^(?:0x[0-9a-f]{1,16}|[0-9]{1,19})$/i.test(value)) {
+      const device = BigInt(value)
+      inode.devmajor = Number(((device >> 32n) & 0xfffff000n) | ((device >> 8n) & 0xfffn))
+      inode.devminor = Number(((device >> 12n) & 0xffffff00n) | (device & 0xffn))
+    } else this.#problem("device is no device number that this system knows")
+  }
+
+  #xattr(inode: Inode, name: string, value: string): void {
+    if (!/^[A-Za-z0-9+/]*={0,2}$/.test(value)) {
+      this.#problem("an extended attribute that is not base64")
+      return
+    }
+    this.#xattrs = true
+    const xattrs = new Map(inode.xattrs)
+    xattrs.set(Vis.decode(name), Buffer.from(value, "base64").toString("latin1"))
+    inode.xattrs = xattrs
+  }
+}
+
+const synonyms: Readonly<Record<string, string>> = { sha256digest: "sha256" }
+const canonical = (keyword: string): string =>
+  synonyms[keyword] ?? (keyword.startsWith("xattrs.") ? `xattr.${keyword.slice(7)}` : keyword)
+
+/** With which a line begins whose path comes last. */
+const knownKeywords = new Set([
+  "type", "mode", "uid", "gid", "uname", "gname", "nlink", "size", "link", "time", "device", "flags", "cksum", "md5",
+  "md5digest", "sha1", "sha1digest", "sha256", "sha384", "sha384digest", "sha512", "sha512digest", "rmd160",
+  "rmd160digest", "ripemd160digest", "inode", "tags"
+])
+
+const unknownInode = (type: InodeType): Inode => {
+  const inode = new Inode(type, unknown, unknown, unknown, 0, unknown)
+  inode.size = unknown
+  inode.nlink = unknown
+  inode.devmajor = unknown
+  inode.devminor = unknown
+  return inode
+}
