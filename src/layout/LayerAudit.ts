@@ -129,6 +129,13 @@ export class LayerAudit {
     this.#stacks.push({ image, layers })
   }
 
+  /** Distinct layers, each counted once however many images share it. */
+  get layerCount(): number {
+    let count = 0
+    for (const blob of this.#blobs.values()) if (blob.as === "layer") count++
+    return count
+  }
+
   get bytes(): number {
     let total = 0
     for (const blob of this.#blobs.values()) total += blob.region.size

@@ -32,3 +32,19 @@ export interface Verification {
 export class Verifier extends Context.Tag("tallyman/Verifier")<Verifier, {
   readonly verify: (options: VerifyOptions) => Effect.Effect<Verification>
 }>() {}
+
+/** An image is right when none of the subjects it is made of has an error. */
+export const verdicts = (
+  results: CheckResults,
+  images: ReadonlyArray<{ readonly image: string; readonly subjects: ReadonlySet<string> }>
+): ReadonlyArray<Verdict> => {
+  const errors = new Map<string, number>()
+  for (const { severity, subject } of results.results) {
+    if (severity === "error") errors.set(subject, (errors.get(subject) ?? 0) + 1)
+  }
+  return images.map(({ image, subjects }) => {
+    let errorCount = 0
+    for (const [subject, count] of errors) if (subjects.has(subject)) errorCount += count
+    return { image, ok: errorCount === 0, errorCount }
+  })
+}

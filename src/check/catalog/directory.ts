@@ -86,6 +86,30 @@ export const catalogFile = {
     explanation: "The manifest was checked, but a reader that goes by the catalog does not find the image.",
     remedy: "Process that image into this directory again."
   },
+  "catalog.missing": {
+    severity: "error",
+    title: "catalog.json is not there",
+    spec: "tallyman: catalog.json maps image to tag to manifest file",
+    rules: [],
+    explanation: "The images here were written with a catalog. Readers that go by it find no image at all.",
+    remedy: "Process any image into this directory again; the others keep their manifests and can be processed again too."
+  },
+  "catalog.missing-entry": {
+    severity: "error",
+    title: "catalog.json lacks an entry that was written",
+    spec: "tallyman: catalog.json maps image to tag to manifest file",
+    rules: [],
+    explanation: "The receipt records an entry for the image, which the catalog no longer has.",
+    remedy: "Process that image into this directory again."
+  },
+  "catalog.reformatted": {
+    severity: "warning",
+    title: "catalog.json is not in the form its writers leave",
+    spec: "tallyman: catalog.json is written with sorted keys and an indentation of 4",
+    rules: [],
+    explanation: "Something else than an image tool changed the catalog, if only its white space.",
+    remedy: "If it was edited by hand, none. Otherwise look for other changes in the directory."
+  },
   "catalog.collision": {
     severity: "warning",
     title: "two images share one manifest file",
@@ -112,6 +136,14 @@ export const receipt = {
     rules: [1],
     explanation: "A receipt stands beside the output but is no in-toto Statement v1 of this program, so that sizes and digests recorded at the time of writing are lost.",
     remedy: "Process the image again, or delete the receipt to audit without it."
+  },
+  "receipt.missing": {
+    severity: "warning",
+    title: "the receipt is not there",
+    spec: "tallyman: every image is written with a receipt beside its manifest",
+    rules: [],
+    explanation: "The image was written with a receipt; without it, an audit cannot compare with what was recorded at the time.",
+    remedy: "Process the image again; what is there and right is kept."
   },
   "receipt.missing-file": {
     severity: "error",
