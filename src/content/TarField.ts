@@ -107,6 +107,10 @@ export const checksumOf = (bytes: Uint8Array, at: number, sum: number): number =
  * accepted both ever since.
  */
 export const checksumFits = (bytes: Uint8Array, at: number, unsigned: number): boolean => {
+  for (let i = at + 148; i < at + 156; i++) {
+    const byte = bytes[i]!
+    if (byte !== 0x20 && byte !== 0 && (byte < 0x30 || byte > 0x37)) return false
+  }
   const stored = parseNumber(bytes, at + 148, 8)
   if (stored === unsigned) return true
   if (!(stored < unsigned)) return false

@@ -2,6 +2,11 @@ import type { ByteString } from "./ByteString.ts"
 
 export type PaxRecords = Map<ByteString, ByteString>
 
+export interface PaxFaults {
+  /** Called for each malformed thing, with its distance from the beginning of the records. */
+  paxFault(message: string, distance: number): void
+}
+
 /** What one pax header block ("x" or "g") holds. */
 export interface PaxHeader {
   readonly records: PaxRecords
@@ -12,22 +17,66 @@ export interface PaxHeader {
   readonly sparse: ReadonlyArray<ByteString> | undefined
 }
 
-/** Seconds, floored, and nanoseconds of a pax time ("decimal representation of the time in seconds", may be negative). */
+/**
+ * Seconds, floored, and nanoseconds of a pax time ("decimal representation of the time in seconds since the Epoch",
+ * perhaps with a fraction, perhaps negative); undefined if it is none.
+ */
 export const parsePaxTime = (value: ByteString): readonly [seconds: number, nanoseconds: number] | undefined => {
-  const match = /^(-?)([0-9]{1,16})(?:\.([0-9]*))?$/.exec(value)
-  if (match === null) return undefined
-  const whole = Number(match[2])
-  if (!Number.isSafeInteger(whole)) return undefined
-  const nanoseconds = Number((match[3] ?? "").slice(0, 9).padEnd(9, "0"))
-  if (match[1] === "") return [whole, nanoseconds]
+  const length = value.length
+  const negative = value.charCodeAt(0) === 0x2d
+  let at = negative ? 1 : 0
+  const start = at
+  let whole = 0
+  for (; at < length; at++) {
+    const digit = value.charCodeAt(at) - 0x30
+    if (digit < 0 || digit > 9) break
+    whole = whole * 10 + digit
+  }
+  if (at === start || whole > Number.MAX_SAFE_INTEGER) return undefined
+  let nanoseconds = 0
+  if (at < length) {
+    if (value.charCodeAt(at) !== 0x2e) return undefined
+    let unit = 100_000_000
+    for (at++; at < length; at++) {
+      const digit = value.charCodeAt(at) - 0x30
+      if (digit < 0 || digit > 9) return undefined
+      nanoseconds += digit * unit
+      // Digits beyond nanoseconds count nothing: 1 / 10 has to become 0.
+      unit = unit > 1 ? unit / 10 : 0
+    }
+  }
+  if (!negative) return [whole, nanoseconds]
   return nanoseconds === 0 ? [0 - whole, 0] : [-whole - 1, 1_000_000_000 - nanoseconds]
 }
 
 /** A non-negative decimal integer up to 2^53, NaN otherwise. */
 export const parseDecimal = (value: ByteString): number => {
-  if (!/^[0-9]+$/.test(value)) return Number.NaN
-  const number = Number(value)
-  return Number.isSafeInteger(number) ? number : Number.NaN
+  const length = value.length
+  if (length === 0) return Number.NaN
+  let number = 0
+  for (let i = 0; i < length; i++) {
+    const digit = value.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) return Number.NaN
+    number = number * 10 + digit
+  }
+  return number <= Number.MAX_SAFE_INTEGER ? number : Number.NaN
+}
+
+const frequentKeywords: ReadonlyArray<ByteString> =
+  ["mtime", "atime", "ctime", "path", "linkpath", "size", "uid", "gid"]
+
+/** `bytes[from, to)` as a string, without making a new one for the keywords that nearly all records have. */
+const keywordOf = (bytes: Buffer, from: number, to: number): ByteString => {
+  const length = to - from
+  if (length <= 8) {
+    for (const keyword of frequentKeywords) {
+      if (keyword.length !== length) continue
+      let i = 0
+      while (i < length && keyword.charCodeAt(i) === bytes[from + i]) i++
+      if (i === length) return keyword
+    }
+  }
+  return bytes.toString("latin1", from, to)
 }
 
 const isXattr = (keyword: ByteString): boolean =>
@@ -54,14 +103,13 @@ const valueFault = (keyword: ByteString, value: ByteString): string | undefined 
 
 /**
  * Parses the records of a pax header (POSIX pax "pax Header Block": "%d %s=%s\n", the length counting itself).
- * `fault` is called for each malformed thing with its offset in `bytes`; what is malformed is left out, and behind a
- * record whose length makes no sense nothing more can be found.
+ * What is malformed is left out, and behind a record whose length makes no sense nothing more can be found.
  */
 export const parsePax = (
   bytes: Buffer,
   from: number,
   to: number,
-  fault: (message: string, at: number) => void
+  sink: PaxFaults
 ): PaxHeader => {
   const records: PaxRecords = new Map()
   let sparse: Array<ByteString> | undefined
@@ -77,15 +125,15 @@ export const parsePax = (
     }
     const end = at + length
     if (i === at || bytes[i] !== 0x20 || i >= to) {
-      fault("a pax record does not begin with its length", at)
+      sink.paxFault("a pax record does not begin with its length", at - from)
       break
     }
     if (end > to || end <= i + 1) {
-      fault(`a pax record has length ${length}, with ${to - at} bytes left`, at)
+      sink.paxFault(`a pax record has length ${length}, with ${to - at} bytes left`, at - from)
       break
     }
     if (bytes[end - 1] !== 0x0a) {
-      fault("a pax record does not end with a newline", at)
+      sink.paxFault("a pax record does not end with a newline", at - from)
       break
     }
     const start = i + 1
@@ -96,22 +144,25 @@ export const parsePax = (
       equals++
     }
     if (equals === end - 1) {
-      fault("a pax record has no \"=\"", at)
+      sink.paxFault("a pax record has no \"=\"", at - from)
     } else if (equals === start) {
-      fault("a pax record has no keyword", at)
+      sink.paxFault("a pax record has no keyword", at - from)
     } else if (nul) {
-      fault("a pax keyword holds a NUL", at)
+      sink.paxFault("a pax keyword holds a NUL", at - from)
     } else {
-      const keyword = bytes.toString("latin1", start, equals)
+      const keyword = keywordOf(bytes, start, equals)
       const value = bytes.toString("latin1", equals + 1, end - 1)
       const wrong = value === "" ? undefined : valueFault(keyword, value)
-      if (wrong !== undefined) fault(`the pax record "${keyword}" ${wrong}`, at)
-      else if (keyword === "GNU.sparse.offset" || keyword === "GNU.sparse.numbytes") {
+      if (wrong !== undefined) {
+        sink.paxFault(`the pax record "${keyword}" ${wrong}`, at - from)
+      } else if (keyword === "GNU.sparse.offset" || keyword === "GNU.sparse.numbytes") {
         sparse ??= []
         // Pairs in the order offset, numbytes: an empty place shows one that is missing.
         if ((sparse.length & 1) !== (keyword === "GNU.sparse.offset" ? 0 : 1)) sparse.push("")
         sparse.push(value)
-      } else records.set(keyword, value)
+      } else {
+        records.set(keyword, value)
+      }
     }
     at = end
   }
@@ -119,8 +170,8 @@ export const parsePax = (
 }
 
 /**
- * Lays `local` records over `global` ones. An empty value deletes (POSIX pax "zero length … shall delete"), except for
- * extended attributes, where writers mean an attribute with an empty value.
+ * Lays `local` records over `global` ones. An empty value deletes (POSIX pax "if the value field is zero length"), so
+ * that the header's own field counts; not for extended attributes, where writers mean one with an empty value.
  */
 export const overlayPax = (global: PaxRecords | undefined, local: PaxRecords): PaxRecords => {
   let deletes = false

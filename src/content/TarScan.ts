@@ -16,7 +16,7 @@ import {
   sumWords,
   type TarFormat
 } from "./TarField.ts"
-import { overlayPax, parsePax, parsePaxTime, paxBytes, type PaxRecords } from "./TarPax.ts"
+import { overlayPax, parsePax, parsePaxTime, paxBytes, type PaxFaults, type PaxRecords } from "./TarPax.ts"
 import { type FlatMap, paxSparse, sparseFault, SparseMapReader, sparseSegments } from "./TarSparse.ts"
 
 export interface TarVisitor {
@@ -77,6 +77,8 @@ interface Gap {
   readonly computed: number
   readonly path: ByteString | undefined
 }
+
+const reportedGap = (start: number): Gap => ({ start, report: false, stored: 0, computed: 0, path: undefined })
 
 /** Global records that say what only one member can have. */
 const globalOverrides = ["path", "linkpath", "size"]
@@ -153,6 +155,9 @@ export class TarScanner {
   private longName: ByteString | undefined = undefined
   private longLink: ByteString | undefined = undefined
   private globalPax: PaxRecords | undefined = undefined
+  private readonly paxFaults: PaxFaults = {
+    paxFault: (message, distance) => this.problem("tar.bad-pax", message, this.extensionOffset + blockSize + distance)
+  }
 
   private lastUname: ByteString = ""
   private lastGname: ByteString = ""
@@ -372,7 +377,7 @@ export class TarScanner {
     const fits = checksumFits(bytes, at, computed)
     if (this.zeroAt >= 0) {
       this.loneZeroBlock(offset)
-      if (!fits) return this.openGap({ start: offset, report: false, stored: 0, computed: 0, path: undefined })
+      if (!fits) return this.openGap(reportedGap(offset))
     }
     if (!fits) return this.badHeader(bytes, at, offset, computed)
     if (this.gap !== undefined) this.closeGap(offset)
@@ -517,18 +522,13 @@ export class TarScanner {
         this.longLink = this.longText(bytes, from, to, offset, this.longLink !== undefined, "long link name")
         return
     }
-    const { records, sparse } = parsePax(bytes, from, to, this.paxFault(from))
+    const { records, sparse } = parsePax(bytes, from, to, this.paxFaults)
     if (this.extensionType === 0x67) return this.globalHeader(records, offset)
     if (this.pax !== undefined) {
       this.problem("tar.bad-pax", "a second pax header for the same member", offset)
     }
     this.pax = records
     this.paxSparse = sparse
-  }
-
-  private paxFault(from: number): (message: string, at: number) => void {
-    const start = this.extensionOffset + blockSize
-    return (message, at) => this.problem("tar.bad-pax", message, start + at - from)
   }
 
   private globalHeader(records: PaxRecords, offset: number): void {
@@ -708,7 +708,7 @@ export class TarScanner {
     }
     this.start(entry)
     // Without a size nobody knows where the next header is; that has been said already.
-    if (!sizeKnown && hasBody(type)) this.openGap({ start: this.position, report: false, stored: 0, computed: 0, path: undefined })
+    if (!sizeKnown && hasBody(type)) this.openGap(reportedGap(this.position))
   }
 
   private entryType(type: number, path: ByteString, size: number, offset: number): TarEntryType | undefined {
@@ -744,7 +744,7 @@ export class TarScanner {
         this.problem("tar.bad-type", "type \"M\": the rest of a file that begins in another volume", offset, path)
         return "file"
       case 0x4e: // N
-        this.problem("tar.bad-type", "type \"N\": a list of names for GNU tar before 1.11 that no reader applies", offset, path)
+        this.problem("tar.bad-type", "type \"N\": an old GNU list of names, which no reader applies", offset, path)
         return undefined
       default:
         this.problem(
@@ -1049,7 +1049,9 @@ export class TarScanner {
     this.counts.set(problem.check, count)
     if (count > this.maxProblems) return
     const path = problem.path
-    this.onProblem(path !== undefined && path.length > maxShownPath ? { ...problem, path: copy(path, maxShownPath) } : problem)
+    this.onProblem(
+      path !== undefined && path.length > maxShownPath ? { ...problem, path: copy(path, maxShownPath) } : problem
+    )
   }
 }
 
