@@ -70,6 +70,8 @@ export const makeDecoder = (
     report(check, offset, `${message}; nothing after it was decoded`, details)
   }
 
+  const isStopped = (): boolean => state === "stopped"
+
   const inflater = Inflater.make((chunk, from, to) => {
     const size = to - from
     limitReached = exceeded(bytesOut + size, bytesIn, limits)
@@ -78,7 +80,8 @@ export const makeDecoder = (
     length = (length + size) >>> 0
     bytesOut += size
     sink(chunk, from, to)
-    return true
+    // The sink may have closed the decoder.
+    return !isStopped()
   }, engine)
 
   const enter = (next: State): void => {
@@ -190,10 +193,11 @@ export const makeDecoder = (
       }
       case "body": {
         const end = inflater.write(chunk, from, to)
+        if (isStopped()) return to
         if (limitReached !== undefined) {
           stop("compression.limit", base + end, limitReached)
         } else if (inflater.error !== undefined) {
-          stop("compression.corrupt", base + end, `the gzip member at ${memberStart} has corrupt data at or soon after ${base + end} (${inflater.error})`)
+          stop("compression.corrupt", base + end, `the gzip member at ${memberStart} is corrupt near ${base + end} (${inflater.error})`)
         } else if (end < to) {
           enter("trailer")
         }
@@ -234,7 +238,7 @@ export const makeDecoder = (
   }
 
   const close = (): void => {
-    if (state !== "stopped") state = "stopped"
+    state = "stopped"
     inflater.close()
   }
 
@@ -243,7 +247,13 @@ export const makeDecoder = (
       const base = bytesIn - from
       bytesIn += to - from
       let position = from
-      while (position < to) position = step(chunk, position, to, base)
+      try {
+        while (position < to) position = step(chunk, position, to, base)
+      } catch (cause) {
+        // The sink threw: what it did not take cannot be made up for.
+        close()
+        throw cause
+      }
     },
     end() {
       if (summary === undefined) {

@@ -106,6 +106,7 @@ const makeMiniInflater = (sink: InflaterSink): Inflater => {
   // Its types leave out what it passes on to zlib.
   const options: object = { chunkSize: outputSize }
   const stream = new MiniInflateRaw(options)
+  const inner = stream.handle as unknown as ZlibInternals
   let error: string | undefined
   let going = true
   stream.on("error", (cause) => {
@@ -122,7 +123,7 @@ const makeMiniInflater = (sink: InflaterSink): Inflater => {
         const length = Math.min(16 * 1024, to - position)
         stream.write(Buffer.from(input.buffer, input.byteOffset + position, length))
         if (error !== undefined) break
-        const used = (stream.handle as unknown as ZlibInternals).bytesWritten
+        const used = inner.bytesWritten
         position += used
         if (used < length) break
       }

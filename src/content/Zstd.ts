@@ -13,35 +13,44 @@ interface ZstdExports {
   ZSTD_decompressStream(context: number, output: number, input: number): number
 }
 
-interface WebAssemblyModule {
-  readonly module: unknown
-}
-
 const { WebAssembly } = globalThis as unknown as {
   readonly WebAssembly: {
-    readonly Instance: new(module: WebAssemblyModule["module"], imports: object) => { readonly exports: ZstdExports }
+    readonly Instance: new(module: unknown, imports: object) => { readonly exports: ZstdExports }
   }
 }
 
 let preparing: Promise<void> | undefined
-let module: WebAssemblyModule["module"] | undefined
+let module: unknown
 let idle: ZstdExports | undefined
 
 /**
  * Compiles the decoder. zstddec's own streaming loop does not return on corrupt input and does not tell how much it has
  * read, so only its WebAssembly module is used; it is handed over by the hook with which the class installs its instance.
  */
-export const prepare = (): Promise<void> =>
-  preparing ??= (async () => {
-    const source = new ZSTDDecoder()
-    const install = source._init
-    source._init = (result: WebAssemblyModule) => {
-      module = result.module
-      install(result)
-    }
-    await source.init()
-    if (module === undefined) throw new Error("zstddec was already in use in this thread: its module cannot be had")
-  })()
+export const prepare = (): Promise<void> => preparing ??= load()
+
+const load = async (): Promise<void> => {
+  const source = new ZSTDDecoder()
+  const install = source._init
+  source._init = (result: { readonly module: unknown }) => {
+    module = result.module
+    install(result)
+  }
+  await withoutFetch(() => source.init())
+  if (module === undefined) throw new Error("zstddec was already in use in this thread: its module cannot be had")
+}
+
+/** Where there is `fetch`, zstddec decodes its own data: URL with it, which takes Node 25 ms to load. */
+const withoutFetch = <A>(use: () => A): A => {
+  const descriptor = Object.getOwnPropertyDescriptor(globalThis, "fetch")
+  if (descriptor?.configurable !== true) return use()
+  Reflect.deleteProperty(globalThis, "fetch")
+  try {
+    return use()
+  } finally {
+    Object.defineProperty(globalThis, "fetch", descriptor)
+  }
+}
 
 const instantiate = (): ZstdExports => {
   if (module === undefined) throw new Error("Zstd.prepare() has not been awaited")
@@ -65,14 +74,12 @@ const maxHeader = 18
 // zstd_errors.h
 const errorMemory = 64
 const errorWindowTooLarge = 16
+const errorUnsupported = 14
 const errorMessages: ReadonlyMap<number, string> = new Map([
-  [14, "unsupported frame parameter"],
   [16, "window too large"],
   [20, "corrupt block"],
   [22, "the content's checksum does not match"],
   [24, "corrupt literals header"],
-  [30, "corrupt dictionary"],
-  [32, "wrong dictionary"],
   [64, "not enough memory"],
   [70, "more content than announced"],
   [72, "wrong size"]
@@ -181,6 +188,8 @@ export const makeDecoder = (
           }
           bytesOut += produced
           sink(heap, outputPointer, outputPointer + produced)
+          // The sink may have closed the decoder.
+          if (closed) return to
         }
         if (result === 0) {
           members++
@@ -203,7 +212,10 @@ export const makeDecoder = (
     if (code === errorMemory || code === errorWindowTooLarge) {
       return stop("compression.limit", offset, `the zstd frame at ${frameStart} needs too much memory (${what})`)
     }
-    stop("compression.corrupt", offset, `the zstd frame at ${frameStart} is corrupt at or soon before ${offset} (${what})`)
+    if (code === errorUnsupported) {
+      return stop("compression.unsupported", frameStart, `the zstd frame at ${frameStart} uses what RFC 8878 reserves`)
+    }
+    stop("compression.corrupt", offset, `the zstd frame at ${frameStart} is corrupt near ${offset} (${what})`)
   }
 
   /** Called with `headerNeeded` bytes of a header; enters the next state, or asks for more bytes. */
@@ -346,7 +358,13 @@ export const makeDecoder = (
       const base = bytesIn - from
       bytesIn += to - from
       let position = from
-      while (position < to) position = step(chunk, position, to, base)
+      try {
+        while (position < to) position = step(chunk, position, to, base)
+      } catch (cause) {
+        // The sink threw: what it did not take cannot be made up for.
+        close()
+        throw cause
+      }
     },
     end() {
       if (summary === undefined) {
