@@ -2,11 +2,9 @@
  * Builds the command: `src/bin.ts` and all it needs become the one file
  * `dist/bin/tallyman.mjs`. The same file is the entry of its worker threads.
  *
- * Two constants are put in:
- * - `__TALLYMAN_VERSION__`: the version of package.json.
- * - `__TALLYMAN_HELP__`: what `tallyman --help` prints, so that it can be
- *   printed without loading the command parser. A first bundle, in which it is
- *   `undefined`, is asked for it.
+ * One constant is put in, `__TALLYMAN_HELP__`: what `tallyman --help` prints, so
+ * that it can be printed without loading the command parser. A first bundle, in
+ * which it is `undefined`, is asked for it.
  *
  * Beside it, `licenses.txt` holds the licenses of the packages in it.
  *
@@ -21,7 +19,6 @@ import * as esbuild from "esbuild"
 
 const root = import.meta.dirname
 const output = path.join(root, "dist/bin/tallyman.mjs")
-const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
 
 /** The bundle with this help text in it. */
 const bundle = (help) =>
@@ -48,7 +45,6 @@ const bundle = (help) =>
       js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"\nconst require = __createRequire(import.meta.url)'
     },
     define: {
-      __TALLYMAN_VERSION__: JSON.stringify(version),
       __TALLYMAN_HELP__: help === undefined ? "undefined" : JSON.stringify(help)
     },
     logLevel: "warning"
@@ -73,12 +69,6 @@ const helpOf = (text) => {
   } finally {
     fs.rmSync(file)
   }
-}
-
-// While the command is not written yet, there is nothing to build.
-if (!fs.existsSync(path.join(root, "src/bin.ts"))) {
-  process.stderr.write("src/bin.ts is missing: no command built\n")
-  process.exit(0)
 }
 
 /** The licenses of the packages that a bundle contains. */

@@ -16,6 +16,7 @@ export interface CheckedConfig {
 export const checkConfig = (value: unknown, subject: string, report: Collector): CheckedConfig | undefined => {
   report.ran(
     "config.missing-field",
+    "config.empty-field",
     "config.wrong-type",
     "config.rootfs-type",
     "config.bad-diff-id",
@@ -31,7 +32,8 @@ export const checkConfig = (value: unknown, subject: string, report: Collector):
   }
   for (const field of ["architecture", "os"]) {
     const found = value[field]
-    if (found === undefined || found === null || found === "") {
+    if (found === "") report.report("config.empty-field", subject, `${field} is empty`)
+    else if (found === undefined || found === null) {
       report.report("config.missing-field", subject, `${field} is missing`, { expected: field, actual: "nothing" })
     } else if (typeof found !== "string") wrongType(report, subject, field, "a string", found)
   }

@@ -31,8 +31,8 @@ export class WorkerPool extends Context.Tag("tallyman/WorkerPool")<WorkerPool, {
     tasks: ReadonlyArray<Task>,
     options?: RunOptions<Result>
   ) => Effect.Effect<ReadonlyArray<Result>>
-  /** Bytes that all jobs have read since the pool was made. */
-  readonly bytesDone: Effect.Effect<number>
+  /** Bytes that all jobs have read since the pool was made, and how many they have been asked to. */
+  readonly progress: Effect.Effect<{ readonly done: number; readonly planned: number }>
   readonly size: number
 }>() {
   /** The library's own worker module when this file is compiled; inline when it runs from source. */
@@ -49,6 +49,7 @@ const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
   const entry = options.entry ?? libraryEntry()
   const progress = new SharedArrayBuffer(8)
   const counter = new BigInt64Array(progress)
+  let planned = 0
   const idle: Array<Worker> = []
   const all = new Set<Worker>()
   yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
@@ -94,7 +95,7 @@ const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
 
   return WorkerPool.of({
     size,
-    bytesDone: Effect.sync(() => Number(Atomics.load(counter, 0))),
+    progress: Effect.sync(() => ({ done: Number(Atomics.load(counter, 0)), planned })),
     runAll: Effect.fnUntraced(function*<Task, Result>(
       job: Job<Task, Result>,
       tasks: ReadonlyArray<Task>,
@@ -102,6 +103,7 @@ const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
     ) {
       const costs = tasks.map(job.cost)
       const total = costs.reduce((sum, cost) => sum + cost, 0)
+      planned += total
       const threads = entry !== undefined && total > inlineBelow
       const order = tasks.map((_, index) => index).sort((a, b) => costs[b]! - costs[a]!)
       const results = new Array<Result>(tasks.length)

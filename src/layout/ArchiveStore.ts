@@ -51,14 +51,15 @@ export const open = Effect.fn("ArchiveStore.open")(function*(
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope | WorkerPool> {
   const { compression, size } = yield* Effect.try({ try: () => head(file), catch: (cause) => unreadable(file, cause) })
   if (size === 0) return yield* new SourceError({ reason: "NotAnImage", message: `cannot read ${file}: expected an archive, found an empty file` })
-  if (compression === "none") return yield* index(file, { path: file, offset: 0, size }, "none", [])
+  const temporaryDirectory = options.tempDirectory ?? os.tmpdir()
+  if (compression === "none") return yield* index(file, { path: file, offset: 0, size }, "none", [], temporaryDirectory)
   if (compression !== "gzip" && compression !== "zstd") {
     return yield* new SourceError({
       reason: "Unsupported",
       message: `cannot read ${file}: expected a tar, plain or compressed with gzip or zstd, found ${compression}`
     })
   }
-  const temporary = yield* temporaryFile(options.tempDirectory ?? os.tmpdir())
+  const temporary = yield* temporaryFile(temporaryDirectory)
   const pool = yield* WorkerPool
   const [evidence] = yield* pool.runAll(Inspect.job, [{
     region: { path: file, offset: 0, size },
@@ -81,7 +82,8 @@ export const open = Effect.fn("ArchiveStore.open")(function*(
     file,
     { path: temporary, offset: 0, size: layer!.uncompressedSize },
     compression,
-    problems.filter((one) => one.check.startsWith("compression."))
+    problems.filter((one) => one.check.startsWith("compression.")),
+    temporaryDirectory
   )
 })
 
@@ -117,6 +119,7 @@ export const temporaryFile = (directory: string): Effect.Effect<string, SourceEr
 
 type Member =
   | { readonly kind: "file"; readonly offset: number; readonly size: number }
+  | { readonly kind: "sparse"; readonly entry: TarEntry }
   | { readonly kind: "directory" }
   /** Relative to the archive's root, `..` not yet resolved. */
   | { readonly kind: "link"; readonly target: string }
@@ -126,8 +129,9 @@ const index = Effect.fnUntraced(function*(
   file: string,
   region: Region,
   compression: Codec.Compression,
-  earlier: ReadonlyArray<Problem>
-): Effect.fn.Return<ArchiveStore, SourceError> {
+  earlier: ReadonlyArray<Problem>,
+  temporaryDirectory: string
+): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope> {
   const members = new Map<string, Member>()
   const doubled = new Map<string, Array<Member>>()
   const problems: Array<Problem> = [...earlier]
@@ -153,6 +157,18 @@ const index = Effect.fnUntraced(function*(
   if (problems.some((one) => one.check === "tar.not-a-tar")) {
     return yield* new SourceError({ reason: "NotAnImage", message: `cannot read ${file}: expected a tar archive, found something else` })
   }
+  const expanded = new Map<string, Region>()
+  for (const [name, member] of members) {
+    if (member.kind === "sparse") {
+      const temporary = yield* temporaryFile(temporaryDirectory)
+      yield* Effect.try({
+        try: () => expand(region, member.entry, temporary),
+        catch: (cause) =>
+          new SourceError({ reason: "Unreadable", message: `cannot unpack ${name} of ${file} into ${temporary}: ${describe(cause)}`, cause })
+      })
+      expanded.set(name, { path: temporary, offset: 0, size: member.entry.realSize })
+    }
+  }
   const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(region.path, all)] as const))
   const linkAt = (name: string): string | undefined => {
     const member = members.get(name)
@@ -165,7 +181,7 @@ const index = Effect.fnUntraced(function*(
     compression,
     problems,
     duplicates,
-    files: () => [...members].filter(([, member]) => member.kind === "file").map(([name]) => name).sort(),
+    files: () => [...members].filter(([, member]) => member.kind === "file" || member.kind === "sparse").map(([name]) => name).sort(),
     list: (directory) => children.get(directory),
     lookup: (name): StoreEntry | undefined => {
       const resolved = resolveLinks(name, linkAt)
@@ -175,6 +191,8 @@ const index = Effect.fnUntraced(function*(
       switch (member.kind) {
         case "file":
           return { kind: "file", region: { path: region.path, offset: region.offset + member.offset, size: member.size } }
+        case "sparse":
+          return { kind: "file", region: expanded.get(resolved.path)! }
         case "directory":
           return { kind: "directory" }
         case "link":
@@ -193,7 +211,7 @@ const memberOf = (entry: TarEntry): Member => {
     case "file":
       return entry.sparse === undefined
         ? { kind: "file", offset: entry.dataOffset, size: entry.size }
-        : { kind: "other", what: "a sparse file" }
+        : { kind: "sparse", entry }
     case "directory":
       return { kind: "directory" }
     case "hardlink": {
@@ -267,6 +285,29 @@ const walk = (region: Region, onEntry: (entry: TarEntry) => void, onProblem: (pr
     fs.closeSync(fd)
   }
   scanner.end()
+}
+
+/** Writes a sparse member with its holes: the archive holds only the segments between them. */
+const expand = (region: Region, entry: TarEntry, temporary: string): void => {
+  const input = Inspect.openForRead(region.path)
+  const output = fs.openSync(temporary, "r+")
+  try {
+    const buffer = Buffer.allocUnsafe(1024 * 1024)
+    let from = region.offset + entry.dataOffset
+    for (const [at, length] of entry.sparse!) {
+      for (let done = 0; done < length;) {
+        const read = fs.readSync(input, buffer, 0, Math.min(buffer.length, length - done), from + done)
+        if (read === 0) throw new Error("the archive ends within it")
+        fs.writeSync(output, buffer, 0, read, at + done)
+        done += read
+      }
+      from += length
+    }
+    fs.ftruncateSync(output, entry.realSize)
+  } finally {
+    fs.closeSync(input)
+    fs.closeSync(output)
+  }
 }
 
 const sameBytes = (file: string, members: ReadonlyArray<Member>): boolean => {

@@ -67,6 +67,15 @@ export const config = {
     explanation: "architecture, os, rootfs and rootfs.diff_ids are required.",
     remedy: "Report it to the tool that made the image; without diff_ids its layers cannot be proved."
   },
+  "config.empty-field": {
+    severity: "info",
+    title: "architecture or os is empty",
+    spec: "image-spec config.md, properties",
+    rules: [41],
+    explanation:
+      "The field is there but says nothing, as builders leave it for images from scratch: no runtime can tell whether the image is for it.",
+    remedy: "None is needed to unpack the image. Set the platform when building it."
+  },
   "config.wrong-type": {
     severity: "error",
     title: "a field of the config has the wrong JSON type",

@@ -1,0 +1,58 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Catalog from "../check/Catalog.ts"
+import { UsageError } from "../pipeline/Uri.ts"
+import * as Output from "./Output.ts"
+
+const wrap = (text: string, width = 96): string => {
+  const lines: Array<string> = []
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1)
+    if (last === undefined || last.length + word.length + 1 > width) lines.push(word)
+    else lines[lines.length - 1] = `${last} ${word}`
+  }
+  return lines.join("\n")
+}
+
+export const explain = Command.make("explain", {
+  check: Args.text({ name: "CHECK-ID" }).pipe(
+    Args.withDescription("A check as reports name it, for example layer.missing; without it, all are listed"),
+    Args.optional
+  )
+}).pipe(
+  Command.withDescription("Say what a check means, which clause it rests on, and what to do when it is reported"),
+  Command.withHandler(({ check }) =>
+    Effect.gen(function*() {
+      if (Option.isNone(check)) {
+        const width = Math.max(...Catalog.ids.map((id) => id.length))
+        return yield* Output.printLine(
+          Catalog.ids.map((id) => `${id.padEnd(width)}  ${Catalog.catalog[id].severity.padEnd(7)}  ${Catalog.catalog[id].title}`).join("\n")
+        )
+      }
+      const id = check.value
+      if (!Catalog.isCheckId(id)) {
+        const family = id.split(".")[0]!
+        const near = Catalog.ids.filter((known) => known.startsWith(`${family}.`))
+        return yield* new UsageError({
+          reason: "UnknownCheck",
+          message: `cannot explain ${JSON.stringify(id)}: expected a check id${
+            near.length === 0 ? "; `tallyman explain` lists them" : ` such as ${near.slice(0, 8).join(", ")}`
+          }`
+        })
+      }
+      const { explanation, remedy, severity, spec, title } = Catalog.catalog[id]
+      yield* Output.printLine([
+        `${id}: ${title}`,
+        "",
+        wrap(explanation),
+        "",
+        `Severity: ${severity}`,
+        `Source:   ${spec}`,
+        "",
+        wrap(`What to do: ${remedy}`)
+      ].join("\n"))
+    })
+  )
+)

@@ -1,0 +1,106 @@
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Depth } from "../layout/Verifier.ts"
+import * as Pipeline from "../pipeline/Pipeline.ts"
+import * as Summary from "../pipeline/Summary.ts"
+import * as Uri from "../pipeline/Uri.ts"
+import * as Json from "../report/Json.ts"
+import * as Text from "../report/Text.ts"
+import { version } from "../version.ts"
+import * as Flags from "./Options.ts"
+import * as Output from "./Output.ts"
+import { withProgress } from "./Progress.ts"
+import * as Threads from "./Threads.ts"
+
+interface VerifyFlags {
+  readonly verify: boolean
+  readonly noVerify: boolean
+  readonly verifyFull: boolean
+}
+
+/** On by default; --verify-full implies --verify; asking for both yes and no is a mistake to be told about. */
+export const depthOf = (flags: VerifyFlags): Effect.Effect<Depth | undefined, Uri.UsageError> => {
+  if (flags.noVerify && (flags.verify || flags.verifyFull)) {
+    return Effect.fail(
+      new Uri.UsageError({
+        reason: "BadValue",
+        message: `cannot use --no-verify together with ${flags.verifyFull ? "--verify-full" : "--verify"}`
+      })
+    )
+  }
+  return Effect.succeed(flags.noVerify ? undefined : flags.verifyFull ? "full" : "fast")
+}
+
+export const processImage = Command.make("process", {
+  source: Args.text({ name: "SOURCE" }).pipe(
+    Args.withDescription("Where the image is: tar://PATH, dir://PATH or oci-layout://PATH[:REF], each with ?image=NAME:TAG or ?index=N")
+  ),
+  destination: Args.text({ name: "DESTINATION" }).pipe(
+    Args.withDescription("Where to write it: dir://PATH[?unique_names=true]")
+  ),
+  verify: Options.boolean("verify").pipe(
+    Options.withDescription("Verify what was written: existence, sizes, JSON, references. This is the default")
+  ),
+  noVerify: Options.boolean("no-verify").pipe(Options.withDescription("Verify nothing")),
+  verifyFull: Options.boolean("verify-full").pipe(
+    Options.withDescription("Verify by reading back every byte that was written")
+  ),
+  ...Flags.platform,
+  format: Flags.format,
+  jobs: Flags.jobs,
+  tempDirectory: Flags.tempDirectory
+}).pipe(
+  Command.withDescription("Move an image from one form at rest to another, and prove that what was written is complete and right"),
+  Command.withHandler((flags) =>
+    Effect.gen(function*() {
+      const depth = yield* depthOf(flags)
+      const platform = yield* Flags.wantedPlatform(flags)
+      const source = yield* Uri.parse(flags.source)
+      const destination = yield* Uri.parse(flags.destination)
+      const started = performance.now()
+      const processed = yield* withProgress(Pipeline.process({
+        source,
+        destination,
+        verify: depth,
+        ...(platform === undefined ? {} : { platform }),
+        ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+      }))
+      const results = processed.verification?.results
+      const verifyErrors = results?.errorCount ?? 0
+      const summary: Summary.Summary = {
+        images: 1,
+        succeeded: 1,
+        layers: processed.layerCount,
+        bytes: processed.layerBytes,
+        seconds: (performance.now() - started) / 1000,
+        verified: results === undefined ? undefined : verifyErrors === 0 ? 1 : 0,
+        verifyErrors
+      }
+      if (flags.format === "json") {
+        yield* Output.printJson({
+          tool: "tallyman",
+          version,
+          source: source.text,
+          destination: destination.text,
+          image: processed.receipt.image,
+          names: processed.receipt.names,
+          images: summary.images,
+          layers: summary.layers,
+          bytes: summary.bytes,
+          seconds: Number(summary.seconds.toFixed(3)),
+          depth: depth ?? null,
+          verification: results === undefined ? null : Json.resultsToJson(results)
+        })
+        yield* Output.printError(Summary.format(summary))
+      } else {
+        const listed = results === undefined ? "" : Text.findings(results, { colour: Output.colour(process.stdout) })
+        if (listed !== "") yield* Output.printLine(listed)
+        yield* Output.printLine(Summary.format(summary))
+      }
+      if (verifyErrors > 0) return yield* new Output.VerificationFailed({ errorCount: verifyErrors })
+    }).pipe(Effect.scoped, Threads.provide(flags.jobs))
+  )
+)

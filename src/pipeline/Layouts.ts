@@ -1,0 +1,188 @@
+/**
+ * From URIs to sources, writers and verifiers. Each layout's code is loaded when it is asked for, so that a fast audit of
+ * a directory does not pay for the rest.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as fs from "node:fs"
+import type { WorkerPool } from "../content/WorkerPool.ts"
+import * as Platform from "../image/Platform.ts"
+import { describe, SourceError } from "../layout/Failure.ts"
+import type { ImageSource, Selector } from "../layout/ImageSource.ts"
+import type { ImageWriter } from "../layout/ImageWriter.ts"
+import type { Verifier } from "../layout/Verifier.ts"
+import * as Uri from "./Uri.ts"
+
+export interface OpenedSource {
+  readonly source: ImageSource["Type"]
+  readonly selector: Selector
+}
+
+export interface SourceOptions {
+  readonly platform?: Platform.Wanted
+  readonly tempDirectory?: string
+}
+
+const selectorOptions = ["image", "index", "platform", "os", "architecture", "variant"]
+
+/** A path is taken for what stands there, a URI for what it says. */
+export const locate = Effect.fn("Layouts.locate")(function*(target: string): Effect.fn.Return<Uri.Uri, Uri.UsageError | SourceError> {
+  if (Uri.isUri(target)) return yield* Uri.parse(target)
+  const scheme = yield* Effect.try({
+    try: () => detect(target),
+    catch: (cause) =>
+      new SourceError({
+        reason: (cause as NodeJS.ErrnoException).code === "ENOENT" ? "NotFound" : "Unreadable",
+        message: `cannot read ${target}: ${describe(cause)}`,
+        cause
+      })
+  })
+  return { scheme, text: target, path: target, options: new Map() }
+})
+
+/** What a path holds, by the files that only one layout has. Throws what the file system says. */
+const detect = (path: string): Uri.Scheme => {
+  const stat = fs.statSync(path)
+  if (!stat.isDirectory()) return "tar"
+  const names = new Set(fs.readdirSync(path))
+  if (names.has("oci-layout") || (names.has("index.json") && names.has("blobs"))) return "oci-layout"
+  if (names.has("working") && names.has("delta")) return "mounts"
+  if (names.has("rootfs") && names.has("config.json")) return "oci"
+  return "dir"
+}
+
+const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wanted | undefined) {
+  const index = yield* Uri.integerOption(uri, "index")
+  const image = uri.options.get("image")
+  const text = uri.options.get("platform")
+  const parsed = text === undefined ? undefined : Platform.parse(text)
+  if (text !== undefined && parsed === undefined) {
+    return yield* new Uri.UsageError({
+      reason: "BadValue",
+      message: `cannot use ${JSON.stringify(uri.text)}: expected platform=OS/ARCHITECTURE[/VARIANT], found ${text}`
+    })
+  }
+  const parts = {
+    ...parsed,
+    ...Object.fromEntries(["os", "architecture", "variant"].flatMap((key) => uri.options.has(key) ? [[key, uri.options.get(key)!]] : [])),
+    ...wanted
+  }
+  return {
+    ...(image === undefined ? {} : { image }),
+    ...(index === undefined ? {} : { index }),
+    ...(Object.keys(parts).length === 0 ? {} : { platform: parts })
+  } satisfies Selector
+})
+
+/** Opens what a URI names for reading. */
+export const openSource = Effect.fn("Layouts.openSource")(function*(
+  uri: Uri.Uri,
+  options: SourceOptions = {}
+): Effect.fn.Return<OpenedSource, Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
+  switch (uri.scheme) {
+    case "tar": {
+      yield* Uri.onlyOptions(uri, selectorOptions, "source")
+      const archive = yield* Effect.promise(() => import("../layout/docker-archive/ArchiveSource.ts"))
+      return {
+        source: yield* archive.make({ path: uri.path, uri: `tar://${uri.path}`, ...options }),
+        selector: yield* selectorOf(uri, options.platform)
+      }
+    }
+    case "dir": {
+      yield* Uri.onlyOptions(uri, selectorOptions, "source")
+      const directory = yield* Effect.promise(() => import("../layout/directory/DirectorySource.ts"))
+      return {
+        source: yield* directory.make({ path: uri.path, uri: `dir://${uri.path}` }),
+        selector: yield* selectorOf(uri, options.platform)
+      }
+    }
+    case "oci-layout": {
+      yield* Uri.onlyOptions(uri, selectorOptions, "source")
+      const { path, reference } = splitReference(uri.path)
+      const layout = yield* Effect.promise(() => import("../layout/oci-layout/OciLayoutSource.ts"))
+      const selector = yield* selectorOf(uri, options.platform)
+      return {
+        source: yield* layout.make({ path, uri: `oci-layout://${path}` }),
+        selector: reference === undefined || selector.image !== undefined ? selector : { ...selector, image: reference }
+      }
+    }
+    default:
+      return yield* unsupported(uri, "source", ["tar", "dir", "oci-layout"])
+  }
+})
+
+const unsupported = (uri: Uri.Uri, what: string, known: ReadonlyArray<Uri.Scheme>): Uri.UsageError =>
+  new Uri.UsageError({
+    reason: "BadUri",
+    message: `cannot use ${JSON.stringify(uri.text)} as a ${what}: expected one of ${known.map((one) => `${one}://`).join(", ")}, found ${uri.scheme}://`
+  })
+
+/** `PATH[:REF]`: the whole is a path when something stands there, as with names that hold a colon. */
+export const splitReference = (text: string): { readonly path: string; readonly reference?: string } => {
+  if (fs.existsSync(text)) return { path: text }
+  const colon = text.indexOf(":", text.lastIndexOf("/") + 1)
+  const early = text.indexOf(":")
+  for (const at of colon === early ? [colon] : [early, colon]) {
+    if (at > 0 && (fs.existsSync(text.slice(0, at)) || at === colon)) return { path: text.slice(0, at), reference: text.slice(at + 1) }
+  }
+  return { path: text }
+}
+
+/** Opens what a URI names for writing. Nothing is touched before the first image is written. */
+export const openWriter = Effect.fn("Layouts.openWriter")(function*(
+  uri: Uri.Uri
+): Effect.fn.Return<ImageWriter["Type"], Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
+  switch (uri.scheme) {
+    case "dir": {
+      yield* Uri.onlyOptions(uri, ["unique_names"], "destination")
+      const uniqueNames = yield* Uri.booleanOption(uri, "unique_names")
+      const directory = yield* Effect.promise(() => import("../layout/directory/DirectoryWriter.ts"))
+      return yield* directory.make({ path: uri.path, uniqueNames })
+    }
+    default:
+      return yield* unsupported(uri, "destination", ["dir"])
+  }
+})
+
+/** Opens what a URI names for an audit. */
+export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
+  uri: Uri.Uri,
+  options: SourceOptions = {}
+): Effect.fn.Return<Verifier["Type"], Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
+  switch (uri.scheme) {
+    case "dir": {
+      yield* directoryThere(uri.path)
+      const directory = yield* Effect.promise(() => import("../layout/directory/DirectoryVerifier.ts"))
+      return yield* directory.make({ path: uri.path })
+    }
+    case "tar": {
+      const archive = yield* Effect.promise(() => import("../layout/docker-archive/ArchiveVerifier.ts"))
+      return yield* archive.make({ path: uri.path, ...options })
+    }
+    case "oci-layout": {
+      const { path } = splitReference(uri.path)
+      yield* directoryThere(path)
+      const layout = yield* Effect.promise(() => import("../layout/oci-layout/OciVerifier.ts"))
+      return yield* layout.make({ path })
+    }
+    default:
+      return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout"])
+  }
+})
+
+/** A target that is not there at all is no finding about it. */
+const directoryThere = (path: string): Effect.Effect<void, SourceError> =>
+  Effect.suspend(() => {
+    const fail = (reason: "NotFound" | "NotAnImage" | "Unreadable", message: string) =>
+      Effect.fail(new SourceError({ reason, message: `cannot read ${path}: ${message}` }))
+    try {
+      const stat = fs.statSync(path, { throwIfNoEntry: false })
+      return stat === undefined
+        ? fail("NotFound", "it does not exist")
+        : stat.isDirectory()
+        ? Effect.void
+        : fail("NotAnImage", "expected a directory, found a file")
+    } catch (cause) {
+      return fail("Unreadable", describe(cause))
+    }
+  })
