@@ -9,18 +9,10 @@ import type { Compression } from "../image/Compression.ts"
 import * as Codec from "./Compression.ts"
 import { LayerScan, type LayerFacts } from "./LayerScan.ts"
 import type { Job } from "./Job.ts"
+import * as Output from "./Output.ts"
 import type { Problem } from "./Problem.ts"
 import type { Region } from "../image/Region.ts"
 import { TarScanner } from "./TarScan.ts"
-
-/** Where a pass also writes what it read. The file must exist; the caller made it beside its final place. */
-export interface Output {
-  readonly path: string
-  /** Bytes from the start of the file where writing begins. */
-  readonly offset: number
-  /** `stored` copies the bytes as they are, `uncompressed` writes the tar. */
-  readonly form: "stored" | "uncompressed"
-}
 
 /** Plain data: it crosses to a worker. */
 export interface InspectTask {
@@ -32,7 +24,8 @@ export interface InspectTask {
   /** Keep the table of paths, for checks across layers. */
   readonly keepPaths: boolean
   readonly limits: Codec.DecoderLimits
-  readonly output?: Output
+  /** Where to write what was read, and in which form. */
+  readonly output?: Output.Output
 }
 
 /** What one pass found. Plain data: it crosses back from a worker. */
@@ -42,6 +35,8 @@ export interface Evidence {
   /** Hex by algorithm, over the bytes as stored. Not the whole truth when `failure` is set. */
   readonly digests: Readonly<Partial<Record<Algorithm, string>>>
   readonly layer?: LayerEvidence
+  /** What the task's output asked for, when all of it was written. */
+  readonly written?: Output.Written
   readonly problems: ReadonlyArray<Problem>
   /** Why reading or writing stopped. */
   readonly failure?: { readonly during: "read" | "write"; readonly code: string; readonly message: string; readonly offset: number }
@@ -88,7 +83,8 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   let during: "read" | "write" = "read"
   let done = 0
   let input: number | undefined
-  let writer: Writer | undefined
+  let writer: Output.Writer | undefined
+  let compressed: Output.Written | undefined
   let layer: LayerPass | undefined
   let failure: Evidence["failure"]
   const buffer = shared ??= Buffer.allocUnsafeSlow(chunkSize)
@@ -98,11 +94,11 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
     if (!fs.fstatSync(input).isFile()) throw Object.assign(new Error("it is no regular file"), { code: "ENOTREG" })
     if (task.output !== undefined) {
       during = "write"
-      writer = new Writer(task.output, () => during = "write", () => during = "read")
+      writer = Output.open(task.output, { entered: () => during = "write", left: () => during = "read" })
       during = "read"
     }
     const stored = writer !== undefined && task.output?.form === "stored" ? writer : undefined
-    const plain = writer !== undefined && task.output?.form === "uncompressed" ? writer : undefined
+    const plain = writer !== undefined && task.output?.form !== "stored" ? writer : undefined
     while (done < region.size) {
       const read = fs.readSync(input, buffer, 0, Math.min(chunkSize, region.size - done), region.offset + done)
       if (read === 0) break
@@ -118,7 +114,7 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
     }
     if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), task.limits, plain)
     layer?.finish()
-    writer?.close()
+    compressed = writer?.close()
     writer = undefined
   } catch (cause) {
     failure = {
@@ -134,11 +130,17 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   const digests: Partial<Record<Algorithm, string>> = {}
   for (const [algorithm, hash] of hashes) digests[algorithm] = hash.digest("hex")
   const layerEvidence = layer?.evidence(digests.sha256!, done, task.keepPaths)
+  const written = task.output === undefined || failure !== undefined
+    ? undefined
+    : task.output.form === "uncompressed" && layerEvidence !== undefined
+    ? { size: layerEvidence.uncompressedSize, sha256: layerEvidence.diffId }
+    : compressed ?? { size: done, sha256: digests.sha256! }
   return {
     size: done,
     digests,
     problems,
     ...(layerEvidence === undefined ? {} : { layer: layerEvidence }),
+    ...(written === undefined ? {} : { written }),
     ...(failure === undefined ? {} : { failure })
   }
 }
@@ -163,13 +165,13 @@ class LayerPass {
   readonly #hash: crypto.Hash | undefined
   readonly #scanner: TarScanner
   readonly #scan: LayerScan
-  readonly #plain: Writer | undefined
+  readonly #plain: Output.Writer | undefined
   #members = 0
   #size = 0
   #entries = 0
   #complete = false
 
-  constructor(head: Uint8Array, onProblem: (problem: Problem) => void, limits: Codec.DecoderLimits, plain: Writer | undefined) {
+  constructor(head: Uint8Array, onProblem: (problem: Problem) => void, limits: Codec.DecoderLimits, plain: Output.Writer | undefined) {
     const detected = Codec.detect(head)
     const known = detected === "none" || detected === "gzip" || detected === "zstd"
     this.#complete = known
@@ -227,46 +229,6 @@ class LayerPass {
       entries: this.#entries,
       facts: this.#scan.end(keepPaths),
       complete: this.#complete
-    }
-  }
-}
-
-/** Writes in order into an existing file; the bytes are on the disk when `close` returns. */
-class Writer {
-  readonly #fd: number
-  readonly #entered: () => void
-  readonly #left: () => void
-  #at: number
-
-  constructor(output: Output, entered: () => void, left: () => void) {
-    this.#fd = fs.openSync(output.path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW)
-    this.#at = output.offset
-    this.#entered = entered
-    this.#left = left
-  }
-
-  write(chunk: Uint8Array): void {
-    this.#entered()
-    for (let from = 0; from < chunk.length;) {
-      const written = fs.writeSync(this.#fd, chunk, from, chunk.length - from, this.#at)
-      from += written
-      this.#at += written
-    }
-    this.#left()
-  }
-
-  close(): void {
-    this.#entered()
-    fs.fsyncSync(this.#fd)
-    fs.closeSync(this.#fd)
-    this.#left()
-  }
-
-  abandon(): void {
-    try {
-      fs.closeSync(this.#fd)
-    } catch {
-      // The failure that led here is what gets reported.
     }
   }
 }
