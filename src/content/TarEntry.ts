@@ -42,8 +42,8 @@ const schily = "SCHILY.xattr."
 const libarchive = "LIBARCHIVE.xattr."
 
 /**
- * The extended attributes that the pax records carry: `SCHILY.xattr.NAME` with the value's bytes (star, GNU tar, Go,
- * bsdtar), else `LIBARCHIVE.xattr.NAME` with the name URL-encoded and the value in base64 (bsdtar, which writes both).
+ * The extended attributes that the pax records carry: `SCHILY.xattr.NAME` with the value's bytes (star, GNU tar, Go),
+ * else `LIBARCHIVE.xattr.NAME` with the value in base64. bsdtar writes both, with the name URL-encoded in both.
  */
 export const xattrsOf = (entry: TarEntry): ReadonlyMap<ByteString, Buffer> => {
   if (entry.pax === undefined) return noXattrs
@@ -51,12 +51,13 @@ export const xattrsOf = (entry: TarEntry): ReadonlyMap<ByteString, Buffer> => {
   for (const [keyword, value] of entry.pax) {
     if (keyword.startsWith(schily)) {
       xattrs ??= new Map()
-      xattrs.set(keyword.slice(schily.length), Buffer.from(value, "latin1"))
+      const name = keyword.slice(schily.length)
+      xattrs.set(entry.pax.has(libarchive + name) ? urlDecoded(name) : name, Buffer.from(value, "latin1"))
     } else if (keyword.startsWith(libarchive)) {
-      const name = urlDecoded(keyword.slice(libarchive.length))
+      const name = keyword.slice(libarchive.length)
       if (entry.pax.has(schily + name)) continue
       xattrs ??= new Map()
-      xattrs.set(name, Buffer.from(value, "base64"))
+      xattrs.set(urlDecoded(name), Buffer.from(value, "base64"))
     }
   }
   return xattrs ?? noXattrs
