@@ -295,8 +295,8 @@ export class LayerApplier {
   }
 
   #hardlink(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString, late: boolean): Inode | undefined {
-    const target = this.#linkTarget(entry)
-    if (target === undefined) {
+    const found = this.#linkTarget(entry)
+    if (found === undefined) {
       if (late) {
         this.#problem("rootfs.hardlink-missing-target", entry.path, "a hardlink to nothing", {
           expected: Bytes.display(entry.linkname)
@@ -306,19 +306,14 @@ export class LayerApplier {
       }
       return undefined
     }
-    if (target.type === "directory") {
-      this.#problem("rootfs.hardlink-bad-target", entry.path, "a hardlink to a directory", {
-        actual: Bytes.display(entry.linkname)
-      })
-      return undefined
-    }
+    const target = found instanceof TreeNode ? found.inode : found
+    if (target.type === "directory") return this.#badTarget(entry, "a hardlink to a directory")
     const parent = this.#directory(parts, entry.path, true)
     if (parent === undefined) return undefined
-    if (parent.children!.get(name)?.inode === target) {
-      if (splitPath(entry.linkname)?.join("/") === [...parts, name].join("/")) {
-        this.#problem("rootfs.hardlink-bad-target", entry.path, "a hardlink to itself")
-        return undefined
-      }
+    const existing = parent.children!.get(name)
+    for (let at = found instanceof TreeNode ? found : undefined; at !== undefined; at = at.parent) {
+      if (at !== existing) continue
+      return this.#badTarget(entry, at === found ? "a hardlink to itself" : "a hardlink to what is in the directory that it replaces")
     }
     if (target.layer !== this.#layer) {
       this.#problem("rootfs.hardlink-across-layers", entry.path, "a hardlink to a file that only a lower layer has", {
@@ -328,6 +323,11 @@ export class LayerApplier {
     this.#attach(parent, name, target)
     this.#entries++
     return target
+  }
+
+  #badTarget(entry: TarEntry, message: string): undefined {
+    this.#problem("rootfs.hardlink-bad-target", entry.path, message, { actual: Bytes.display(entry.linkname) })
+    return undefined
   }
 
   /** A hardlink that came before its target: tar and every runtime fail on it, so it is reported although it resolves. */
@@ -342,12 +342,12 @@ export class LayerApplier {
     })
   }
 
-  #linkTarget(entry: TarEntry): Inode | undefined {
+  #linkTarget(entry: TarEntry): TreeNode | Inode | undefined {
     const parts = splitPath(entry.linkname)
     const name = parts?.pop()
     if (parts === undefined || name === undefined) return undefined
     if (parts[0] === aufsLinks) return this.#aufsFiles.get(name)
-    return this.#directory(parts, entry.path, false)?.children!.get(name)?.inode
+    return this.#directory(parts, entry.path, false)?.children!.get(name)
   }
 
   #whiteout(entry: TarEntry, parts: ReadonlyArray<ByteString>, marker: ByteString): void {
