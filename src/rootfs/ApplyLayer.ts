@@ -93,6 +93,18 @@ export const splitPath = (path: ByteString): Array<ByteString> | undefined => {
   return length - 1 > maxPath ? undefined : parts
 }
 
+/** Whether ".." leads above where `path` begins. */
+const escapes = (path: ByteString): boolean => {
+  if (!path.includes("..")) return false
+  let depth = 0
+  for (const part of path.split("/")) {
+    if (part === "..") depth--
+    else if (part !== "" && part !== ".") depth++
+    if (depth < 0) return true
+  }
+  return false
+}
+
 /** Marks of overlayfs itself: in a tree that becomes a lower layer they redirect, hide or replace what is below. */
 const isOverlayXattr = (name: ByteString): boolean =>
   name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.")
@@ -295,6 +307,7 @@ export class LayerApplier {
   }
 
   #hardlink(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString, late: boolean): Inode | undefined {
+    if (escapes(entry.linkname)) return this.#badTarget(entry, "a hardlink to a path that leads out of the root")
     const found = this.#linkTarget(entry)
     if (found === undefined) {
       if (late) {

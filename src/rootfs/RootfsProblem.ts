@@ -31,7 +31,7 @@ export type TreeCheck =
   | "rootfs.root-not-directory"
   /** A hardlink to nothing. Not applied. */
   | "rootfs.hardlink-missing-target"
-  /** A hardlink to a directory, to itself or to what is in the directory that it replaces. Not applied. */
+  /** A hardlink to a directory, to itself, out of the root or to what is in the directory that it replaces. Not applied. */
   | "rootfs.hardlink-bad-target"
   /** A hardlink whose target only a lower layer has: allowed, but overlay-based tools cannot unpack it. */
   | "rootfs.hardlink-across-layers"

@@ -252,6 +252,7 @@ class Unpacker {
           this.#sameEntry(node, entry)
           path = this.#pathIn(node.parent!, node)
           fd = this.#create(node, path)
+          if (fd === -1) node = undefined
           position = segment = left = 0
         },
         onBody: (_entry, chunk, from, to) => {
