@@ -1,8 +1,11 @@
-import type { ByteString } from "./ByteString.ts"
+import { type ByteString, fromBytes, isUtf8 } from "./ByteString.ts"
 import type { TarEntry, TarEntryType } from "./TarEntry.ts"
 import { blockSize, paddingOf } from "./TarField.ts"
 
-/** What a header says of a member; a `TarEntry` of a file that is not sparse fits. Missing numbers are 0. */
+/**
+ * What a header says of a member. What is missing is 0 or empty. A `TarEntry` fits, with fields changed as wanted: for
+ * a sparse one `size` has to become that of the body that is going to follow, for anything but a file 0.
+ */
 export interface TarWriteEntry extends
   Partial<
     Pick<
@@ -24,9 +27,9 @@ export interface TarWriteEntry extends
   readonly type: TarEntryType
   /** Bytes of body that follow the header; files only, 0 for all other types. */
   readonly size?: number
-  /** Further pax records, which win over the ones made from the fields above. */
+  /** Further pax records. The ones that the fields above stand for are left out, and those of a sparse map. */
   readonly pax?: ReadonlyMap<ByteString, ByteString> | undefined
-  /** Extended attributes, written as `SCHILY.xattr.` records. */
+  /** Extended attributes, written as `SCHILY.xattr.` records; if given, in place of all that `pax` has. */
   readonly xattrs?: ReadonlyMap<ByteString, Uint8Array> | undefined
 }
 
@@ -35,6 +38,25 @@ export const endOfArchive: Uint8Array = new Uint8Array(2 * blockSize)
 
 /** The zero bytes to write after a body of `size` bytes. */
 export const padding = (size: number): Uint8Array => endOfArchive.subarray(0, paddingOf(size))
+
+/** Records that follow from the fields of an entry: kept from elsewhere they would contradict a changed field. */
+const ownKeywords: ReadonlySet<ByteString> = new Set([
+  "path",
+  "linkpath",
+  "size",
+  "uid",
+  "gid",
+  "uname",
+  "gname",
+  "mtime",
+  "hdrcharset",
+  "SCHILY.devmajor",
+  "SCHILY.devminor",
+  "SCHILY.realsize"
+])
+
+const isXattr = (keyword: ByteString): boolean =>
+  keyword.startsWith("SCHILY.xattr.") || keyword.startsWith("LIBARCHIVE.xattr.")
 
 const typeflags: Readonly<Record<TarEntryType, string>> = {
   file: "0",
@@ -48,8 +70,9 @@ const typeflags: Readonly<Record<TarEntryType, string>> = {
 
 /**
  * The header blocks of a member: a ustar header, behind a pax header for what does not fit into it (POSIX.1-2017 pax):
- * long or non-ASCII names, numbers beyond their octal fields, parts of seconds, extended attributes. The same entry
- * gives the same bytes. The body, `padding(size)`, and after the last member `endOfArchive`, are the caller's to write.
+ * long or non-ASCII names, numbers beyond their octal fields, parts of seconds, extended attributes, further records.
+ * The same entry gives the same bytes. The body, `padding(size)`, and after the last member `endOfArchive`, are the
+ * caller's to write.
  *
  * Throws a RangeError for what no reader would take back: an empty path or link target, a NUL in a name or keyword,
  * a size, id or time that is not a safe integer, a body for another type than a file.
@@ -82,13 +105,30 @@ export const encodeHeader = (entry: TarWriteEntry): Uint8Array => {
   putNumber(header, 337, 8, minor, "SCHILY.devminor", records)
   putChecksum(header)
 
-  for (const [name, value] of entry.xattrs ?? []) records.set(`SCHILY.xattr.${name}`, latin1(value))
-  for (const [keyword, value] of entry.pax ?? []) records.set(keyword, value)
+  // POSIX: values are UTF-8 unless the header says otherwise.
+  if ([...records.values()].some((value) => !isUtf8(value))) records.set("hdrcharset", "BINARY")
+  for (const [keyword, value] of entry.pax ?? []) {
+    const replaced = ownKeywords.has(keyword) || keyword.startsWith("GNU.sparse.") ||
+      (entry.xattrs !== undefined && isXattr(keyword))
+    if (!replaced) records.set(keyword, value)
+  }
+  for (const [name, value] of entry.xattrs ?? []) putXattr(name, value, records)
   return records.size === 0 ? header : Buffer.concat([encodePax(entry, records), header])
 }
 
-const latin1 = (bytes: Uint8Array): ByteString =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
+/**
+ * A keyword cannot hold "=", the name of an attribute can: then it is encoded as GNU tar does, and libarchive's record
+ * beside it says that it is.
+ */
+const putXattr = (name: ByteString, value: Uint8Array, records: Map<ByteString, ByteString>): void => {
+  if (!name.includes("=")) {
+    records.set(`SCHILY.xattr.${name}`, fromBytes(value))
+    return
+  }
+  const encoded = name.replace(/[%=]/g, (char) => char === "=" ? "%3D" : "%25")
+  records.set(`SCHILY.xattr.${encoded}`, fromBytes(value))
+  records.set(`LIBARCHIVE.xattr.${encoded}`, Buffer.from(value).toString("base64"))
+}
 
 const checkedInteger = (value: number, name: string, least: number): number => {
   if (!Number.isSafeInteger(value) || value < least) throw new RangeError(`${name} ${value} cannot be written`)
@@ -100,7 +140,8 @@ const checkName = (value: ByteString, name: string): void => {
   if (value.includes("\0")) throw new RangeError(`the ${name} holds a NUL`)
 }
 
-const isAscii = (value: ByteString): boolean => /^[\x00-\x7f]*$/.test(value)
+/** Whether a header field means the same to all readers: ASCII does, and what is no text at all. */
+const isPlain = (value: ByteString): boolean => /^[\x00-\x7f]*$/.test(value) || !isUtf8(value)
 
 const putText = (
   header: Buffer,
@@ -112,23 +153,22 @@ const putText = (
 ): void => {
   if (value.includes("\0")) throw new RangeError(`the ${keyword} holds a NUL`)
   // The 32-byte fields of names end with a NUL (POSIX "NUL-terminated"), the others need not.
-  if (value.length > (length === 32 ? 31 : length) || !isAscii(value)) records.set(keyword, value)
-  header.write(value.slice(0, length === 32 ? 31 : length), at, "latin1")
+  const width = length === 32 ? 31 : length
+  if (value.length > width || !isPlain(value)) records.set(keyword, value)
+  header.write(value.slice(0, width), at, "latin1")
 }
 
 const putPath = (header: Buffer, path: ByteString, records: Map<ByteString, ByteString>): void => {
-  if (!isAscii(path)) records.set("path", path)
-  else if (path.length > 100) {
-    // The last slash that leaves a name of at most 100 bytes behind it and a prefix of at most 155 before it.
-    const slash = path.lastIndexOf("/", 155)
-    if (slash > 0 && path.length - slash - 1 <= 100 && slash < path.length - 1) {
+  if (path.length > 100 && isPlain(path)) {
+    // The last slash with a prefix of at most 155 bytes before it; not one that ends the path.
+    const slash = path.lastIndexOf("/", Math.min(155, path.length - 2))
+    if (slash > 0 && path.length - slash - 1 <= 100) {
       header.write(path.slice(0, slash), 345, "latin1")
       header.write(path.slice(slash + 1), 0, "latin1")
       return
     }
-    records.set("path", path)
   }
-  header.write(path.slice(0, 100), 0, "latin1")
+  putText(header, 0, 100, path, "path", records)
 }
 
 const putOctal = (header: Buffer, at: number, length: number, value: number): void => {

@@ -10,8 +10,8 @@ export interface TreeOptions {
   /** Bytes that one name and a whole path may have. */
   readonly maxName: number
   readonly maxPath: number
-  /** Whether the format can hold times before 1970. */
-  readonly past: boolean
+  /** Whether the format can hold times before 1970, and parts of seconds among them. */
+  readonly past: "none" | "seconds" | "fractions"
   /** Whether names that are not UTF-8 are wanted. */
   readonly bytes: boolean
   /** Whether the format can hold devices and fifos. */
@@ -48,7 +48,12 @@ export const makeTree = (root: string, options: TreeOptions): void => {
   Fs.chmodSync(at(root, "setgid"), 0o2751)
   file("setuid", "suid")
   Fs.chmodSync(at(root, "setuid"), 0o4755)
-  if (options.past) file("old", "old", -1_000_000.5)
+  if (options.past !== "none") {
+    file("old", "old")
+    // Not by utimes: Node 20 takes a negative time for the present.
+    const time = options.past === "fractions" ? "@-2000000.375" : "@-2000000"
+    ChildProcess.execFileSync("touch", ["-d", time, `${root}/old`])
+  }
   for (const length of [99, 100, 101, 154, 155, 156, 200, 255]) {
     const name = `${length}-`.padEnd(length, "n")
     // A path of "./" in front of it goes into the archive.
@@ -76,7 +81,7 @@ export const makeTree = (root: string, options: TreeOptions): void => {
   }
   if (isRoot) {
     Fs.chownSync(at(root, "block"), 12345, 54321)
-    if (options.past) Fs.chownSync(at(root, "block+1"), 3_000_000_000, 4_000_000)
+    if (options.past !== "none") Fs.chownSync(at(root, "block+1"), 3_000_000_000, 4_000_000)
   }
   if (options.special) ChildProcess.execFileSync("mkfifo", [`${root}/fifo`])
   if (options.special && isRoot) {
