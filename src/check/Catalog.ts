@@ -1,11 +1,16 @@
 /** Every check there is. docs/checks.md is made from it, and `tallyman explain` prints it. */
 import type { ContentCheck } from "../content/Problem.ts"
 import type { CatalogEntry } from "./CatalogEntry.ts"
+import { annotation } from "./catalog/annotations.ts"
+import { archive, legacy, repositories } from "./catalog/archive.ts"
 import { config, history } from "./catalog/config.ts"
 import { catalogFile, directory, receipt } from "./catalog/directory.ts"
+import { descriptor } from "./catalog/descriptor.ts"
+import { index } from "./catalog/image-index.ts"
 import { image } from "./catalog/image.ts"
 import { layer } from "./catalog/layer.ts"
 import { manifest } from "./catalog/manifest.ts"
+import { blob, layoutFile } from "./catalog/oci-layout.ts"
 import { compression, tar } from "./catalog/tar.ts"
 
 const entries = {
@@ -16,6 +21,14 @@ const entries = {
   ...layer,
   ...tar,
   ...compression,
+  ...layoutFile,
+  ...index,
+  ...descriptor,
+  ...annotation,
+  ...blob,
+  ...archive,
+  ...repositories,
+  ...legacy,
   ...directory,
   ...catalogFile,
   ...receipt

@@ -14,7 +14,7 @@ import { TarScanner } from "../content/TarScan.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Region } from "../image/Region.ts"
 import { describe, SourceError } from "./Failure.ts"
-import { resolveLinks, type Store, type StoreEntry } from "./Store.ts"
+import { resolveLinks, type Store, type StoreChild, type StoreEntry } from "./Store.ts"
 
 export interface ArchiveStore extends Store {
   readonly kind: "archive"
@@ -122,7 +122,7 @@ type Member =
   | { readonly kind: "sparse"; readonly entry: TarEntry }
   | { readonly kind: "directory" }
   /** Relative to the archive's root, `..` not yet resolved. */
-  | { readonly kind: "link"; readonly target: string }
+  | { readonly kind: "link"; readonly target: string; readonly symlink: boolean }
   | { readonly kind: "other"; readonly what: string }
 
 const index = Effect.fnUntraced(function*(
@@ -175,6 +175,24 @@ const index = Effect.fnUntraced(function*(
     return member?.kind === "link" ? member.target : undefined
   }
   const children = childrenOf(members.keys())
+  const lookup = (name: string): StoreEntry | undefined => {
+    const resolved = resolveLinks(name, linkAt)
+    if ("failure" in resolved) return { kind: "other", what: resolved.failure.replace(/^it is /, "") }
+    const member = members.get(resolved.path)
+    if (member === undefined) return children.has(resolved.path) ? { kind: "directory" } : undefined
+    switch (member.kind) {
+      case "file":
+        return { kind: "file", region: { path: region.path, offset: region.offset + member.offset, size: member.size } }
+      case "sparse":
+        return { kind: "file", region: expanded.get(resolved.path)! }
+      case "directory":
+        return { kind: "directory" }
+      case "link":
+        return undefined
+      case "other":
+        return member
+    }
+  }
   return {
     path: file,
     kind: "archive",
@@ -183,23 +201,18 @@ const index = Effect.fnUntraced(function*(
     duplicates,
     files: () => [...members].filter(([, member]) => member.kind === "file" || member.kind === "sparse").map(([name]) => name).sort(),
     list: (directory) => children.get(directory),
-    lookup: (name): StoreEntry | undefined => {
-      const resolved = resolveLinks(name, linkAt)
-      if ("failure" in resolved) return { kind: "other", what: resolved.failure.replace(/^it is /, "") }
-      const member = members.get(resolved.path)
-      if (member === undefined) return children.has(resolved.path) ? { kind: "directory" } : undefined
-      switch (member.kind) {
-        case "file":
-          return { kind: "file", region: { path: region.path, offset: region.offset + member.offset, size: member.size } }
-        case "sparse":
-          return { kind: "file", region: expanded.get(resolved.path)! }
-        case "directory":
-          return { kind: "directory" }
-        case "link":
-          return undefined
-        case "other":
-          return member
+    lookup,
+    entries: (directory) => {
+      const names = children.get(directory)
+      if (names === undefined) return undefined
+      const found = new Map<string, StoreChild>()
+      for (const name of names) {
+        const own = directory === "" ? name : `${directory}/${name}`
+        const member = members.get(own)
+        const symlink = member?.kind === "link" && member.symlink
+        found.set(name, { entry: lookup(own) ?? { kind: "other", what: `a ${symlink ? "symlink" : "hardlink"} to nothing` }, symlink })
       }
+      return found
     }
   }
 })
@@ -217,10 +230,10 @@ const memberOf = (entry: TarEntry): Member => {
     case "hardlink": {
       // A hardlink names its target from the root; from the entry's own directory that is as many `..` up.
       const depth = normalizePath(entry.path).split("/").length - 1
-      return { kind: "link", target: "../".repeat(depth) + textOf(normalizePath(entry.linkname)) }
+      return { kind: "link", target: "../".repeat(depth) + textOf(normalizePath(entry.linkname)), symlink: false }
     }
     case "symlink":
-      return { kind: "link", target: textOf(entry.linkname) }
+      return { kind: "link", target: textOf(entry.linkname), symlink: true }
     case "fifo":
       return { kind: "other", what: "a FIFO" }
     case "char":

@@ -13,6 +13,13 @@ export type StoreEntry =
   /** Something that holds no bytes to verify; `what` completes "it is ...". */
   | { readonly kind: "other"; readonly what: string }
 
+/** One name of a listing. */
+export interface StoreChild {
+  /** What the name leads to, links inside the store followed. */
+  readonly entry: StoreEntry
+  readonly symlink: boolean
+}
+
 export interface Store {
   /** For messages: the directory or archive as the user named it. */
   readonly path: string
@@ -21,6 +28,8 @@ export interface Store {
   readonly lookup: (name: string) => StoreEntry | undefined
   /** Names directly below a directory of the store ("" is its root), sorted; undefined when it is none or unreadable. */
   readonly list: (directory: string) => ReadonlyArray<string> | undefined
+  /** Like `list` with what each name leads to, at the cost of one look at each; for directories with thousands of files. */
+  readonly entries: (directory: string) => ReadonlyMap<string, StoreChild> | undefined
 }
 
 /** Why a name from a document may not be followed, or undefined when it may. */

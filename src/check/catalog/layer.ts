@@ -60,6 +60,14 @@ export const layer = {
       "The manifest names the same file at positions where the config has different diff_ids: at most one of them can be right. Older tools do this with archives whose layers are called {digest}.tar: all end in one layer.tar.",
     remedy: "The other layers are lost here. Write the directory again from the original archive."
   },
+  "layer.not-distributable": {
+    severity: "warning",
+    title: "a layer of a media type that should not be used",
+    spec: "image-spec layer.md, non-distributable layers: SHOULD NOT be used",
+    rules: [56],
+    explanation: "Non-distributable media types are deprecated; registries and tools treat such layers differently.",
+    remedy: "Rebuild the image with the usual media types."
+  },
   "layer.unreferenced": {
     severity: "warning",
     title: "a layer belongs to no image",

@@ -1,0 +1,91 @@
+/** Annotations, of whatever document (image-spec annotations.md; rules 57-60). */
+import * as Json from "../image/Json.ts"
+import type { Collector } from "./Collector.ts"
+
+export const refName = "org.opencontainers.image.ref.name"
+/** containerd's and Docker's: the whole name, of which ref.name has the tag only. */
+export const imageName = "io.containerd.image.name"
+
+/** Keys below `org.opencontainers` that a specification defines: annotations.md, conversion.md, distribution-spec. */
+const defined: ReadonlySet<string> = new Set([
+  ...[
+    "architecture",
+    "author",
+    "authors",
+    "base.digest",
+    "base.name",
+    "created",
+    "description",
+    "documentation",
+    "exposedPorts",
+    "licenses",
+    "os",
+    "os.features",
+    "os.version",
+    "ref.name",
+    "referrer.convert",
+    "referrer.subject",
+    "revision",
+    "source",
+    "stopSignal",
+    "title",
+    "url",
+    "variant",
+    "vendor",
+    "version"
+  ].map((key) => `org.opencontainers.image.${key}`),
+  "org.opencontainers.artifact.created",
+  "org.opencontainers.artifact.description",
+  "org.opencontainers.referrers.filtersApplied"
+])
+
+const component = "[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
+const refGrammar = new RegExp(`^${component}(?:/${component})*$`)
+
+/**
+ * The annotations of `value` that are strings. `field` names the place in the document, for example `annotations` or
+ * `manifests[2].annotations`; absent ones are no finding.
+ */
+export const checkAnnotations = (
+  value: unknown,
+  field: string,
+  subject: string,
+  report: Collector
+): ReadonlyMap<string, string> => {
+  const found = new Map<string, string>()
+  if (value === undefined) return found
+  if (!Json.isObject(value)) {
+    report.report("annotation.not-a-map", subject, `${field} is not an object`, {
+      expected: "an object, or nothing",
+      actual: Json.typeName(value)
+    })
+    return found
+  }
+  for (const [key, one] of Object.entries(value)) {
+    if (typeof one !== "string") {
+      report.report("annotation.not-a-string", subject, `${field}[${show(key)}] is not a string`, {
+        expected: "a string",
+        actual: Json.typeName(one)
+      })
+      continue
+    }
+    found.set(key, one)
+    if (isReserved(key) && !defined.has(key)) {
+      report.report("annotation.reserved-key", subject, `${field} has a key with the reserved prefix org.opencontainers`, {
+        actual: show(key)
+      })
+    }
+  }
+  const ref = found.get(refName)
+  if (ref !== undefined && !refGrammar.test(ref)) {
+    report.report("annotation.bad-ref-name", subject, `${field}[${show(refName)}] is no valid reference name`, {
+      expected: "parts of letters and digits with -._:@+ between them, divided by /",
+      actual: show(ref)
+    })
+  }
+  return found
+}
+
+const isReserved = (key: string): boolean => key === "org.opencontainers" || key.startsWith("org.opencontainers.")
+
+const show = (text: string): string => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
