@@ -14,6 +14,9 @@ export interface Output {
   readonly sync?: boolean
 }
 
+/** As the programs gzip and zstd have them. */
+export const defaultLevels = { gzip: 6, zstd: 3 } as const
+
 /** What was written: the bytes as they stand in the file. */
 export interface Written {
   readonly size: number

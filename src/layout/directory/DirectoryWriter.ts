@@ -10,10 +10,11 @@ import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import { version } from "../../version.ts"
-import { describe, SourceError, WriteError } from "../Failure.ts"
 import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
 import * as Journal from "../Journal.ts"
+import * as LayerCopy from "../LayerCopy.ts"
 import * as Lock from "../Lock.ts"
+import { createEmpty, foreign, occupied, openRoot, place, replaceRegular, unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Files from "./DirectoryFiles.ts"
 
@@ -28,11 +29,6 @@ export interface CatalogEntry {
   readonly image: string
   readonly tag: string
 }
-
-const unwritable = (doing: string) => (cause: unknown): WriteError =>
-  cause instanceof WriteError ? cause : new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(cause)}`, cause })
-
-const occupied = (message: string): WriteError => new WriteError({ reason: "Occupied", message })
 
 export const make = Effect.fn("DirectoryWriter.make")(function*(options: DirectoryWriterOptions) {
   const pool = yield* WorkerPool
@@ -91,20 +87,9 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
 
 /** Makes the root, or makes sure that what is there is such a directory. */
 const prepare = (root: string): void => {
-  const stat = fs.lstatSync(root, { throwIfNoEntry: false })
-  if (stat === undefined) {
-    fs.mkdirSync(root, { recursive: true })
-    return
-  }
-  if (!fs.statSync(root).isDirectory()) throw occupied(`cannot write a directory at ${root}: expected a directory or nothing, found a file`)
-  const names = fs.readdirSync(root)
+  const names = openRoot(root)
   const ours = names.some((name) => name === Files.catalogFile || Files.isManifest(name) || Journal.isJournal(name))
-  if (names.length === 0 || ours || names.every((name) => isKnown(root, name))) return
-  throw occupied(
-    `cannot write a directory at ${root}: expected an empty directory or one of images, found ${
-      names.slice(0, 3).map((name) => JSON.stringify(name)).join(", ")
-    }${names.length > 3 ? ", ..." : ""}`
-  )
+  if (!ours && !names.every((name) => isKnown(root, name))) throw foreign(root, "an empty directory or one of images", names)
 }
 
 /** What an interrupted run may have left. */
@@ -119,112 +104,49 @@ const writeLayers = Effect.fnUntraced(function*(root: string, image: Image.Image
   const distinct = [...wanted.values()]
   const attempt = Effect.fnUntraced(function*(layers: ReadonlyArray<Image.Layer>, trust: boolean) {
     const plans = yield* Effect.try({
-      try: () => layers.map((layer) => plan(root, layer, trust, journal)),
+      try: () => layers.map((layer) => prepareLayer(root, layer, trust, journal)),
       catch: unwritable(`cannot write into ${root}`)
     })
     const evidence = yield* pool.runAll(Inspect.job, plans.map((one) => one.task))
     return plans.map((one, index) => ({ ...one, evidence: evidence[index]! }))
   })
   const first = yield* attempt(distinct, true)
-  const spoilt = first.filter((one) => one.temporary === undefined && !holds(one))
-  const all = [...first.filter((one) => !spoilt.includes(one)), ...(yield* attempt(spoilt.map((one) => one.layer), false))]
+  const spoilt = first.filter((one) => one.temporary === undefined && !LayerCopy.holds(one.plan, one.evidence))
+  const all = [...first.filter((one) => !spoilt.includes(one)), ...(yield* attempt(spoilt.map((one) => one.plan.layer), false))]
   for (const one of all) {
-    const failed = failure(root, one)
+    const failed = one.temporary === undefined ? undefined : LayerCopy.failure(root, one.plan.layer, one.evidence)
     if (failed !== undefined) return yield* failed
   }
   yield* Effect.try({
-    try: () => {
-      for (const one of all) if (one.temporary !== undefined) place(root, one.final, one.temporary)
-    },
+    try: () => place(root, all.flatMap(({ final, temporary }) => temporary === undefined ? [] : [{ final, temporary }])),
     catch: unwritable(`cannot put layers in place in ${root}`)
   })
-  const written = new Map(all.map((one) => [one.layer.diffId, one]))
+  const written = new Map(all.map((one) => [one.plan.layer.diffId, one]))
   return distinct.map((layer): Receipt.File => {
     const { evidence, final } = written.get(layer.diffId)!
     return { path: final, size: evidence.layer!.uncompressedSize, sha256: evidence.layer!.diffId }
   })
 })
 
-interface Plan {
-  readonly layer: Image.Layer
+interface Prepared {
+  readonly plan: LayerCopy.Plan
   readonly final: string
   /** undefined when the layer is there already and is only verified. */
   readonly temporary: string | undefined
   readonly task: Inspect.InspectTask
 }
 
-const plan = (root: string, layer: Image.Layer, trust: boolean, journal: Journal.Journal): Plan => {
+const prepareLayer = (root: string, layer: Image.Layer, trust: boolean, journal: Journal.Journal): Prepared => {
   const final = Files.layerFile(layer.diffId)
-  const there = fs.lstatSync(path.join(root, final), { throwIfNoEntry: false })
-  const common = { algorithms: [], as: "layer", keepPaths: false, limits: {} } as const
+  const file = path.join(root, final)
+  const plan = LayerCopy.plan(layer, { compression: "none" })
+  const there = fs.lstatSync(file, { throwIfNoEntry: false })
   if (trust && there?.isFile()) {
-    return {
-      layer,
-      final,
-      temporary: undefined,
-      task: { ...common, region: { path: path.join(root, final), offset: 0, size: there.size } }
-    }
+    return { plan, final, temporary: undefined, task: LayerCopy.check(plan, { path: file, offset: 0, size: there.size }) }
   }
   const temporary = journal.temporary()
-  fs.closeSync(fs.openSync(temporary, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL, 0o644))
-  return {
-    layer,
-    final,
-    temporary,
-    task: {
-      ...common,
-      algorithms: [...new Set(layer.digest === undefined ? [] : Digest.computable(layer.digest) ?? [])] as ReadonlyArray<Digest.Algorithm>,
-      region: layer.bytes,
-      output: { path: temporary, offset: 0, form: "uncompressed" }
-    }
-  }
-}
-
-type Done = Plan & { readonly evidence: Inspect.Evidence }
-
-const holds = ({ evidence, layer }: Done): boolean =>
-  evidence.failure === undefined && evidence.layer?.compression === "none" && `sha256:${evidence.layer.diffId}` === layer.diffId
-
-/** What went wrong with a layer that was read from the source, or undefined. */
-const failure = (root: string, { evidence, layer }: Done): WriteError | SourceError | undefined => {
-  const doing = `layer ${layer.index} (${layer.name})`
-  if (evidence.failure?.during === "write") {
-    return new WriteError({ reason: "Unwritable", message: `cannot write ${doing} into ${root}: ${describe(evidence.failure)}` })
-  }
-  if (evidence.failure !== undefined) {
-    return new SourceError({ reason: "Unreadable", message: `cannot read ${doing}: ${describe(evidence.failure)}` })
-  }
-  const damaged = (message: string): SourceError =>
-    new SourceError({ reason: "Damaged", message: `${doing} is damaged in the source: ${message}` })
-  if (evidence.size < layer.bytes.size) return damaged(`expected ${layer.bytes.size} bytes, found ${evidence.size}`)
-  if (evidence.layer?.complete !== true) {
-    const problem = evidence.problems.find((one) => one.check.startsWith("compression."))
-    return damaged(problem?.message ?? "it does not decompress")
-  }
-  const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
-  if (algorithm !== undefined && Digest.make(algorithm, evidence.digests[algorithm]!) !== layer.digest) {
-    return damaged(`expected ${layer.digest}, found ${Digest.make(algorithm, evidence.digests[algorithm]!)}`)
-  }
-  const found = `sha256:${evidence.layer.diffId}`
-  return found === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${found}`)
-}
-
-/** Renames a finished layer to its place. */
-const place = (root: string, final: string, temporary: string): void => {
-  const directory = path.dirname(path.join(root, final))
-  const stat = fs.lstatSync(directory, { throwIfNoEntry: false })
-  if (stat === undefined) fs.mkdirSync(directory, { recursive: true })
-  else if (!stat.isDirectory()) throw occupied(`cannot write ${final} into ${root}: expected a directory, found something else`)
-  fs.renameSync(temporary, path.join(root, final))
-  Journal.syncDirectory(directory)
-}
-
-const replaceRegular = (root: string, file: string, bytes: Uint8Array, journal: Journal.Journal): void => {
-  const target = path.join(root, file)
-  const stat = fs.lstatSync(target, { throwIfNoEntry: false })
-  if (stat?.isDirectory()) throw occupied(`cannot write ${file} into ${root}: expected a file, found a directory`)
-  if (stat?.isFile() && stat.size === bytes.length && Buffer.compare(fs.readFileSync(target), bytes) === 0) return
-  Journal.replace(target, bytes, journal.temporary())
+  createEmpty(temporary)
+  return { plan, final, temporary, task: LayerCopy.task(plan, { path: temporary, offset: 0 }) }
 }
 
 interface Publishing extends WriteOptions {

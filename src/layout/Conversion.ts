@@ -1,0 +1,155 @@
+/**
+ * The manifest that describes an image as it was written: the source's own bytes wherever they still fit, otherwise one
+ * made anew, with every change of form said in words for the receipt. The config's bytes are never touched, so the image
+ * ID and the diff_ids stay.
+ */
+import * as crypto from "node:crypto"
+import * as Digest from "../image/Digest.ts"
+import type * as Image from "../image/Image.ts"
+import * as Json from "../image/Json.ts"
+import * as MediaType from "../image/MediaType.ts"
+import type { Stored } from "./LayerCopy.ts"
+
+/** Whose media types a manifest uses: the image-spec's, or those of Docker's image manifest version 2, schema 2. */
+export type Family = "oci" | "docker"
+
+/** A descriptor as JSON (image-spec descriptor.md); further properties are kept. */
+export interface Descriptor {
+  readonly mediaType: string
+  readonly digest: string
+  readonly size: number
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly [property: string]: unknown
+}
+
+export interface WrittenManifest {
+  readonly raw: Uint8Array
+  readonly descriptor: Descriptor
+  /** True when these are the source's bytes. */
+  readonly kept: boolean
+  /** For the receipt. */
+  readonly conversions: ReadonlyArray<string>
+}
+
+const familyOf = (mediaType: string): Family => MediaType.isDocker(mediaType) ? "docker" : "oci"
+
+/** The manifest of an image whose layers were written as `layers` say, in the image's order. */
+export const manifestOf = (image: Image.Image, layers: ReadonlyArray<Stored>, wanted: Family | undefined): WrittenManifest => {
+  const source = sourceOf(image)
+  const family = wanted ?? source?.family ?? "oci"
+  const own = layers.flatMap((layer) => layer.kept ? [] : [layerConversion(layer)])
+  if (source !== undefined && source.family === family && source.fits && source.layers.every((one, index) => one["digest"] === layers[index]!.digest)) {
+    const { digest, mediaType, raw } = image.manifest!
+    return { raw, descriptor: { mediaType, digest, size: raw.length }, kept: true, conversions: own }
+  }
+  const value = source === undefined || source.family !== family
+    ? anew(image, layers, family, source)
+    : {
+      ...source.value,
+      config: { ...source.config, digest: image.config.digest, size: image.config.raw.length },
+      layers: layers.map((layer) => layerDescriptor(layer, family, source))
+    }
+  const raw = Buffer.from(JSON.stringify(value))
+  const mediaType = family === "docker" ? MediaType.dockerManifest : MediaType.ociManifest
+  const digest = Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex"))
+  return {
+    raw,
+    descriptor: { mediaType, digest, size: raw.length },
+    kept: false,
+    conversions: [
+      ...own,
+      source === undefined
+        ? `manifest: the source has none; made ${mediaType} ${digest}`
+        : source.family === family
+        ? `manifest: ${image.manifest!.digest} became ${digest}`
+        : `manifest: ${source.mediaType} ${image.manifest!.digest} became ${mediaType} ${digest}${lost(source, family)}`
+    ]
+  }
+}
+
+const layerConversion = ({ compression, digest, layer, level }: Stored): string => {
+  const to = compression === "none" ? "uncompressed" : `${compression} level ${level}`
+  return `layer ${layer.index}: ${layer.digest ?? layer.name} became ${to} ${digest}`
+}
+
+interface Source {
+  readonly value: Readonly<Record<string, unknown>>
+  readonly mediaType: string
+  readonly family: Family
+  readonly config: Readonly<Record<string, unknown>>
+  readonly layers: ReadonlyArray<Readonly<Record<string, unknown>>>
+  /** Whether it is a manifest of this very image: a filter leaves the manifest that was there before it. */
+  readonly fits: boolean
+}
+
+const sourceOf = (image: Image.Image): Source | undefined => {
+  if (image.manifest === undefined) return undefined
+  const { value } = Json.parse(image.manifest.raw)
+  if (!Json.isObject(value) || !Json.isObject(value["config"])) return undefined
+  const layers = Array.isArray(value["layers"]) ? value["layers"].filter(Json.isObject) : []
+  return {
+    value,
+    mediaType: image.manifest.mediaType,
+    family: familyOf(image.manifest.mediaType),
+    config: value["config"],
+    layers,
+    fits: value["config"]["digest"] === image.config.digest && layers.length === image.layers.length
+  }
+}
+
+const anew = (
+  image: Image.Image,
+  layers: ReadonlyArray<Stored>,
+  family: Family,
+  source: Source | undefined
+): Readonly<Record<string, unknown>> => ({
+  schemaVersion: 2,
+  mediaType: family === "docker" ? MediaType.dockerManifest : MediaType.ociManifest,
+  config: {
+    mediaType: family === "docker" ? MediaType.dockerConfig : MediaType.ociConfig,
+    digest: image.config.digest,
+    size: image.config.raw.length
+  },
+  layers: layers.map((layer) => layerDescriptor(layer, family, source)),
+  ...(source === undefined || family === "docker" ? {} : pick(source.value, ociFields))
+})
+
+/** What an OCI manifest may say about itself; schema 2 has no place for it. */
+const ociFields = ["artifactType", "subject", "annotations"]
+
+const pick = (value: Readonly<Record<string, unknown>>, fields: ReadonlyArray<string>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(fields.flatMap((field) => value[field] === undefined ? [] : [[field, value[field]]]))
+
+const lost = (source: Source, family: Family): string => {
+  const fields = family === "docker" ? ociFields.filter((field) => source.value[field] !== undefined) : []
+  return fields.length === 0 ? "" : `, which cannot hold ${fields.join(", ")}`
+}
+
+/** A layer that was kept keeps what its source's descriptor says; anything else there is about other bytes. */
+const layerDescriptor = (layer: Stored, family: Family, source: Source | undefined): Readonly<Record<string, unknown>> => {
+  const own = source?.layers.find((one) => one["digest"] === layer.digest)
+  if (own === undefined) return { mediaType: typeFor(layer, family, layer.layer.mediaType), digest: layer.digest, size: layer.size }
+  const mediaType = String(own["mediaType"])
+  const { annotations, ...rest } = own
+  return {
+    ...rest,
+    mediaType: familyOf(mediaType) === family && MediaType.layerCompression(mediaType) === layer.compression
+      ? mediaType
+      : typeFor(layer, family, mediaType),
+    ...(annotations === undefined || family === "docker" ? {} : { annotations })
+  }
+}
+
+const foreign: Readonly<Record<string, string>> = {
+  "application/vnd.docker.image.rootfs.foreign.diff.tar": "application/vnd.oci.image.layer.nondistributable.v1.tar",
+  "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+}
+
+/** Layers that may not be distributed stay so. */
+const typeFor = (layer: Stored, family: Family, source: string): string => {
+  if (layer.kept && !MediaType.isDistributable(source)) {
+    const other = family === "oci" ? foreign[source] : Object.keys(foreign).find((key) => foreign[key] === source)
+    if (other !== undefined) return other
+  }
+  return MediaType.layerWith(layer.compression, family === "docker")
+}

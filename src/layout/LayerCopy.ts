@@ -1,0 +1,169 @@
+/** What every writer does with a layer: choose the form it is written in, and judge what the pass over it found. */
+import * as fs from "node:fs"
+import * as Codec from "../content/Compression.ts"
+import * as Inspect from "../content/Inspect.ts"
+import { defaultLevels } from "../content/Output.ts"
+import type { Compression } from "../image/Compression.ts"
+import * as Digest from "../image/Digest.ts"
+import type * as Image from "../image/Image.ts"
+import { describe, SourceError, WriteError } from "./Failure.ts"
+
+/** How layers are to be stored. */
+export interface Wanted {
+  /** undefined: as the source has them. */
+  readonly compression?: Compression | undefined
+  /** gzip 1-9, zstd 1-19. Given, it compresses anew what is compressed in the same way already. */
+  readonly level?: number | undefined
+}
+
+/** A layer and the form in which it will be written. */
+export interface Plan {
+  readonly layer: Image.Layer
+  /** `stored`: its bytes are kept as they are. */
+  readonly form: "stored" | "uncompressed" | "gzip" | "zstd"
+  readonly level: number | undefined
+  /** Of the bytes to be written, where it is known before they are. */
+  readonly digest: Digest.Digest | undefined
+}
+
+/** A layer as it was written. */
+export interface Stored {
+  readonly layer: Image.Layer
+  readonly digest: Digest.Digest
+  readonly size: number
+  /** Hex, whatever the digest's algorithm. */
+  readonly sha256: string
+  readonly compression: Compression
+  readonly uncompressedSize: number
+  /** True when the source's bytes were kept. */
+  readonly kept: boolean
+  readonly level: number | undefined
+}
+
+/** What the first bytes say. What cannot be read counts as plain: the pass over it says why. */
+const compressionOf = (region: Image.Layer["bytes"]): Codec.DetectedCompression => {
+  let fd: number | undefined
+  try {
+    fd = Inspect.openForRead(region.path)
+    const head = Buffer.alloc(Math.min(512, region.size))
+    return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, region.offset)))
+  } catch {
+    return "none"
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+/** Chooses a layer's form. */
+export const plan = (layer: Image.Layer, wanted: Wanted): Plan => {
+  const found = compressionOf(layer.bytes)
+  const target = wanted.compression ?? (found === "gzip" || found === "zstd" ? found : "none")
+  // What is compressed in an unknown way is left to the pass, which says so.
+  const keep = layer.edits.length === 0
+    && (wanted.compression === undefined || (wanted.compression === found && (found === "none" || wanted.level === undefined)))
+  const form = keep ? "stored" : target === "none" ? "uncompressed" : target
+  return {
+    layer,
+    form,
+    level: form === "gzip" || form === "zstd" ? wanted.level ?? defaultLevels[form] : undefined,
+    digest: form === "uncompressed" || (form === "stored" && found === "none" && layer.digest === undefined)
+      ? layer.diffId
+      : form === "stored"
+      ? layer.digest
+      : undefined
+  }
+}
+
+/** The pass that reads a layer from its source and writes it into `output`. */
+export const task = (plan: Plan, output: { readonly path: string; readonly offset: number; readonly sync?: boolean }): Inspect.InspectTask => ({
+  region: plan.layer.bytes,
+  algorithms: algorithmsOf(plan.layer.digest),
+  as: "layer",
+  keepPaths: false,
+  limits: {},
+  output: { ...output, form: plan.form, ...(plan.level === undefined ? {} : { level: plan.level }) }
+})
+
+/** The pass over what stands already where a planned layer goes. */
+export const check = (plan: Plan, region: Image.Layer["bytes"]): Inspect.InspectTask => ({
+  region,
+  algorithms: algorithmsOf(plan.digest),
+  as: "layer",
+  keepPaths: false,
+  limits: {}
+})
+
+const algorithmsOf = (digest: string | undefined): ReadonlyArray<Digest.Algorithm> => {
+  const algorithm = digest === undefined ? undefined : Digest.computable(digest)
+  return algorithm === undefined ? [] : [algorithm]
+}
+
+/** Whether what `check` found is the layer, in the bytes that are wanted. */
+export const holds = (plan: Plan, evidence: Inspect.Evidence): boolean => {
+  const algorithm = plan.digest === undefined ? undefined : Digest.computable(plan.digest)
+  return evidence.failure === undefined
+    && evidence.layer?.complete === true
+    && `sha256:${evidence.layer.diffId}` === plan.layer.diffId
+    && (algorithm === undefined || Digest.make(algorithm, evidence.digests[algorithm]!) === plan.digest)
+}
+
+const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${layer.name})`
+
+/** What went wrong with a layer that was read from the source and written into `destination`, or undefined. */
+export const failure = (destination: string, layer: Image.Layer, evidence: Inspect.Evidence): WriteError | SourceError | undefined => {
+  if (evidence.failure?.during === "write") {
+    return new WriteError({ reason: "Unwritable", message: `cannot write ${nameOf(layer)} into ${destination}: ${describe(evidence.failure)}` })
+  }
+  if (evidence.failure !== undefined) {
+    return new SourceError({ reason: "Unreadable", message: `cannot read ${nameOf(layer)}: ${describe(evidence.failure)}` })
+  }
+  const damaged = (message: string): SourceError =>
+    new SourceError({ reason: "Damaged", message: `${nameOf(layer)} is damaged in the source: ${message}` })
+  if (evidence.size < layer.bytes.size) return damaged(`expected ${layer.bytes.size} bytes, found ${evidence.size}`)
+  if (evidence.layer?.complete !== true) {
+    const problem = evidence.problems.find((one) => one.check.startsWith("compression."))
+    return damaged(problem?.message ?? "it does not decompress")
+  }
+  const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
+  if (algorithm !== undefined && Digest.make(algorithm, evidence.digests[algorithm]!) !== layer.digest) {
+    return damaged(`expected ${layer.digest}, found ${Digest.make(algorithm, evidence.digests[algorithm]!)}`)
+  }
+  if (Digest.algorithmOf(layer.diffId) !== "sha256") {
+    return new SourceError({ reason: "Unsupported", message: `cannot prove ${nameOf(layer)}: expected a diff_id in sha256, found ${layer.diffId}` })
+  }
+  const found = `sha256:${evidence.layer.diffId}`
+  return found === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${found}`)
+}
+
+/** What a layer became, from the evidence of `task`, or of `check` where it holds. */
+export const stored = (plan: Plan, evidence: Inspect.Evidence): Stored => {
+  const { size, sha256 } = evidence.written ?? { size: evidence.size, sha256: evidence.digests.sha256! }
+  const layer = evidence.layer!
+  return {
+    layer: plan.layer,
+    digest: plan.digest ?? Digest.make("sha256", sha256),
+    size,
+    sha256,
+    compression: plan.form === "gzip" || plan.form === "zstd" ? plan.form : plan.form === "stored" ? layer.compression : "none",
+    uncompressedSize: layer.uncompressedSize,
+    kept: plan.form === "stored",
+    level: plan.level
+  }
+}
+
+/**
+ * Groups the layers that become one file: those with the same uncompressed content, unless the source stores it in
+ * several ways and these are kept. Answers the plans to carry out, and for each plan the one that stands for it.
+ */
+export const distinct = (plans: ReadonlyArray<Plan>): { readonly wanted: ReadonlyArray<Plan>; readonly of: (plan: Plan) => Plan } => {
+  const byDiffId = new Map<string, Array<Plan>>()
+  const chosen = new Map<Plan, Plan>()
+  // Those of a known digest first: a manifest that is kept needs exactly that one.
+  for (const plan of [...plans].sort((a, b) => Number(a.digest === undefined) - Number(b.digest === undefined))) {
+    const known = byDiffId.get(plan.layer.diffId) ?? []
+    const same = known.find((one) => one.digest === plan.digest || plan.digest === undefined)
+    if (same === undefined) byDiffId.set(plan.layer.diffId, [...known, plan])
+    chosen.set(plan, same ?? plan)
+  }
+  return { wanted: [...new Set(plans.map((plan) => chosen.get(plan)!))], of: (plan) => chosen.get(plan)! }
+}

@@ -1,0 +1,34 @@
+/** Names of files in an OCI image layout (image-layout.md), and of what this program adds to one. */
+import * as crypto from "node:crypto"
+
+export const layoutFile = "oci-layout"
+export const indexFile = "index.json"
+export const blobs = "blobs"
+
+/** The annotation of an index entry that names it (annotations.md). */
+export const refName = "org.opencontainers.image.ref.name"
+/** containerd's: a full reference, for example `docker.io/library/debian:12`. */
+export const containerdName = "io.containerd.image.name"
+
+/** The content of `oci-layout` (image-layout.md "oci-layout file"). */
+export const layoutVersion = "1.0.0"
+export const layoutBytes: Uint8Array = Buffer.from(`{"imageLayoutVersion":"${layoutVersion}"}`)
+
+const receiptPattern = /^receipt-.+\.json$/
+/** Longer ones are cut, so that the name fits into the 255 bytes that file systems allow. */
+const maxEncoded = 180
+
+export const isReceipt = (file: string): boolean => receiptPattern.test(file)
+
+/**
+ * Where the receipt of an entry of index.json stands, at the layout's root: by its reference name, or by the digest of
+ * what was written without one. Distinct names have distinct files on any file system.
+ */
+export const receiptFile = (name: string): string => {
+  const encoded = [...Buffer.from(name, "utf8")]
+    .map((byte) => /[a-z0-9._-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, "0")}`)
+    .join("")
+  return encoded.length <= maxEncoded
+    ? `receipt-${encoded}.json`
+    : `receipt-${encoded.slice(0, maxEncoded - 65).replace(/%.?$/, "")}-${crypto.createHash("sha256").update(name).digest("hex")}.json`
+}
