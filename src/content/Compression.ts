@@ -5,7 +5,6 @@ import type { Problem } from "./Problem.ts"
 import * as Zstd from "./Zstd.ts"
 
 export type { Decoder, DecoderLimits, DecoderSummary, Sink } from "./Decoder.ts"
-export { defaultLimits } from "./Decoder.ts"
 
 /** The forms that layers and archives may have (image-spec layer.md; docker-save archives). */
 export type Compression = "none" | "gzip" | "zstd"
@@ -28,7 +27,7 @@ export const makeDecoder = (
   sink: Sink,
   onProblem: (problem: Problem) => void,
   limits?: DecoderLimits
-): Decoder => kind === "gzip" ? Gzip.makeDecoder(sink, onProblem, limits) : Zstd.makeDecoder(sink, onProblem, limits)
+): Decoder => (kind === "gzip" ? Gzip.makeDecoder(sink, onProblem, limits) : Zstd.makeDecoder(sink, onProblem, limits))
 
 const startsWith = (head: Uint8Array, ...magic: ReadonlyArray<number>): boolean =>
   head.length >= magic.length && magic.every((byte, index) => head[index] === byte)

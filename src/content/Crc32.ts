@@ -23,14 +23,28 @@ let tables: ReadonlyArray<Int32Array> | undefined
 /** `update` in plain JavaScript, for Node before 20.15, whose zlib has no `crc32`. */
 export const updateWithTables = (value: number, bytes: Uint8Array, from: number, to: number): number => {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = (tables ??= makeTables()) as [
-    Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array, Int32Array
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array
   ]
   let c = ~value
   let i = from
   for (; i + 8 <= to; i += 8) {
     c ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
-    c = t7[c & 0xff]! ^ t6[(c >>> 8) & 0xff]! ^ t5[(c >>> 16) & 0xff]! ^ t4[c >>> 24]! ^
-      t3[bytes[i + 4]!]! ^ t2[bytes[i + 5]!]! ^ t1[bytes[i + 6]!]! ^ t0[bytes[i + 7]!]!
+    c =
+      t7[c & 0xff]! ^
+      t6[(c >>> 8) & 0xff]! ^
+      t5[(c >>> 16) & 0xff]! ^
+      t4[c >>> 24]! ^
+      t3[bytes[i + 4]!]! ^
+      t2[bytes[i + 5]!]! ^
+      t1[bytes[i + 6]!]! ^
+      t0[bytes[i + 7]!]!
   }
   for (; i < to; i++) c = t0[(c ^ bytes[i]!) & 0xff]! ^ (c >>> 8)
   return ~c >>> 0
@@ -39,6 +53,5 @@ export const updateWithTables = (value: number, bytes: Uint8Array, from: number,
 const native = (zlib as { readonly crc32?: Native }).crc32
 
 /** The CRC-32 of gzip (RFC 1952 section 8), unsigned, of bytes whose first part has the CRC `value` (0 at the start). */
-export const update: (value: number, bytes: Uint8Array, from: number, to: number) => number = native === undefined
-  ? updateWithTables
-  : (value, bytes, from, to) => native(bytes.subarray(from, to), value)
+export const update: (value: number, bytes: Uint8Array, from: number, to: number) => number =
+  native === undefined ? updateWithTables : (value, bytes, from, to) => native(bytes.subarray(from, to), value)

@@ -105,7 +105,11 @@ export const makeDecoder = (
   const checkHeader = (): void => {
     flags = field[3]!
     if (field[2] !== 8) {
-      return stop("compression.unsupported", memberStart, `the gzip member at ${memberStart} has the unknown compression method ${field[2]}`)
+      return stop(
+        "compression.unsupported",
+        memberStart,
+        `the gzip member at ${memberStart} has the unknown compression method ${field[2]}`
+      )
     }
     if ((flags & reservedFlags) !== 0) {
       return stop("compression.corrupt", memberStart, `the gzip member at ${memberStart} has reserved flags set`)
@@ -120,16 +124,26 @@ export const makeDecoder = (
     const storedCrc = field.readUInt32LE(0)
     const storedLength = field.readUInt32LE(4)
     if (storedCrc !== crc) {
-      return stop("compression.corrupt", offset - 8, `the CRC-32 of the gzip member at ${memberStart} does not match its content`, {
-        expected: hex(storedCrc),
-        actual: hex(crc)
-      })
+      return stop(
+        "compression.corrupt",
+        offset - 8,
+        `the CRC-32 of the gzip member at ${memberStart} does not match its content`,
+        {
+          expected: hex(storedCrc),
+          actual: hex(crc)
+        }
+      )
     }
     if (storedLength !== length) {
-      return stop("compression.corrupt", offset - 4, `the length in the trailer of the gzip member at ${memberStart} does not match its content`, {
-        expected: String(storedLength),
-        actual: String(length)
-      })
+      return stop(
+        "compression.corrupt",
+        offset - 4,
+        `the length in the trailer of the gzip member at ${memberStart} does not match its content`,
+        {
+          expected: String(storedLength),
+          actual: String(length)
+        }
+      )
     }
     members++
     memberStart = offset
@@ -184,7 +198,11 @@ export const makeDecoder = (
         if (fieldRead === 2) {
           const stored = field.readUInt16LE(0)
           if (stored !== (headerCrc & 0xffff)) {
-            stop("compression.corrupt", base + end - 2, `the header checksum of the gzip member at ${memberStart} does not match`)
+            stop(
+              "compression.corrupt",
+              base + end - 2,
+              `the header checksum of the gzip member at ${memberStart} does not match`
+            )
           } else {
             enterFieldAfter("headerChecksum")
           }
@@ -197,7 +215,11 @@ export const makeDecoder = (
         if (limitReached !== undefined) {
           stop("compression.limit", base + end, limitReached)
         } else if (inflater.error !== undefined) {
-          stop("compression.corrupt", base + end, `the gzip member at ${memberStart} is corrupt near ${base + end} (${inflater.error})`)
+          stop(
+            "compression.corrupt",
+            base + end,
+            `the gzip member at ${memberStart} is corrupt near ${base + end} (${inflater.error})`
+          )
         } else if (end < to) {
           enter("trailer")
         }
@@ -231,9 +253,10 @@ export const makeDecoder = (
       )
     }
     if (state === "header" && fieldRead === 0 && members > 0) return
-    const where = bytesIn === 0
-      ? "it is empty, without a gzip member"
-      : `it ends within the ${state === "body" ? "data" : state === "trailer" ? "trailer" : "header"} of the gzip member at ${memberStart}`
+    const where =
+      bytesIn === 0
+        ? "it is empty, without a gzip member"
+        : `it ends within the ${state === "body" ? "data" : state === "trailer" ? "trailer" : "header"} of the gzip member at ${memberStart}`
     report("compression.truncated", bytesIn, where)
   }
 

@@ -1,5 +1,5 @@
-import { InflateRaw as MiniInflateRaw } from "minizlib"
 import * as zlib from "node:zlib"
+import { InflateRaw as MiniInflateRaw } from "minizlib"
 
 /**
  * Raw deflate (RFC 1951) decoding that tells how much of its input it used, which Node's public zlib API does not: without
@@ -152,8 +152,14 @@ const hasKnownBinding = (): boolean => {
   const stream = zlib.createInflateRaw()
   try {
     const { _handle: handle, _writeState: state } = stream as unknown as ZlibInternals
-    return handle !== undefined && typeof handle.writeSync === "function" && typeof handle.reset === "function" &&
-      typeof handle.onerror === "function" && state instanceof Uint32Array && state.length === 2
+    return (
+      handle !== undefined &&
+      typeof handle.writeSync === "function" &&
+      typeof handle.reset === "function" &&
+      typeof handle.onerror === "function" &&
+      state instanceof Uint32Array &&
+      state.length === 2
+    )
   } finally {
     stream.close()
   }
@@ -209,4 +215,4 @@ const canUseBinding = (): boolean => {
 export const make = (
   sink: InflaterSink,
   engine: "binding" | "minizlib" = canUseBinding() ? "binding" : "minizlib"
-): Inflater => engine === "binding" ? makeBindingInflater(sink) : makeMiniInflater(sink)
+): Inflater => (engine === "binding" ? makeBindingInflater(sink) : makeMiniInflater(sink))

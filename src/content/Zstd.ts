@@ -15,7 +15,7 @@ interface ZstdExports {
 
 const { WebAssembly } = globalThis as unknown as {
   readonly WebAssembly: {
-    readonly Instance: new(module: unknown, imports: object) => { readonly exports: ZstdExports }
+    readonly Instance: new (module: unknown, imports: object) => { readonly exports: ZstdExports }
   }
 }
 
@@ -27,7 +27,7 @@ let idle: ZstdExports | undefined
  * Compiles the decoder. zstddec's own streaming loop does not return on corrupt input and does not tell how much it has
  * read, so only its WebAssembly module is used; it is handed over by the hook with which the class installs its instance.
  */
-export const prepare = (): Promise<void> => preparing ??= load()
+export const prepare = (): Promise<void> => (preparing ??= load())
 
 const load = async (): Promise<void> => {
   const source = new ZSTDDecoder()
@@ -233,7 +233,11 @@ export const makeDecoder = (
     }
     if (magic !== frameMagic) {
       if (magic >= 0xfd2fb51e && magic < frameMagic) {
-        return stop("compression.unsupported", frameStart, `the zstd frame at ${frameStart} has a format from before zstd 0.8`)
+        return stop(
+          "compression.unsupported",
+          frameStart,
+          `the zstd frame at ${frameStart} has a format from before zstd 0.8`
+        )
       }
       if (members + skippables === 0) return stop("compression.corrupt", 0, "it does not begin with a zstd frame")
       trailingIsZero = header.subarray(0, headerRead).every((byte) => byte === 0)
@@ -256,20 +260,29 @@ export const makeDecoder = (
     }
     const dictionary = dictionarySize === 0 ? 0 : header.readUIntLE(5 + windowSize, dictionarySize)
     if (dictionary !== 0) {
-      return stop("compression.unsupported", frameStart, `the zstd frame at ${frameStart} needs the dictionary ${dictionary}`)
+      return stop(
+        "compression.unsupported",
+        frameStart,
+        `the zstd frame at ${frameStart} needs the dictionary ${dictionary}`
+      )
     }
     let window: number
     if (singleSegment) {
       const at = 5 + dictionarySize
-      window = contentSizeSize === 8
-        ? header.readUInt32LE(at) + header.readUInt32LE(at + 4) * 2 ** 32
-        : header.readUIntLE(at, contentSizeSize) + (contentSizeSize === 2 ? 256 : 0)
+      window =
+        contentSizeSize === 8
+          ? header.readUInt32LE(at) + header.readUInt32LE(at + 4) * 2 ** 32
+          : header.readUIntLE(at, contentSizeSize) + (contentSizeSize === 2 ? 256 : 0)
     } else {
       const base = 2 ** (10 + (header[5]! >> 3))
-      window = base + base / 8 * (header[5]! & 7)
+      window = base + (base / 8) * (header[5]! & 7)
     }
     if (window > maxWindow) {
-      return stop("compression.limit", frameStart, `the zstd frame at ${frameStart} needs a window of ${window} bytes, more than ${maxWindow}`)
+      return stop(
+        "compression.limit",
+        frameStart,
+        `the zstd frame at ${frameStart} needs a window of ${window} bytes, more than ${maxWindow}`
+      )
     }
     state = "body"
     decode(header, 0, total, frameStart)
@@ -334,11 +347,12 @@ export const makeDecoder = (
           : `${count} bytes that are no zstd frame follow the last one`
       )
     }
-    const where = bytesIn === 0
-      ? "it is empty, without a zstd frame"
-      : `it ends within the ${state === "body" ? "data" : state === "skippable" ? "content" : "header"} of the ${
-        state === "skippable" ? "skippable" : "zstd"
-      } frame at ${frameStart}`
+    const where =
+      bytesIn === 0
+        ? "it is empty, without a zstd frame"
+        : `it ends within the ${state === "body" ? "data" : state === "skippable" ? "content" : "header"} of the ${
+            state === "skippable" ? "skippable" : "zstd"
+          } frame at ${frameStart}`
     report("compression.truncated", bytesIn, where)
   }
 

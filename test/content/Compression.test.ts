@@ -1,7 +1,7 @@
-import { assert, beforeAll, describe, it } from "@effect/vitest"
-import * as fc from "fast-check"
 import * as crypto from "node:crypto"
 import * as zlib from "node:zlib"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
 import * as Compression from "../../src/content/Compression.ts"
 import * as Crc32 from "../../src/content/Crc32.ts"
 import * as Gzip from "../../src/content/Gzip.ts"
@@ -51,7 +51,7 @@ const decodeWith = (
   )
   // A buffer with something before and after what is to be read, as a caller's would be.
   const padded = Buffer.concat([Buffer.alloc(3, 0x1f), input, Buffer.alloc(5, 0x8b)])
-  for (let position = 0, index = 0; position < input.length;) {
+  for (let position = 0, index = 0; position < input.length; ) {
     const size = Math.min(input.length - position, Math.max(1, cut[Math.min(index++, cut.length - 1)]!))
     decoder.write(padded, 3 + position, 3 + position + size)
     position += size
@@ -65,7 +65,8 @@ const decode = (
   input: Uint8Array,
   cut?: ReadonlyArray<number>,
   limits?: Compression.DecoderLimits
-): Decoded => decodeWith((sink, onProblem, own) => Compression.makeDecoder(kind, sink, onProblem, own), input, cut, limits)
+): Decoded =>
+  decodeWith((sink, onProblem, own) => Compression.makeDecoder(kind, sink, onProblem, own), input, cut, limits)
 
 const checksOf = (decoded: Decoded): ReadonlyArray<string> => decoded.problems.map((problem) => problem.check)
 
@@ -87,7 +88,7 @@ const sample = (size: number): Buffer => {
     return (seed >>> 8) % bound
   }
   const out = Buffer.alloc(size)
-  for (let i = 0; i < size;) {
+  for (let i = 0; i < size; ) {
     const kind = next(20)
     if (kind === 0 && i > 5000) i += out.copy(out, i, i - 1 - next(5000), i - 1 - next(5000) + next(300))
     else if (kind === 1) out[i++] = next(256)
@@ -115,9 +116,12 @@ interface MemberOptions {
 
 const member = (content: Uint8Array | string, options: MemberOptions = {}): Buffer => {
   const body = Buffer.from(content)
-  const flags = options.flags ??
-    ((options.extra === undefined ? 0 : 4) | (options.name === undefined ? 0 : 8) |
-      (options.comment === undefined ? 0 : 16) | (options.headerChecksum === undefined ? 0 : 2))
+  const flags =
+    options.flags ??
+    (options.extra === undefined ? 0 : 4) |
+      (options.name === undefined ? 0 : 8) |
+      (options.comment === undefined ? 0 : 16) |
+      (options.headerChecksum === undefined ? 0 : 2)
   const parts: Array<Buffer> = [Buffer.from([0x1f, 0x8b, options.method ?? 8, flags, 1, 2, 3, 4, 0, 255])]
   if (options.extra !== undefined) {
     const length = Buffer.alloc(2)
@@ -130,7 +134,9 @@ const member = (content: Uint8Array | string, options: MemberOptions = {}): Buff
     const header = Buffer.concat(parts)
     const checksum = Buffer.alloc(2)
     checksum.writeUInt16LE(
-      typeof options.headerChecksum === "number" ? options.headerChecksum : Crc32.update(0, header, 0, header.length) & 0xffff
+      typeof options.headerChecksum === "number"
+        ? options.headerChecksum
+        : Crc32.update(0, header, 0, header.length) & 0xffff
     )
     parts.push(checksum)
   }
@@ -154,7 +160,7 @@ const prime5 = 0x27d4eb2f165667c5n
 
 /** XXH64 with seed 0 of less than 32 bytes, or of any number. */
 const xxh64 = (input: Buffer): bigint => {
-  const round = (acc: bigint, lane: bigint) => rotate((acc + lane * prime2) & mask64, 31n) * prime1 & mask64
+  const round = (acc: bigint, lane: bigint) => (rotate((acc + lane * prime2) & mask64, 31n) * prime1) & mask64
   let h: bigint
   let i = 0
   if (input.length >= 32) {
@@ -170,12 +176,12 @@ const xxh64 = (input: Buffer): bigint => {
     h = (rotate(h ^ round(0n, input.readBigUInt64LE(i)), 27n) * prime1 + prime4) & mask64
   }
   if (i + 4 <= input.length) {
-    h = (rotate(h ^ (BigInt(input.readUInt32LE(i)) * prime1 & mask64), 23n) * prime2 + prime3) & mask64
+    h = (rotate(h ^ ((BigInt(input.readUInt32LE(i)) * prime1) & mask64), 23n) * prime2 + prime3) & mask64
     i += 4
   }
-  for (; i < input.length; i++) h = rotate(h ^ (BigInt(input[i]!) * prime5 & mask64), 11n) * prime1 & mask64
-  h = (h ^ (h >> 33n)) * prime2 & mask64
-  h = (h ^ (h >> 29n)) * prime3 & mask64
+  for (; i < input.length; i++) h = (rotate(h ^ ((BigInt(input[i]!) * prime5) & mask64), 11n) * prime1) & mask64
+  h = ((h ^ (h >> 33n)) * prime2) & mask64
+  h = ((h ^ (h >> 29n)) * prime3) & mask64
   return h ^ (h >> 32n)
 }
 
@@ -192,15 +198,19 @@ interface FrameOptions {
 }
 
 const contentOf = (blocks: ReadonlyArray<Block>): Buffer =>
-  Buffer.concat(blocks.map((block) => "raw" in block ? Buffer.from(block.raw) : Buffer.alloc(block.times, block.byte)))
+  Buffer.concat(
+    blocks.map((block) => ("raw" in block ? Buffer.from(block.raw) : Buffer.alloc(block.times, block.byte)))
+  )
 
 const frame = (blocks: ReadonlyArray<Block>, options: FrameOptions = {}): Buffer => {
   const single = options.contentSize !== undefined
   const parts: Array<Buffer> = [
     Buffer.from([0x28, 0xb5, 0x2f, 0xfd]),
     Buffer.from([
-      (single ? 0xc0 | 0x20 : 0) | (options.checksum === undefined ? 0 : 4) | (options.dictionary === undefined ? 0 : 3) |
-      (options.descriptorBits ?? 0)
+      (single ? 0xc0 | 0x20 : 0) |
+        (options.checksum === undefined ? 0 : 4) |
+        (options.dictionary === undefined ? 0 : 3) |
+        (options.descriptorBits ?? 0)
     ])
   ]
   if (!single) parts.push(Buffer.from([options.window ?? 0x58]))
@@ -255,10 +265,7 @@ describe("detect", () => {
     assert.strictEqual(Compression.detect(padded(...Buffer.from("BZh9"), 0x31, 0x41, 0x59, 0x26, 0x53, 0x59)), "bzip2")
     assert.strictEqual(Compression.detect(padded(0x04, 0x22, 0x4d, 0x18)), "lz4")
     assert.strictEqual(Compression.detect(padded(...Buffer.from("LZIP"), 1)), "lzip")
-    assert.strictEqual(
-      Compression.detect(padded(0x5d, 0, 0, 0x80, 0, 255, 255, 255, 255, 255, 255, 255, 255)),
-      "lzma"
-    )
+    assert.strictEqual(Compression.detect(padded(0x5d, 0, 0, 0x80, 0, 255, 255, 255, 255, 255, 255, 255, 255)), "lzma")
     assert.strictEqual(Compression.detect(padded(0x1f, 0x9d, 0x90)), "compress")
   })
 
@@ -287,16 +294,18 @@ describe("detect", () => {
 
 describe("Crc32", () => {
   it("agrees with zlib, by tables as well, from any part to any part", () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(300), fc.nat(300), (bytes, a, b) => {
-      const from = Math.min(a, b, bytes.length)
-      const to = Math.min(Math.max(a, b), bytes.length)
-      const expected = zlib.gzipSync(bytes).readUInt32LE(zlib.gzipSync(bytes).length - 8)
-      for (const update of [Crc32.update, Crc32.updateWithTables]) {
-        let crc = update(0, bytes, 0, from)
-        crc = update(crc, bytes, from, to)
-        assert.strictEqual(update(crc, bytes, to, bytes.length), expected)
-      }
-    }))
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(300), fc.nat(300), (bytes, a, b) => {
+        const from = Math.min(a, b, bytes.length)
+        const to = Math.min(Math.max(a, b), bytes.length)
+        const expected = zlib.gzipSync(bytes).readUInt32LE(zlib.gzipSync(bytes).length - 8)
+        for (const update of [Crc32.update, Crc32.updateWithTables]) {
+          let crc = update(0, bytes, 0, from)
+          crc = update(crc, bytes, from, to)
+          assert.strictEqual(update(crc, bytes, to, bytes.length), expected)
+        }
+      })
+    )
   })
 })
 
@@ -305,7 +314,12 @@ for (const [name, make] of gzipMakers) {
     const input = Buffer.concat([
       member("the first"),
       member(""),
-      member("named", { name: "na\xefve.tar", extra: Buffer.from([65, 66, 2, 0, 7, 7]), comment: "c", headerChecksum: true }),
+      member("named", {
+        name: "na\xefve.tar",
+        extra: Buffer.from([65, 66, 2, 0, 7, 7]),
+        comment: "c",
+        headerChecksum: true
+      }),
       member(""),
       member(sample(5000), { level: 1 }),
       member("stored", { level: 0 }),
@@ -319,20 +333,27 @@ for (const [name, make] of gzipMakers) {
 
     it("reads every member, whatever fields its header has and wherever the input is cut", () => {
       for (const cut of [[1], [2], [7], [4096], [input.length]]) assertSound(decodeWith(make, input, cut), content, 7)
-      fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 20 }), (cut) => {
-        assertSound(decodeWith(make, input, cut), content, 7)
-      }))
+      fc.assert(
+        fc.property(fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 20 }), (cut) => {
+          assertSound(decodeWith(make, input, cut), content, 7)
+        })
+      )
     })
 
     it("decodes what zlib encodes", () => {
-      fc.assert(fc.property(
-        fc.array(fc.tuple(fc.uint8Array({ maxLength: 3000 }), fc.integer({ min: 0, max: 9 })), { minLength: 1, maxLength: 4 }),
-        fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 1, maxLength: 5 }),
-        (members, cut) => {
-          const packed = Buffer.concat(members.map(([bytes, level]) => zlib.gzipSync(bytes, { level })))
-          assertSound(decodeWith(make, packed, cut), Buffer.concat(members.map(([bytes]) => bytes)), members.length)
-        }
-      ))
+      fc.assert(
+        fc.property(
+          fc.array(fc.tuple(fc.uint8Array({ maxLength: 3000 }), fc.integer({ min: 0, max: 9 })), {
+            minLength: 1,
+            maxLength: 4
+          }),
+          fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 1, maxLength: 5 }),
+          (members, cut) => {
+            const packed = Buffer.concat(members.map(([bytes, level]) => zlib.gzipSync(bytes, { level })))
+            assertSound(decodeWith(make, packed, cut), Buffer.concat(members.map(([bytes]) => bytes)), members.length)
+          }
+        )
+      )
     })
 
     it("reads thousands of small members", () => {
@@ -396,17 +417,19 @@ for (const [name, make] of gzipMakers) {
     })
 
     it("reports garbage after the last member", () => {
-      fc.assert(fc.property(
-        fc.uint8Array({ minLength: 1, maxLength: 50 }).filter((bytes) => bytes[0] !== 0x1f),
-        fc.integer({ min: 1, max: 600 }),
-        (garbage, cut) => {
-          const decoded = decodeWith(make, Buffer.concat([input, garbage]), [cut])
-          assert.deepStrictEqual(checksOf(decoded), ["compression.trailing-data"])
-          assert.strictEqual(decoded.problems[0]!.offset, input.length)
-          assert.strictEqual(decoded.summary.unread, garbage.length)
-          assert.isTrue(decoded.output.equals(content))
-        }
-      ))
+      fc.assert(
+        fc.property(
+          fc.uint8Array({ minLength: 1, maxLength: 50 }).filter((bytes) => bytes[0] !== 0x1f),
+          fc.integer({ min: 1, max: 600 }),
+          (garbage, cut) => {
+            const decoded = decodeWith(make, Buffer.concat([input, garbage]), [cut])
+            assert.deepStrictEqual(checksOf(decoded), ["compression.trailing-data"])
+            assert.strictEqual(decoded.problems[0]!.offset, input.length)
+            assert.strictEqual(decoded.summary.unread, garbage.length)
+            assert.isTrue(decoded.output.equals(content))
+          }
+        )
+      )
       const decoded = decodeWith(make, Buffer.concat([input, Buffer.from([0x1f, 0x8c, 0, 0])]), [1])
       assert.deepStrictEqual(checksOf(decoded), ["compression.trailing-data"])
     })
@@ -504,23 +527,32 @@ for (const [name, make] of gzipMakers) {
       assertSound(decodeWith(make, zlib.gzipSync(Buffer.alloc(8_000_000)), [1000], ratio), Buffer.alloc(8_000_000))
       const inFront = Buffer.concat([zeros, zlib.gzipSync(crypto.randomBytes(300_000))])
       assert.deepStrictEqual(checksOf(decodeWith(make, inFront, [1000], ratio)), ["compression.limit"])
-      assert.deepStrictEqual(checksOf(decodeWith(make, inFront, [1000], { ...ratio, inputSize: inFront.length + 100_000 })), [])
+      assert.deepStrictEqual(
+        checksOf(decodeWith(make, inFront, [1000], { ...ratio, inputSize: inFront.length + 100_000 })),
+        []
+      )
     })
 
     it("can be closed from within the sink, and when the sink throws", () => {
       const packed = zlib.gzipSync(sample(2_000_000))
       let calls = 0
-      const closing: Compression.Decoder = make(() => {
-        calls++
-        closing.close()
-      }, () => {})
+      const closing: Compression.Decoder = make(
+        () => {
+          calls++
+          closing.close()
+        },
+        () => {}
+      )
       closing.write(packed, 0, packed.length)
       closing.write(packed, 0, packed.length)
       closing.close()
       assert.strictEqual(calls, 1)
-      const throwing = make(() => {
-        throw new Error("disk full")
-      }, () => {})
+      const throwing = make(
+        () => {
+          throw new Error("disk full")
+        },
+        () => {}
+      )
       assert.throws(() => throwing.write(packed, 0, packed.length), "disk full")
       throwing.write(packed, 0, packed.length)
       throwing.end()
@@ -563,9 +595,11 @@ describe("zstd", () => {
 
   it("reads every frame and skips what is skippable, wherever the input is cut", () => {
     for (const cut of [[1], [2], [7], [input.length]]) assertSound(decode("zstd", input, cut), content, 4)
-    fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 30 }), (cut) => {
-      assertSound(decode("zstd", input, cut), content, 4)
-    }))
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 30 }), (cut) => {
+        assertSound(decode("zstd", input, cut), content, 4)
+      })
+    )
   })
 
   it("takes skippable frames alone for an empty stream", () => {
@@ -607,29 +641,37 @@ describe("zstd", () => {
       assert.strictEqual(decoded.summary.unread, zeros)
       assert.isTrue(decoded.output.equals(content))
     }
-    fc.assert(fc.property(
-      fc.uint8Array({ minLength: 1, maxLength: 50 }).filter((bytes) => bytes[0] !== 0x28 && (bytes[0]! & 0xf0) !== 0x50),
-      fc.integer({ min: 1, max: 200 }),
-      (garbage, cut) => {
-        const decoded = decode("zstd", Buffer.concat([input, garbage]), [cut])
-        assert.deepStrictEqual(
-          checksOf(decoded),
-          // A magic number of zstd's first years.
-          garbage.length >= 4 && Buffer.from(garbage).readUInt32LE(0) >>> 4 === 0xfd2fb52
-            ? ["compression.unsupported"]
-            : ["compression.trailing-data"]
-        )
-        assert.strictEqual(decoded.summary.unread, garbage.length)
-      }
-    ))
+    fc.assert(
+      fc.property(
+        fc
+          .uint8Array({ minLength: 1, maxLength: 50 })
+          .filter((bytes) => bytes[0] !== 0x28 && (bytes[0]! & 0xf0) !== 0x50),
+        fc.integer({ min: 1, max: 200 }),
+        (garbage, cut) => {
+          const decoded = decode("zstd", Buffer.concat([input, garbage]), [cut])
+          assert.deepStrictEqual(
+            checksOf(decoded),
+            // A magic number of zstd's first years.
+            garbage.length >= 4 && Buffer.from(garbage).readUInt32LE(0) >>> 4 === 0xfd2fb52
+              ? ["compression.unsupported"]
+              : ["compression.trailing-data"]
+          )
+          assert.strictEqual(decoded.summary.unread, garbage.length)
+        }
+      )
+    )
   })
 
   it("reports a bad checksum, a wrong content size and a reserved block type", () => {
     const checksum = decode("zstd", frame([{ raw: "content" }], { checksum: 1 }))
     assert.deepStrictEqual(checksOf(checksum), ["compression.corrupt"])
     assert.include(checksum.problems[0]!.message, "checksum")
-    assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "abc" }], { contentSize: 2 }))), ["compression.corrupt"])
-    assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "abc" }], { contentSize: 4 }))), ["compression.corrupt"])
+    assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "abc" }], { contentSize: 2 }))), [
+      "compression.corrupt"
+    ])
+    assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "abc" }], { contentSize: 4 }))), [
+      "compression.corrupt"
+    ])
     const reserved = frame([{ raw: "abc" }])
     reserved[6]! |= 6
     assert.deepStrictEqual(checksOf(decode("zstd", reserved)), ["compression.corrupt"])
@@ -653,11 +695,14 @@ describe("zstd", () => {
   })
 
   it("ends on random bytes behind a frame header", () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), fc.integer({ min: 1, max: 100 }), (bytes, cut) => {
-      const decoded = decode("zstd", Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), bytes]), [cut])
-      assert.isAtMost(decoded.problems.length, 1)
-      assert.strictEqual(decoded.summary.complete, decoded.problems.length === 0)
-    }), { numRuns: 500 })
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), fc.integer({ min: 1, max: 100 }), (bytes, cut) => {
+        const decoded = decode("zstd", Buffer.concat([Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), bytes]), [cut])
+        assert.isAtMost(decoded.problems.length, 1)
+        assert.strictEqual(decoded.summary.complete, decoded.problems.length === 0)
+      }),
+      { numRuns: 500 }
+    )
   })
 
   it("refuses dictionaries, large windows, reserved bits and the formats before 0.8", () => {
@@ -670,18 +715,15 @@ describe("zstd", () => {
     assert.deepStrictEqual(checksOf(window), ["compression.limit"])
     assert.include(window.problems[0]!.message, "150994944")
     assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "x" }], { window: 0xff }))), ["compression.limit"])
-    assert.deepStrictEqual(
-      checksOf(decode("zstd", frame([{ raw: "x" }], { contentSize: 2 ** 40 }))),
-      ["compression.limit"]
-    )
-    assert.deepStrictEqual(
-      checksOf(decode("zstd", frame([{ raw: "x" }], { descriptorBits: 8 }))),
-      ["compression.unsupported"]
-    )
-    assert.deepStrictEqual(
-      checksOf(decode("zstd", Buffer.from([0x27, 0xb5, 0x2f, 0xfd, 1, 2, 3]))),
-      ["compression.unsupported"]
-    )
+    assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "x" }], { contentSize: 2 ** 40 }))), [
+      "compression.limit"
+    ])
+    assert.deepStrictEqual(checksOf(decode("zstd", frame([{ raw: "x" }], { descriptorBits: 8 }))), [
+      "compression.unsupported"
+    ])
+    assert.deepStrictEqual(checksOf(decode("zstd", Buffer.from([0x27, 0xb5, 0x2f, 0xfd, 1, 2, 3]))), [
+      "compression.unsupported"
+    ])
   })
 
   it("reports what is no zstd at all, once", () => {
@@ -694,7 +736,10 @@ describe("zstd", () => {
 
   it("unpacks a bomb in small pieces and stops at the limits", () => {
     const block: Block = { byte: 0, times: 128 * 1024 }
-    const bomb = frame(Array.from({ length: 8192 }, () => block), { window: 0x58 })
+    const bomb = frame(
+      Array.from({ length: 8192 }, () => block),
+      { window: 0x58 }
+    )
     const before = process.memoryUsage().rss
     let size = 0
     let largest = 0
@@ -733,8 +778,14 @@ describe("zstd", () => {
   it("serves decoders that run at the same time", () => {
     const first: Array<Buffer> = []
     const second: Array<Buffer> = []
-    const a = make((chunk, from, to) => first.push(Buffer.from(chunk.subarray(from, to))), () => {})
-    const b = make((chunk, from, to) => second.push(Buffer.from(chunk.subarray(from, to))), () => {})
+    const a = make(
+      (chunk, from, to) => first.push(Buffer.from(chunk.subarray(from, to))),
+      () => {}
+    )
+    const b = make(
+      (chunk, from, to) => second.push(Buffer.from(chunk.subarray(from, to))),
+      () => {}
+    )
     const other = frame([{ raw: "other" }], { checksum: true })
     for (let i = 0; i < input.length; i++) {
       a.write(input, i, i + 1)
@@ -747,16 +798,22 @@ describe("zstd", () => {
 
   it("can be closed from within the sink, and when the sink throws", () => {
     let calls = 0
-    const closing: Compression.Decoder = make(() => {
-      calls++
-      closing.close()
-    }, () => {})
+    const closing: Compression.Decoder = make(
+      () => {
+        calls++
+        closing.close()
+      },
+      () => {}
+    )
     closing.write(input, 0, input.length)
     closing.write(input, 0, input.length)
     assert.strictEqual(calls, 1)
-    const throwing = make(() => {
-      throw new Error("disk full")
-    }, () => {})
+    const throwing = make(
+      () => {
+        throw new Error("disk full")
+      },
+      () => {}
+    )
     assert.throws(() => throwing.write(input, 0, input.length), "disk full")
     throwing.write(input, 0, input.length)
     throwing.end()
