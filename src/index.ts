@@ -1,0 +1,113 @@
+/**
+ * tallyman as a library. Two effects do what the two commands do:
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { processImage, verify, WorkerPool } from "tallyman"
+ *
+ * const program = Effect.gen(function* () {
+ *   yield* processImage("tar://image.tar", "dir://out", { verify: "full" })
+ *   const { results } = yield* verify("out", { depth: "full" })
+ *   return results.hasErrors
+ * })
+ *
+ * Effect.runPromise(program.pipe(Effect.provide(WorkerPool.layer())))
+ * ```
+ *
+ * What was found wrong is a value, `CheckResults`. The error channel says that something could not be done: the image
+ * could not be read (`SourceError`), the output not written (`WriteError`), the URI not be meant (`UsageError`).
+ *
+ * `tallyman/testing` has images to test with, and ways to damage them.
+ */
+import * as Effect from "effect/Effect"
+import type { DecoderLimits } from "./content/Compression.ts"
+import type { WorkerPool } from "./content/WorkerPool.ts"
+import type { SourceError, WriteError } from "./layout/Failure.ts"
+import type { Depth } from "./layout/Verifier.ts"
+import * as Layouts from "./pipeline/Layouts.ts"
+import * as Pipeline from "./pipeline/Pipeline.ts"
+import * as Uri from "./pipeline/Uri.ts"
+import type { Report } from "./report/Report.ts"
+
+/** What `verify` may be told. */
+export interface VerifyTargetOptions {
+  /** `fast`, the default: existence, sizes, JSON, references. `full`: every byte as well. */
+  readonly depth?: Depth
+  /** Where compressed archives are unpacked to while they are read; the system's by default. */
+  readonly tempDirectory?: string
+  /** How much a layer may unpack to before it is given up. */
+  readonly limits?: DecoderLimits
+}
+
+/**
+ * Audits what any tool wrote: `target` is a path, whose layout is detected, or a URI such as `oci-layout://PATH`. Fails
+ * only when there is nothing that could be audited; whatever is wrong with what is there is in the report.
+ */
+export const verify = (
+  target: string,
+  options: VerifyTargetOptions = {}
+): Effect.Effect<Report, Uri.UsageError | SourceError, WorkerPool> =>
+  Effect.gen(function* () {
+    const { depth = "fast", limits, ...opening } = options
+    const uri = yield* Layouts.locate(target)
+    const verifier = yield* Layouts.openVerifier(uri, opening)
+    const verification = yield* verifier.verify({ depth, ...(limits === undefined ? {} : { limits }) })
+    return { target, layout: uri.scheme, depth, ...verification }
+  }).pipe(Effect.scoped, Effect.withSpan("tallyman.verify"))
+
+/** What `processImage` may be told. */
+export interface ProcessImageOptions extends Layouts.SourceOptions {
+  /** How deep what was written is verified: `fast` by default, or not at all. */
+  readonly verify?: Depth | "none"
+}
+
+/**
+ * Moves one image from one form at rest to another, both named by URIs, and verifies what was written. When it succeeds,
+ * `verification` says whether that is right; with `verify: "none"` it is undefined.
+ */
+export const processImage = (
+  source: string,
+  destination: string,
+  options: ProcessImageOptions = {}
+): Effect.Effect<Pipeline.Processed, Uri.UsageError | SourceError | WriteError, WorkerPool> =>
+  Effect.gen(function* () {
+    const { verify: depth = "fast", ...opening } = options
+    return yield* Pipeline.process({
+      source: yield* Uri.parse(source),
+      destination: yield* Uri.parse(destination),
+      verify: depth === "none" ? undefined : depth,
+      ...opening
+    })
+  }).pipe(Effect.scoped, Effect.withSpan("tallyman.processImage"))
+
+/** Every check there is, with its severity, the clause it rests on, and what to do. */
+export * as Catalog from "./check/Catalog.ts"
+export type { CatalogEntry } from "./check/CatalogEntry.ts"
+export { CheckResults, Skipped } from "./check/CheckResults.ts"
+export { type Detail, Finding, Severity } from "./check/Finding.ts"
+export type { DecoderLimits } from "./content/Compression.ts"
+/** The threads that read and hash; provide `WorkerPool.layer()` once. */
+export { WorkerPool, type WorkerPoolOptions } from "./content/WorkerPool.ts"
+export * as Digest from "./image/Digest.ts"
+export type * as Image from "./image/Image.ts"
+export * as ImageConfig from "./image/ImageConfig.ts"
+export * as MediaType from "./image/MediaType.ts"
+export * as Platform from "./image/Platform.ts"
+export * as Reference from "./image/Reference.ts"
+export type { Region } from "./image/Region.ts"
+export { SourceError, WriteError } from "./layout/Failure.ts"
+export { type Candidate, choose, ImageSource, matching, type Selector } from "./layout/ImageSource.ts"
+export { ImageWriter, type WriteOptions } from "./layout/ImageWriter.ts"
+/** The in-toto Statement that is stored beside what was written. */
+export * as Receipt from "./layout/Receipt.ts"
+export { type Depth, type Verdict, type Verification, Verifier, type VerifyOptions } from "./layout/Verifier.ts"
+/** From URIs to sources, writers and verifiers, for more than the two effects above do. */
+export * as Layouts from "./pipeline/Layouts.ts"
+export type { Processed } from "./pipeline/Pipeline.ts"
+export * as Summary from "./pipeline/Summary.ts"
+/** `scheme://PATH[?option=value&...]`. */
+export * as Uri from "./pipeline/Uri.ts"
+export * as JsonReport from "./report/Json.ts"
+export type { Report } from "./report/Report.ts"
+export * as TextReport from "./report/Text.ts"
+export { version } from "./version.ts"
