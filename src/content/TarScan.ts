@@ -594,7 +594,7 @@ export class TarScanner {
 
   private member(bytes: Buffer, at: number, offset: number, type: number): void {
     const format = formatOf(bytes, at)
-    let path = this.longName ?? headerPath(bytes, at, format)
+    let path = this.longName ?? this.headerPath(bytes, at, format, offset)
     let linkname = type === 0x31 || type === 0x32 ? this.longLink ?? parseText(bytes, at + 157, 100) : ""
     let size = this.number(bytes, at, 124, 12, "size", offset, path)
     const sizeBad = this.numberBad
@@ -628,6 +628,14 @@ export class TarScanner {
       if (paxSize !== undefined) {
         size = Number(paxSize)
         sizeKnown = true
+        if (size > 0 && !hasBody(type) && type !== 0x31) {
+          this.problem(
+            "tar.bad-size",
+            "a pax record gives a size to a member without a body, where libarchive looks for one",
+            offset,
+            path
+          )
+        }
       }
       uid = Number(pax.get("uid") ?? uid)
       gid = Number(pax.get("gid") ?? gid)
@@ -646,12 +654,14 @@ export class TarScanner {
       }
     }
     const sparse = pax === undefined ? undefined : paxSparse(pax, repeated)
-    if (sparse !== undefined) path = pax!.get("GNU.sparse.name") ?? path
+    if (sparse !== undefined && sparse.version !== "unknown") path = pax!.get("GNU.sparse.name") ?? path
     if (this.longLink !== undefined && type !== 0x31 && type !== 0x32) {
       this.problem("tar.bad-long-name", "a long link name before a member that is no link", offset, path)
     }
     const headerOffset = this.pendingOffset < 0 ? offset : this.pendingOffset
-    this.clearPending()
+    // Readers that pass over a label take the extensions before it for the next member's.
+    if (type === 0x56 || type === 0x4e) this.dangling()
+    else this.clearPending()
 
     const entryType = this.entryType(type, path, size, offset)
     if (entryType === undefined) return this.skipBody(size)
@@ -698,7 +708,7 @@ export class TarScanner {
         return
       }
       if (sparse.version === "unknown") {
-        this.problem("tar.bad-sparse", `GNU sparse version ${sparse.name} is not known`, offset, path)
+        this.problem("tar.bad-sparse", sparse.message, offset, path)
       } else this.applyMap(entry, sparse.map)
     } else if (type === 0x31 && size > 0 && (format === "ustar" || format === "star")) {
       entry.size = entry.realSize = size
@@ -711,16 +721,37 @@ export class TarScanner {
     if (!sizeKnown && hasBody(type)) this.openGap(reportedGap(this.position))
   }
 
+  private headerPath(bytes: Buffer, at: number, format: TarFormat, offset: number): ByteString {
+    const name = parseText(bytes, at, 100)
+    if (format === "v7" || bytes[at + 345] === 0) return name
+    if (format === "ustar") return `${parseText(bytes, at + 345, 155)}/${name}`
+    if (format === "star") return `${parseText(bytes, at + 345, 131)}/${name}`
+    const isTimes = !Number.isNaN(parseNumber(bytes, at + 345, 12)) &&
+      (bytes[at + 357] === 0 || !Number.isNaN(parseNumber(bytes, at + 357, 12)))
+    if (isTimes) return name
+    const prefix = parseText(bytes, at + 345, 155)
+    const path = /^[\x01-\x7f]+$/.test(prefix) ? `${prefix}/${name}` : name
+    // Go before 1.8 wrote a ustar prefix here, and reads it until today; GNU tar and libarchive do not.
+    this.problem("tar.bad-number", "the atime and ctime of a GNU header are no octal numbers", offset, path)
+    return path
+  }
+
   private entryType(type: number, path: ByteString, size: number, offset: number): TarEntryType | undefined {
     switch (type) {
       case 0x30: // 0
       case 0:
+      case 0x37: // contiguous file
+      case 0x53: // S, GNU sparse
         if (!path.endsWith("/")) return "file"
         // Before ustar, directories had the type of files and a slash; without a body nobody takes them for a file.
         if (type === 0 && size === 0) return "directory"
-        this.problem("tar.bad-type", "a file whose name ends with \"/\", of which some readers make a directory",
-          offset, path)
-        return size === 0 ? "directory" : "file"
+        this.problem(
+          "tar.bad-type",
+          "a file whose name ends with \"/\", of which some readers make a directory",
+          offset,
+          path
+        )
+        return size === 0 && type !== 0x53 ? "directory" : "file"
       case 0x31:
         return "hardlink"
       case 0x32:
@@ -733,12 +764,12 @@ export class TarScanner {
         return "directory"
       case 0x36:
         return "fifo"
-      case 0x37: // contiguous file
-      case 0x53: // S, GNU sparse
-        return "file"
       case 0x44: // D, GNU incremental: a directory with the list of its files as body
         return "directory"
       case 0x56: // V, GNU volume label: describes the archive, is none of its files
+        if (size > 0) {
+          this.problem("tar.bad-size", "a volume label with a size, which some readers pass over", offset, path)
+        }
         return undefined
       case 0x4d: // M
         this.problem("tar.bad-type", "type \"M\": the rest of a file that begins in another volume", offset, path)
@@ -1076,19 +1107,6 @@ const looksLikeV7 = (bytes: Buffer, at: number): boolean => {
     if (first !== 0 && first < 0x80 && !Number.isNaN(parseNumber(bytes, at + field, length))) numbers++
   }
   return numbers >= 4
-}
-
-const headerPath = (bytes: Buffer, at: number, format: TarFormat): ByteString => {
-  const name = parseText(bytes, at, 100)
-  if (format === "v7" || bytes[at + 345] === 0) return name
-  if (format === "ustar") return `${parseText(bytes, at + 345, 155)}/${name}`
-  if (format === "star") return `${parseText(bytes, at + 345, 131)}/${name}`
-  // GNU has atime and ctime here. Go before 1.8 wrote a ustar prefix all the same; it is told by not being numbers.
-  const isTimes = !Number.isNaN(parseNumber(bytes, at + 345, 12)) &&
-    (bytes[at + 357] === 0 || !Number.isNaN(parseNumber(bytes, at + 357, 12)))
-  if (isTimes) return name
-  const prefix = parseText(bytes, at + 345, 155)
-  return /^[\x01-\x7f]+$/.test(prefix) ? `${prefix}/${name}` : name
 }
 
 /** The text of a 32-byte field, without making a new string when it is the one seen last. */

@@ -36,7 +36,9 @@ export const sparseSegments = (map: FlatMap): ReadonlyArray<readonly [offset: nu
 export type PaxSparse =
   | { readonly version: "0"; readonly realSize: number; readonly map: FlatMap }
   | { readonly version: "1.0"; readonly realSize: number }
-  | { readonly version: "unknown"; readonly name: string }
+  | { readonly version: "unknown"; readonly message: string }
+
+const strayKeywords = ["GNU.sparse.name", "GNU.sparse.realsize", "GNU.sparse.size", "GNU.sparse.numblocks"]
 
 /** The sparse description in pax records (GNU tar manual, "Storing Sparse Files"), undefined for an ordinary file. */
 export const paxSparse = (
@@ -46,12 +48,17 @@ export const paxSparse = (
   const major = records.get("GNU.sparse.major")
   const minor = records.get("GNU.sparse.minor")
   const list = records.get("GNU.sparse.map")
-  if (major === undefined && minor === undefined && list === undefined && repeated === undefined) return undefined
+  if (major === undefined && minor === undefined && list === undefined && repeated === undefined) {
+    // One reader takes the name and size that are here, the next one those in the header.
+    return strayKeywords.some((keyword) => records.has(keyword))
+      ? { version: "unknown", message: "GNU sparse records without a map" }
+      : undefined
+  }
   const size = records.get("GNU.sparse.realsize") ?? records.get("GNU.sparse.size")
   const realSize = size === undefined ? Number.NaN : parseDecimal(size)
   if (major === "1" && minor === "0") return { version: "1.0", realSize }
   if ((major !== undefined && major !== "0") || (minor !== undefined && minor !== "0" && minor !== "1")) {
-    return { version: "unknown", name: `${major ?? "?"}.${minor ?? "?"}` }
+    return { version: "unknown", message: `GNU sparse version ${major ?? "?"}.${minor ?? "?"} is not known` }
   }
   const values = list === undefined ? repeated ?? [] : list === "" ? [] : list.split(",")
   const map = values.map(parseDecimal)

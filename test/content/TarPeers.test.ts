@@ -251,7 +251,8 @@ describe("Python", () => {
   const write = `
 import io, json, sys, tarfile
 spec = json.load(sys.stdin)
-archive = tarfile.open(sys.argv[1], "w", format=getattr(tarfile, sys.argv[2]), encoding="utf-8", errors="surrogateescape")
+archive = tarfile.open(sys.argv[1], "w", format=getattr(tarfile, sys.argv[2]), encoding="utf-8",
+                       errors="surrogateescape")
 raw = lambda text: bytes.fromhex(text).decode("utf-8", "surrogateescape")
 for m in spec:
     info = tarfile.TarInfo(raw(m["path"]))
@@ -266,8 +267,9 @@ for m in spec:
     archive.addfile(info, io.BytesIO(b"x" * m["size"]))
 archive.close()
 `
+  const unit = FastCheck.constantFrom("a", "b", ".", " ", "é", "文", "\n", "=", "\\")
   const name = (maximum: number) =>
-    FastCheck.string({ unit: FastCheck.constantFrom("a", "b", ".", " ", "é", "文", "\n", "=", "\\"), minLength: 1, maxLength: maximum })
+    FastCheck.string({ unit, minLength: 1, maxLength: maximum })
       .map((text) => Buffer.from(text).toString("latin1"))
       .filter((text) => text.length <= maximum && !/^\.+$/.test(text))
   const path = (parts: number, maximum: number) =>

@@ -87,25 +87,19 @@ describe("a sound archive", () => {
     const prefix = "p".repeat(155)
     const name = "n".repeat(100)
     assert.strictEqual(only(member({ name, prefix })).path, `${prefix}/${name}`)
-    assert.strictEqual(only(member({ name, prefix: "s".repeat(131), format: "star" })).path, `${"s".repeat(131)}/${name}`)
+    const short = "s".repeat(131)
+    assert.strictEqual(only(member({ name, prefix: short, format: "star" })).path, `${short}/${name}`)
   })
 
   it("keeps apart names that differ from the one before in length only", () => {
-    const scanned = clean(
-      member({ name: "1", uname: "root" }),
-      member({ name: "2", uname: "roo" }),
-      member({ name: "3", uname: "rooted" }),
-      member({ name: "4", uname: "" }),
-      member({ name: "5", uname: "u".repeat(32) }),
-      end
-    )
-    assert.deepStrictEqual(scanned.entries.map(({ entry }) => entry.uname), ["root", "roo", "rooted", "", "u".repeat(32)])
+    const unames = ["root", "roo", "rooted", "", "u".repeat(32)]
+    const scanned = clean(...unames.map((uname) => member({ name: "n", uname })), end)
+    assert.deepStrictEqual(scanned.entries.map(({ entry }) => entry.uname), unames)
   })
 
-  it("takes GNU's times for what they are, and the prefix that Go wrote there before 1.8 as well", () => {
+  it("takes GNU's times for no prefix", () => {
     const times: Fields["raw"] = [[345, "14536045631\x0014536045631\0"]]
     assert.strictEqual(only(member({ name: "n", format: "gnu", raw: times })).path, "n")
-    assert.strictEqual(only(member({ name: "n", format: "gnu", raw: [[345, "some/directory"]] })).path, "some/directory/n")
   })
 
   it("knows directories of before ustar by their slash", () => {
@@ -124,7 +118,8 @@ describe("a sound archive", () => {
 
 describe("tar.bad-checksum", () => {
   it("accepts sums of unsigned and of signed bytes", () => {
-    clean(member({ name: fromText("é"), checksum: "unsigned" }), member({ name: fromText("é"), checksum: "signed" }), end)
+    const name = fromText("é")
+    clean(member({ name, checksum: "unsigned" }), member({ name, checksum: "signed" }), end)
   })
 
   it("reports a wrong one and goes on behind the body", () => {
@@ -247,13 +242,29 @@ describe("tar.bad-number", () => {
     assert.strictEqual(only(member({ mtime: "\x80\0\0\0\0\x1f\xff\xff\xff\xff\xff\xff" })).mtimeSeconds, 2 ** 53 - 1)
   })
 
+  it("reports the prefix that Go before 1.8 wrote over GNU's times, and applies it as Go does", () => {
+    const scanned = scanAll(member({ name: "n", format: "gnu", raw: [[345, "some/directory"]] }), b, end)
+    assert.deepStrictEqual(found(scanned), [["tar.bad-number", 0, "some/directory/n"]])
+    assert.deepStrictEqual(paths(scanned), ["some/directory/n", "b"])
+  })
+
   it("leaves v7's unused fields alone", () => {
     clean(header({ format: "v7", raw: [[329, "garbage"]] }), end)
   })
 })
 
 describe("tar.bad-type", () => {
-  const types = { "0": "file", "\0": "file", "1": "hardlink", "2": "symlink", "3": "char", "4": "block", "5": "directory", "6": "fifo", "7": "file" }
+  const types = {
+    "0": "file",
+    "\0": "file",
+    "1": "hardlink",
+    "2": "symlink",
+    "3": "char",
+    "4": "block",
+    "5": "directory",
+    "6": "fifo",
+    "7": "file"
+  }
   for (const [type, name] of Object.entries(types)) {
     it(`knows ${JSON.stringify(type)} as ${name}`, () => {
       assert.strictEqual(only(member({ type, linkname: type === "1" || type === "2" ? "t" : "" })).type, name)
@@ -278,9 +289,19 @@ describe("tar.bad-type", () => {
   })
 
   it("reports files with the name of a directory", () => {
-    const scanned = scanAll(member({ name: "d/", type: "0" }), member({ name: "e/", type: "\0" }, "body"), b, end)
-    assert.deepStrictEqual(found(scanned), [["tar.bad-type", 0, "d/"], ["tar.bad-type", 512, "e/"]])
-    assert.deepStrictEqual(paths(scanned), ["d/", "e/", "b"])
+    const scanned = scanAll(
+      member({ name: "d/", type: "0" }),
+      member({ name: "e/", type: "\0" }, "body"),
+      member({ name: "f/", type: "7" }),
+      b,
+      end
+    )
+    assert.deepStrictEqual(found(scanned), [
+      ["tar.bad-type", 0, "d/"],
+      ["tar.bad-type", 512, "e/"],
+      ["tar.bad-type", 1536, "f/"]
+    ])
+    assert.deepStrictEqual(paths(scanned), ["d/", "e/", "f/", "b"])
   })
 })
 
@@ -429,6 +450,9 @@ describe("tar.bad-pax", () => {
     assert.deepStrictEqual(found(twice), [["tar.bad-pax", 1024, undefined]])
     const dangling = scanAll(a, pax([["path", "none"]]), end)
     assert.deepStrictEqual(found(dangling), [["tar.bad-pax", 1024, undefined]])
+    const label = scanAll(pax([["path", "none"]]), member({ type: "V", format: "gnu" }), a, end)
+    assert.deepStrictEqual(found(label), [["tar.bad-pax", 0, undefined]])
+    assert.deepStrictEqual(paths(label), ["a"])
     const atEnd = scanAll(a, pax([["path", "none"]]))
     assert.deepStrictEqual(found(atEnd).map(([check]) => check), ["tar.bad-pax", "tar.no-end"])
   })
@@ -444,7 +468,8 @@ describe("tar.bad-long-name", () => {
   const long = `${"directory/".repeat(30)}file`
 
   it("applies long names and long link names to their member", () => {
-    const entry = only(longName(long, "K"), longName(`${long}2`), member({ name: "cut", type: "2", linkname: "cut", format: "gnu" }))
+    const link = member({ name: "cut", type: "2", linkname: "cut", format: "gnu" })
+    const entry = only(longName(long, "K"), longName(`${long}2`), link)
     assert.strictEqual(entry.path, `${long}2`)
     assert.strictEqual(entry.linkname, long)
     assert.strictEqual(entry.headerOffset, 0)
@@ -547,7 +572,7 @@ describe("tar.bad-sparse", () => {
     const segments = Array.from({ length: 300 }, (_, i) => [i * 1024, 1] as const)
     const text = `300\n${segments.flat().join("\n")}\n`
     assert.isAbove(text.length, 1024)
-    const records = versions[2]![1].map(([keyword, value]) => [keyword, keyword.endsWith("realsize") ? "400000" : value] as const)
+    const records = [...versions[2]![1], ["GNU.sparse.realsize", "400000"]] as const
     const scanned = clean(pax(records), member({}, Buffer.concat([padded(text), Buffer.alloc(300, 1)])), b, end)
     assert.deepStrictEqual(scanned.entries[0]!.entry.sparse, segments)
     const hole = clean(pax(records), member({}, padded("0\n")), b, end)
@@ -575,6 +600,7 @@ describe("tar.bad-sparse", () => {
     ["a map in a body without room for it", [pax(versions[2]![1]), member({}, "0\n")]],
     ["a file without its real size", one("0\n", versions[2]![1].slice(0, 3))],
     ["an unknown version", one("0\n", [["GNU.sparse.major", "2"], ["GNU.sparse.minor", "0"]])],
+    ["a size without a map", [pax([["GNU.sparse.realsize", "5000"], ["GNU.sparse.name", "s"]]), member({}, data)]],
     ["an odd number of values", zero("1024,512,4096", [["GNU.sparse.numblocks", "2"]])],
     ["a count that does not fit", zero("1024,512,4096,4", [["GNU.sparse.numblocks", "3"]])],
     ["a missing count", zero("1024,512,4096,4")],
@@ -625,8 +651,23 @@ describe("tar.bad-size: hardlinks with a size", () => {
     assert.deepStrictEqual(scan(Buffer.concat([a, member(link, body), b, end]), {}, [100]), scanned)
   })
 
+  it("and others with a size from a pax record, which libarchive obeys", () => {
+    for (const type of ["2", "3", "5", "6"]) {
+      const scanned = scanAll(pax([["size", "512"]]), header({ name: "n", type, linkname: "t" }), b, end)
+      assert.deepStrictEqual(found(scanned), [["tar.bad-size", 1024, "n"]])
+      assert.deepStrictEqual(paths(scanned), ["n", "b"])
+    }
+  })
+
+  it("and labels with one: libarchive passes over no body", () => {
+    const scanned = scanAll(member({ name: "label", type: "V", format: "gnu" }, "body"), b, end)
+    assert.deepStrictEqual(found(scanned), [["tar.bad-size", 0, "label"]])
+    assert.deepStrictEqual(paths(scanned), ["b"])
+  })
+
   it("do not swallow a damaged header that follows", () => {
-    const scanned = scanAll(a, header({ ...link, size: 4096 }), member({ name: "x", checksum: "wrong" }, "lost"), b, end)
+    const damaged = member({ name: "x", checksum: "wrong" }, "lost")
+    const scanned = scanAll(a, header({ ...link, size: 4096 }), damaged, b, end)
     assert.deepStrictEqual(found(scanned), [["tar.bad-checksum", 1536, "x"]])
     assert.deepStrictEqual(paths(scanned), ["a", "l", "b"])
   })
@@ -736,9 +777,11 @@ describe("tar.not-a-tar", () => {
 describe("paths", () => {
   const problemsOf = (...parts: ReadonlyArray<Uint8Array>) => found(scanAll(...parts, end)).map(([check]) => check)
   const named = (path: string) => problemsOf(pax([["path", path]]), member({ type: path.endsWith("/") ? "5" : "0" }))
-  const linked = (linkname: string, type: string) => problemsOf(pax([["linkpath", linkname]]), member({ type, linkname: "x" }))
+  const linked = (linkname: string, type: string) =>
+    problemsOf(pax([["linkpath", linkname]]), member({ type, linkname: "x" }))
 
-  for (const path of ["a", "./", "./a", "a/../b", "a/./../b", "..a/b", "a../..b", "...", "a/b/../../c", "x\\..\\y", fromText("ünï")]) {
+  const sound = ["a", "./", "./a", "a/../b", "a/./../b", "..a/b", "a../..b", "...", "a/b/../../c", "x\\..\\y"]
+  for (const path of [...sound, fromText("ünï")]) {
     it(`lets ${path} pass`, () => {
       assert.deepStrictEqual(named(path), [])
     })
@@ -832,7 +875,8 @@ describe("limits", () => {
   })
 
   it("lists so many problems of a kind, then says how many more there are", () => {
-    const bytes = Buffer.concat([...Array.from({ length: 25 }, (_, i) => member({ name: `/${i}` })), member({ name: "" }), end])
+    const absolute = Array.from({ length: 25 }, (_, i) => member({ name: `/${i}` }))
+    const bytes = Buffer.concat([...absolute, member({ name: "" }), end])
     const scanned = scan(bytes, { maxProblemsPerCheck: 10 })
     assert.strictEqual(scanned.entries.length, 26)
     assert.deepStrictEqual(found(scanned).map(([check]) => check), [
@@ -849,7 +893,8 @@ describe("limits", () => {
     const path = `/${"x".repeat(100_000)}`
     const scanned = scanAll(pax([["path", path]]), a, end)
     assert.strictEqual(scanned.entries[0]!.entry.path, path)
-    assert.deepStrictEqual(scanned.problems.map(({ check, path }) => [check, path?.length]), [["tar.path-absolute", 4096]])
+    const shown = scanned.problems.map(({ check, path }) => [check, path?.length])
+    assert.deepStrictEqual(shown, [["tar.path-absolute", 4096]])
     assert.isBelow(scanned.problems[0]!.message.length, 300)
   })
 })
@@ -913,6 +958,8 @@ describe("any damage", () => {
   })
 })
 
+const manySegments = `200\n${Array.from({ length: 200 }, (_, i) => `${i * 10}\n1\n`).join("")}`
+
 /** Archives that take the scanner through all of its states. */
 const samples: ReadonlyArray<Buffer> = [
   Buffer.concat([a, b, end]),
@@ -924,7 +971,7 @@ const samples: ReadonlyArray<Buffer> = [
   Buffer.concat([a, Buffer.alloc(512), b, Buffer.alloc(512)]),
   Buffer.concat([
     pax([["GNU.sparse.major", "1"], ["GNU.sparse.minor", "0"], ["GNU.sparse.realsize", "5000"]]),
-    member({}, Buffer.concat([padded(`200\n${Array.from({ length: 200 }, (_, i) => `${i * 10}\n1\n`).join("")}`), Buffer.alloc(200, 7)])),
+    member({}, Buffer.concat([padded(manySegments), Buffer.alloc(200, 7)])),
     b,
     end
   ]),
