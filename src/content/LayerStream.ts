@@ -1,0 +1,278 @@
+/** A layer's tar as a stream of bytes: read, decompressed, edited. Synchronous, for worker threads. */
+import * as fs from "node:fs"
+import type { Compression } from "../image/Compression.ts"
+import type { Edit } from "../image/Image.ts"
+import type { Region } from "../image/Region.ts"
+import type { ByteString } from "./ByteString.ts"
+import * as Codec from "./Compression.ts"
+import type { Copy } from "./ExcludeEdit.ts"
+import { TakeEdit } from "./ExcludeEdit.ts"
+import { type EditFacts, makeChain } from "./LayerEdits.ts"
+import { openForRead } from "./OpenFile.ts"
+import type { Problem } from "./Problem.ts"
+import { TarEditError, TarEditor } from "./TarEdit.ts"
+import { blockSize, paddingOf } from "./TarField.ts"
+import { TarScanner, type TarVisitor } from "./TarScan.ts"
+
+/** What can be read as a tar. Plain data: it crosses to a worker. */
+export interface LayerInput {
+  readonly region: Region
+  readonly edits: ReadonlyArray<Edit>
+  readonly limits?: Codec.DecoderLimits
+}
+
+/** A layer cannot be read to its end. `unreadable`: the system says so. `damaged`: its bytes are no layer's. */
+export class LayerReadError extends Error {
+  override readonly name = "LayerReadError"
+  readonly reason: "unreadable" | "damaged"
+  readonly code: string
+
+  constructor(reason: "unreadable" | "damaged", code: string, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.reason = reason
+    this.code = code
+  }
+}
+
+export interface StreamHooks {
+  /** The bytes as stored, before they are touched. */
+  readonly onStored?: (chunk: Uint8Array) => void
+  /** The uncompressed tar before the edits. */
+  readonly onUnedited?: (chunk: Uint8Array) => void
+  /** Bytes read since the last call. */
+  readonly onProgress?: (bytes: number) => void
+}
+
+export interface Streamed {
+  readonly compression: Compression
+  /** Bytes that came out. */
+  readonly size: number
+  readonly edits: ReadonlyArray<EditFacts>
+}
+
+const chunkSize = 1024 * 1024
+/** Buffers that no stream uses at present: a copy from another layer reads while its own layer is being read. */
+const buffers: Array<Buffer> = []
+
+/**
+ * Streams the whole of a layer into `sink`, whose chunks are valid during the call and may be changed by it. Throws
+ * `LayerReadError`, and whatever the sink throws. `Compression.prepare` has to be done before.
+ */
+export const stream = (input: LayerInput, sink: Codec.Sink, hooks: StreamHooks = {}): Streamed => {
+  const { region } = input
+  const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(chunkSize)
+  let fd: number | undefined
+  try {
+    fd = open(region)
+    let pass: Pass | undefined
+    let done = 0
+    while (done < region.size) {
+      const read = readAt(fd, buffer, Math.min(chunkSize, region.size - done), region.offset + done)
+      if (read === 0) {
+        throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${done}`)
+      }
+      const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
+      hooks.onStored?.(chunk)
+      pass ??= new Pass(chunk, input, sink, hooks)
+      pass.write(chunk)
+      done += read
+      hooks.onProgress?.(read)
+    }
+    pass ??= new Pass(buffer.subarray(0, 0), input, sink, hooks)
+    return pass.end()
+  } catch (cause) {
+    if (cause instanceof TarEditError) throw new LayerReadError("damaged", cause.code, cause.message, cause)
+    throw cause
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+    buffers.push(buffer)
+  }
+}
+
+const open = (region: Region): number => {
+  try {
+    const fd = openForRead(region.path)
+    if (fs.fstatSync(fd).isFile()) return fd
+    fs.closeSync(fd)
+  } catch (cause) {
+    throw unreadable(cause)
+  }
+  throw new LayerReadError("unreadable", "ENOTREG", "it is no regular file")
+}
+
+const unreadable = (cause: unknown): LayerReadError =>
+  new LayerReadError(
+    "unreadable",
+    (cause as NodeJS.ErrnoException).code ?? "EUNKNOWN",
+    cause instanceof Error ? cause.message : String(cause),
+    cause
+  )
+
+const readAt = (fd: number, buffer: Buffer, length: number, position: number): number => {
+  try {
+    return fs.readSync(fd, buffer, 0, length, position)
+  } catch (cause) {
+    throw unreadable(cause)
+  }
+}
+
+class Pass {
+  readonly compression: Compression
+  readonly #decoder: Codec.Decoder | undefined
+  readonly #write: Codec.Sink
+  readonly #end: () => ReadonlyArray<EditFacts>
+  #problem: Problem | undefined
+  #size = 0
+
+  constructor(head: Uint8Array, input: LayerInput, sink: Codec.Sink, hooks: StreamHooks) {
+    const detected = Codec.detect(head)
+    if (detected !== "none" && detected !== "gzip" && detected !== "zstd") {
+      throw new LayerReadError("damaged", "ECOMPRESSION", `expected tar, gzip or zstd, found ${detected}`)
+    }
+    this.compression = detected
+    const out: Codec.Sink = (chunk, from, to) => {
+      this.#size += to - from
+      sink(chunk, from, to)
+    }
+    const chain = input.edits.length === 0 ? undefined : makeChain(input.edits, out, copyMember)
+    const inner = chain?.write ?? out
+    const { onUnedited } = hooks
+    this.#end = chain?.end ?? (() => [])
+    this.#write =
+      onUnedited === undefined
+        ? inner
+        : (chunk, from, to) => {
+            onUnedited(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+            inner(chunk, from, to)
+          }
+    if (detected !== "none") {
+      const limits = { inputSize: input.region.size, ...input.limits }
+      this.#decoder = Codec.makeDecoder(
+        detected,
+        this.#write,
+        (problem) => {
+          this.#problem = problem
+        },
+        limits
+      )
+    }
+  }
+
+  write(chunk: Uint8Array): void {
+    if (this.#decoder === undefined) this.#write(chunk, 0, chunk.length)
+    else {
+      this.#decoder.write(chunk, 0, chunk.length)
+      this.#check()
+    }
+  }
+
+  #check(): void {
+    // Bytes behind the compressed stream are a fault of the file, none of the tar in it: that is whole by then.
+    if (this.#problem === undefined || this.#problem.check === "compression.trailing-data") return
+    this.#decoder?.close()
+    throw new LayerReadError("damaged", "ECOMPRESSION", this.#problem.message)
+  }
+
+  end(): Streamed {
+    if (this.#decoder !== undefined) {
+      this.#decoder.end()
+      this.#decoder.close()
+      this.#check()
+    }
+    const edits = this.#end()
+    return { compression: this.compression, size: this.#size, edits }
+  }
+}
+
+/** Ends the reading of a layer early, from within. */
+class Enough extends Error {}
+
+/** The member that a copy names, under `path`, with its padding. */
+export const copyMember = (copy: Copy, path: ByteString, sink: Codec.Sink): void => {
+  const from = copy.from as LayerInput
+  let left = -1
+  let size = 0
+  const take = new TarEditor(
+    new TakeEdit(copy.entry, path, (bytes) => {
+      left = size = bytes
+    }),
+    (chunk, start, end) => {
+      // What comes before is global headers, what comes behind is padding and the end of that archive.
+      if (left < 0) return
+      const taken = Math.min(left, end - start)
+      if (taken > 0) sink(chunk, start, start + taken)
+      left -= taken
+      if (left === 0) throw new Enough()
+    }
+  )
+  try {
+    stream(from, (chunk, start, end) => take.write(chunk, start, end))
+    take.end()
+  } catch (cause) {
+    if (!(cause instanceof Enough)) throw cause
+  }
+  if (left !== 0)
+    throw new LayerReadError("damaged", "ECHANGED", `member ${copy.entry} of the lower layer is not there`)
+  const padding = paddingOf(size)
+  if (padding > 0) sink(zeros, 0, padding)
+}
+
+const zeros = Buffer.alloc(blockSize)
+
+/** Walks the members of a layer. A visitor without `onBody` lets bodies of plain layers be passed over unread. */
+export const walk = (input: LayerInput, visitor: TarVisitor, hooks: StreamHooks = {}): Streamed => {
+  if (visitor.onBody === undefined && input.edits.length === 0 && hooks.onStored === undefined) {
+    const walked = walkHeaders(input.region, visitor, hooks)
+    if (walked !== undefined) return walked
+  }
+  const scanner = new TarScanner(visitor)
+  const streamed = stream(input, (chunk, from, to) => scanner.write(chunk, from, to), hooks)
+  scanner.end()
+  return streamed
+}
+
+/** Large enough that small members take few reads, small enough that what is read between large ones costs little. */
+const windowSize = 64 * 1024
+
+/** By headers alone; undefined when the layer is compressed. */
+const walkHeaders = (region: Region, visitor: TarVisitor, hooks: StreamHooks): Streamed | undefined => {
+  const window = Buffer.allocUnsafeSlow(windowSize)
+  const fd = open(region)
+  try {
+    let bodyEnd = 0
+    let scanner: TarScanner | undefined
+    let stand: Buffer | undefined
+    for (let at = 0; at < region.size; ) {
+      const skippable = Math.min(bodyEnd, region.size) - at
+      if (skippable > windowSize) {
+        // The scanner only counts them, and there is nobody else to see that they are not the file's.
+        stand ??= Buffer.alloc(chunkSize)
+        for (let left = skippable; left > 0; left -= chunkSize) scanner!.write(stand, 0, Math.min(left, chunkSize))
+        at += skippable
+        hooks.onProgress?.(skippable)
+        continue
+      }
+      const read = readAt(fd, window, Math.min(windowSize, region.size - at), region.offset + at)
+      if (read === 0) {
+        throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${at}`)
+      }
+      if (scanner === undefined) {
+        if (Codec.detect(window.subarray(0, read)) !== "none") return undefined
+        scanner = new TarScanner({
+          ...visitor,
+          onEntry: (entry) => {
+            bodyEnd = entry.dataOffset + entry.size
+            visitor.onEntry?.(entry)
+          }
+        })
+      }
+      scanner.write(window, 0, read)
+      at += read
+      hooks.onProgress?.(read)
+    }
+    ;(scanner ?? new TarScanner(visitor)).end()
+    return { compression: "none", size: region.size, edits: [] }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
