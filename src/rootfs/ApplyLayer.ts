@@ -8,7 +8,7 @@
  */
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
-import type { TarEntry } from "../content/TarEntry.ts"
+import { type TarEntry, xattrsOf } from "../content/TarEntry.ts"
 import { ContentHash } from "./ContentHash.ts"
 import { type FileTree, impliedDirectory, Inode, pathOf, TreeNode } from "./FileTree.ts"
 import { ProblemList, type RootfsProblem, type TreeCheck } from "./RootfsProblem.ts"
@@ -69,7 +69,6 @@ const whiteoutPrefix = ".wh."
 const opaqueMarker = ".wh..wh..opq"
 const aufsPrefix = ".wh..wh."
 const aufsLinks = ".wh..wh.plnk"
-const xattrKeyword = "SCHILY.xattr."
 
 /**
  * `path` as components without "", "." and "..", which is resolved lexically as every unpacker does; it cannot rise above
@@ -293,15 +292,13 @@ export class LayerApplier {
 
   #xattrs(entry: TarEntry, inode: Inode): void {
     let xattrs: Map<ByteString, ByteString> | undefined
-    for (const [keyword, value] of entry.pax!) {
-      if (!keyword.startsWith(xattrKeyword)) continue
-      const name = keyword.slice(xattrKeyword.length)
+    for (const [name, value] of xattrsOf(entry)) {
       if (isOverlayXattr(name)) {
         this.#problem("rootfs.overlay-artifact", entry.path, `an attribute of overlay itself, not applied: ${Bytes.display(name)}`)
         continue
       }
       xattrs ??= new Map()
-      xattrs.set(name, value)
+      xattrs.set(name, value.toString("latin1"))
     }
     inode.xattrs = xattrs
   }

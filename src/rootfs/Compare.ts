@@ -2,28 +2,24 @@
  * A tree on disk, file by file, against what it should be: layers applied or an mtree manifest.
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
-import { type DiskTree, readDisk } from "./DiskTree.ts"
+import { type DiskError, type DiskOptions, type DiskTree, readDisk } from "./DiskTree.ts"
 import { childPath, type FileTree, type Inode, isImplied, secondsOnly, sortedChildren, type TreeNode, unknown } from "./FileTree.ts"
-import { digestSize, type FileDigests, hashFiles, type HashTask } from "./HashFiles.ts"
 import * as Libc from "./Libc.ts"
 import { type CompareCheck, ProblemList, type RootfsCheck, type RootfsProblem } from "./RootfsProblem.ts"
 import { isHostLabel, isRuntimeFile, isRuntimeParent, type Tolerance, tolerances as catalogue } from "./Tolerance.ts"
 
-export interface CompareOptions {
+export interface DiffOptions {
   /** Differences to put up with; none by default (those that are always put up with need not be named). */
   readonly tolerances?: ReadonlyArray<Tolerance>
   /** `digest` reads every file, `size` none. Default `digest`. */
   readonly content?: "digest" | "size"
-  /** Hashes slices of the files, by default in this thread: `(tasks) => pool.runAll(hashJob, tasks)` for several. */
-  readonly hash?: (tasks: ReadonlyArray<HashTask>) => Effect.Effect<ReadonlyArray<FileDigests>>
-  /** The calls Node lacks; by default `Libc.load()`. Undefined: none, and attributes are not compared. */
-  readonly libc?: Libc.Libc | undefined
   /** Problems kept of each check; more are counted. Default 10,000. */
   readonly maxProblems?: number
 }
+
+export interface CompareOptions extends DiffOptions, Pick<DiskOptions, "scan" | "xattrs"> {}
 
 /** Something that was not compared. */
 export interface NotCompared {
@@ -57,141 +53,25 @@ export interface CompareResult {
   readonly bytes: number
 }
 
-/** The root cannot be looked at: it is missing, no directory, or may not be read. */
-export class CompareError extends Schema.TaggedError<CompareError>()("CompareError", {
-  reason: Schema.Literal("not-found", "not-a-directory", "unreadable"),
-  path: Schema.String,
-  message: Schema.String,
-  cause: Schema.optional(Schema.Defect)
-}) {}
-
 /**
  * Compares the directory `root`, an absolute path in bytes, with `expected`. Reads only; no symlink is followed; what
- * cannot be read is a `rootfs.unreadable` problem.
+ * cannot be read is a `rootfs.unreadable` problem. An error only when that holds for the root itself.
  */
-export const compare: (
+export const compare = (
   expected: FileTree,
   root: Buffer,
-  options?: CompareOptions
-) => Effect.Effect<CompareResult, CompareError> = Effect.fn("Compare.compare")(
-  function*(expected, root, options = {}) {
-    const disk = yield* Effect.try({
-      try: () => readDisk(root, "libc" in options ? { libc: options.libc } : {}),
-      catch: (cause) => rootError(root, cause)
-    })
-    const plan = planHashes(expected, disk, root, options)
-    const hash = options.hash ?? inThisThread
-    plan.store(yield* hash(plan.tasks))
-    return diff(expected, disk, { ...options, hashed: plan })
-  }
-)
+  options: CompareOptions = {}
+): Effect.Effect<CompareResult, DiskError> =>
+  Effect.map(
+    readDisk(root, {
+      hash: options.content === "size" ? "none" : expected,
+      ...(options.scan === undefined ? {} : { scan: options.scan }),
+      ...(options.xattrs === undefined ? {} : { xattrs: options.xattrs })
+    }),
+    (disk) => diff(expected, disk, options)
+  )
 
-const inThisThread = (tasks: ReadonlyArray<HashTask>): Effect.Effect<ReadonlyArray<FileDigests>> =>
-  Effect.forEach(tasks, (task) => Effect.sync(() => hashFiles(task.root, task.paths)))
-
-const rootError = (root: Buffer, cause: unknown): CompareError => {
-  const code = (cause as NodeJS.ErrnoException).code
-  const path = Bytes.display(Bytes.fromBytes(root))
-  const reason = code === "ENOENT" ? "not-found" : code === "ENOTDIR" ? "not-a-directory" : "unreadable"
-  return new CompareError({ reason, path, message: `cannot compare ${path}: ${code}`, cause })
-}
-
-/** Slices are small enough that several threads end at nearly the same time, and large enough to be few. */
-const sliceBytes = 16 * 1024 * 1024
-const sliceFiles = 2000
-
-export interface HashPlan {
-  readonly tasks: ReadonlyArray<HashTask>
-  /** Notes the results of `tasks`, in their order. */
-  readonly store: (results: ReadonlyArray<FileDigests>) => void
-  /** Files that could not be read, by the system's error. */
-  readonly failures: ReadonlyMap<Inode, string>
-  readonly files: () => number
-  readonly bytes: () => number
-}
-
-/** Which files have to be hashed: each once, and only those whose size is right and whose digest is known. */
-export const planHashes = (expected: FileTree, disk: DiskTree, root: Buffer, options: CompareOptions = {}): HashPlan => {
-  const tasks: Array<HashTask> = []
-  const inodes: Array<ReadonlyArray<Inode>> = []
-  const failures = new Map<Inode, string>()
-  const base = Bytes.fromBytes(root)
-  let files = 0
-  let bytes = 0
-  if (options.content !== "size") {
-    const seen = new Set<Inode>()
-    let paths: Array<ByteString> = []
-    let slice: Array<Inode> = []
-    let size = 0
-    const cut = (): void => {
-      if (paths.length === 0) return
-      tasks.push({ root: base, paths, bytes: size })
-      inodes.push(slice)
-      paths = []
-      slice = []
-      size = 0
-    }
-    pairs(expected.root, disk.tree.root, (path, wanted, found) => {
-      const { inode } = found
-      if (inode.type !== "file" || wanted.inode.type !== "file" || wanted.inode.sha256 === undefined) return
-      if (wanted.inode.size >= 0 && wanted.inode.size !== inode.size) return
-      if (inode.nlink > 1) {
-        if (seen.has(inode)) return
-        seen.add(inode)
-      }
-      paths.push(path)
-      slice.push(inode)
-      size += inode.size
-      files++
-      if (size >= sliceBytes || paths.length >= sliceFiles) cut()
-    })
-    cut()
-  }
-  return {
-    tasks,
-    failures,
-    files: () => files,
-    bytes: () => bytes,
-    store: (results) => {
-      results.forEach((result, task) => {
-        const slice = inodes[task]!
-        const failed = new Map(result.failures.map(({ code, index }) => [index, code]))
-        bytes += result.bytes
-        const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString("hex")
-        slice.forEach((inode, index) => {
-          const code = failed.get(index)
-          if (code === undefined) inode.sha256 = hex.slice(index * digestSize * 2, (index + 1) * digestSize * 2)
-          else failures.set(inode, code)
-        })
-      })
-    }
-  }
-}
-
-/** Visits every name that both trees have, in the expected tree's order. */
-const pairs = (
-  expected: TreeNode,
-  actual: TreeNode,
-  visit: (path: ByteString, expected: TreeNode, actual: TreeNode) => void
-): void => {
-  const stack: Array<readonly [ByteString, TreeNode, TreeNode]> = [["", expected, actual]]
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const [path, wanted, found] = next
-    visit(path, wanted, found)
-    if (wanted.children === undefined || found.children === undefined) continue
-    for (const [name, child] of wanted.children) {
-      const other = found.children.get(name)
-      if (other !== undefined) stack.push([childPath(path, name), child, other])
-    }
-  }
-}
-
-export interface DiffOptions extends Omit<CompareOptions, "hash" | "libc"> {
-  /** Which files could not be hashed, and how much was. */
-  readonly hashed?: HashPlan
-}
-
-/** The comparison itself, over what was read before. */
+/** The comparison itself. What `disk` was not hashed for is not compared, and the result says so. */
 export const diff = (expected: FileTree, disk: DiskTree, options: DiffOptions = {}): CompareResult =>
   new Differ(expected, disk, options).run()
 
@@ -212,9 +92,10 @@ class Differ {
   readonly #notCompared = new Map<string, Tally & { readonly what: NotCompared["what"]; readonly reason: string }>()
   /** Paths of which not even the kind is known. */
   readonly #hidden: ReadonlyMap<ByteString, string>
-  /** Directories whose names are not known, and files whose attributes are not. */
+  /** Directories whose names are not known, and files of which one thing is not. */
   readonly #closed: ReadonlySet<ByteString>
   readonly #noXattrs: ReadonlySet<ByteString>
+  readonly #noContent: ReadonlySet<ByteString>
   /** Which file on disk stands for which expected one with several names, and the other way round. */
   readonly #actualOf = new Map<Inode, readonly [Inode, ByteString]>()
   readonly #expectedOf = new Map<Inode, readonly [Inode, ByteString]>()
@@ -233,11 +114,13 @@ class Differ {
     const unreadable = (what: string) => disk.unreadable.filter((one) => one.what === what)
     this.#hidden = new Map(unreadable("entry").map((one) => [one.path, one.code]))
     this.#closed = new Set(unreadable("children").map((one) => one.path))
+    this.#noContent = new Set(unreadable("content").map((one) => one.path))
     this.#noXattrs = new Set(unreadable("xattrs").map((one) => one.path))
   }
 
   run(): CompareResult {
     for (const { code, path, what } of this.#disk.unreadable) {
+      if (what === "content" && this.#asked.has("runtime-files") && isRuntimeFile(path)) continue
       this.#report("rootfs.unreadable", path, `${unreadableWhat[what]} cannot be read`, undefined, code)
     }
     this.#walk()
@@ -249,7 +132,6 @@ class Differ {
     if (!this.#expected.records.hardlinks) {
       this.#skip("hardlinks", "the manifest tells how many links a file has, not which names they are", "", 0)
     }
-    const { hashed } = this.#options
     return {
       problems: this.#problems.problems,
       counts: this.#problems.counts,
@@ -260,8 +142,8 @@ class Differ {
       })),
       notCompared: [...this.#notCompared.values()],
       names: this.#names,
-      files: hashed?.files() ?? 0,
-      bytes: hashed?.bytes() ?? 0
+      files: this.#disk.files,
+      bytes: this.#disk.bytes
     }
   }
 
@@ -354,11 +236,8 @@ class Differ {
       this.#skip("content", "it is not known what the content should be", path)
       return
     }
-    const code = this.#options.hashed?.failures.get(a)
-    if (code !== undefined) {
-      this.#report("rootfs.unreadable", path, "the content cannot be read", undefined, code)
-    } else if (a.sha256 === undefined) {
-      this.#skip("content", "it was not hashed", path)
+    if (a.sha256 === undefined) {
+      if (!this.#noContent.has(path)) this.#skip("content", "it was not hashed", path)
     } else if (a.sha256 !== e.sha256) {
       differs("rootfs.content-mismatch", "it has other content", `sha256:${e.sha256}`, `sha256:${a.sha256}`)
     }
@@ -550,7 +429,7 @@ class Differ {
 
 type Differs = (check: CompareCheck, message: string, expected?: string, actual?: string, tolerance?: Tolerance) => void
 
-const unreadableWhat = { entry: "it", children: "the directory", xattrs: "the extended attributes" } as const
+const unreadableWhat = { entry: "it", children: "the directory", content: "the content", xattrs: "the extended attributes" } as const
 
 const octal = (mode: number): string => mode.toString(8).padStart(4, "0")
 

@@ -1,33 +1,92 @@
 /** What a directory on disk holds, as a `FileTree`. Symlinks are never followed. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { childPath, FileTree, Inode, type InodeType, pathOf, TreeNode, unknown } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
+import {
+  digestSize,
+  hashAlways,
+  hashNever,
+  numberColumns,
+  putStat,
+  scanFiles,
+  type ScanResult,
+  type ScanTask
+} from "./ScanFiles.ts"
 
-export interface DiskTreeOptions {
-  /** The calls Node lacks; by default `Libc.load()`. Undefined: none, and then no attributes are read. */
-  readonly libc?: Libc.Libc | undefined
+export interface DiskOptions {
+  /** Whether to hash files: all, none, or those of `expected` that have a digest there and the right size. */
+  readonly hash?: "all" | "none" | FileTree
+  /** Read extended attributes. Default: where `Libc.load()` gives the calls. */
+  readonly xattrs?: boolean
+  /** Looks at slices of the files, by default in this thread: `(tasks) => pool.runAll(scanJob, tasks)` for several. */
+  readonly scan?: (tasks: ReadonlyArray<ScanTask>) => Effect.Effect<ReadonlyArray<ScanResult>>
 }
 
 export interface DiskTree {
-  /** Files have no digests yet. `records.xattrs` is false where attributes could not be read. */
+  /** `records.xattrs` is false where attributes were not read. */
   readonly tree: FileTree
   readonly unreadable: ReadonlyArray<Unreadable>
   /** Directories on which another file system is mounted; what is in that is not part of the tree. */
   readonly mounts: ReadonlySet<TreeNode>
   /** Links of files that have more than one, as the system counts them: the tree's `nlink` counts names below the root. */
   readonly links: ReadonlyMap<Inode, number>
+  /** Files hashed and bytes read for it. */
+  readonly files: number
+  readonly bytes: number
 }
 
 /** Something that the system would not show. */
 export interface Unreadable {
   readonly path: ByteString
-  /** `entry`: not even what it is; `children`: the names in a directory; `xattrs`: the attributes. */
-  readonly what: "entry" | "children" | "xattrs"
+  /** `entry`: not even what it is; `children`: the names in a directory; `content`; `xattrs`: the attributes. */
+  readonly what: "entry" | "children" | "content" | "xattrs"
   /** "EACCES" and the like. */
   readonly code: string
 }
+
+/** The root cannot be looked at: it is missing, no directory, or may not be read. */
+export class DiskError extends Schema.TaggedError<DiskError>()("DiskError", {
+  reason: Schema.Literal("not-found", "not-a-directory", "unreadable"),
+  path: Schema.String,
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+/** Reads the directory `root`, an absolute path in bytes. Only what is wrong with the root itself is an error. */
+export const readDisk: (root: Buffer, options?: DiskOptions) => Effect.Effect<DiskTree, DiskError> = Effect.fn(
+  "DiskTree.readDisk"
+)(function*(root, options = {}) {
+  const reader = yield* Effect.try({ try: () => new Reader(root, options), catch: (cause) => rootError(root, cause) })
+  const scan = options.scan ?? inThisThread
+  return reader.finish(yield* scan(reader.tasks))
+})
+
+/** `readDisk` in this thread; throws `DiskError`. */
+export const readDiskSync = (root: Buffer, options: Omit<DiskOptions, "scan"> = {}): DiskTree => {
+  let reader: Reader
+  try {
+    reader = new Reader(root, options)
+  } catch (cause) {
+    throw rootError(root, cause)
+  }
+  return reader.finish(reader.tasks.map((task) => scanFiles(task)))
+}
+
+const inThisThread = (tasks: ReadonlyArray<ScanTask>): Effect.Effect<ReadonlyArray<ScanResult>> =>
+  Effect.forEach(tasks, (task) => Effect.sync(() => scanFiles(task)))
+
+const rootError = (root: Buffer, cause: unknown): DiskError => {
+  const code = codeOf(cause)
+  const path = Bytes.display(Bytes.fromBytes(root))
+  const reason = code === "ENOENT" ? "not-found" : code === "ENOTDIR" ? "not-a-directory" : "unreadable"
+  return new DiskError({ reason, path, message: `cannot read ${path}: ${code}`, cause })
+}
+
+const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? String(cause)
 
 const nonAscii = /[^\x00-\x7f]/
 const nodePath = (path: ByteString): string | Buffer => nonAscii.test(path) ? Buffer.from(path, "latin1") : path
@@ -43,100 +102,211 @@ const types: ReadonlyMap<number, InodeType> = new Map([
   [0o140000, "socket"]
 ])
 
-const thousandMillion = 1_000_000_000n
+/** Small enough that several threads end at nearly the same time, large enough to be few. */
+const sliceBytes = 16 * 1024 * 1024
+const sliceFiles = 1000
 
 /**
- * Walks `root`, an absolute path in bytes. Throws what the system says when the root itself cannot be looked at or is no
- * directory; everything else that cannot be read is listed.
+ * Names and directories first, in this thread, as that is a small part; then everything else by slices of one list.
  */
-export const readDisk = (root: Buffer, options: DiskTreeOptions = {}): DiskTree => {
-  const libc = "libc" in options ? options.libc : Libc.load()
-  const base = Bytes.fromBytes(root)
-  const links = new Map<Inode, number>()
-  const unreadable: Array<Unreadable> = []
-  const mounts = new Set<TreeNode>()
-  /** Files with several links, by device and number. */
-  const shared = new Map<string, Inode>()
+class Reader {
+  readonly tasks: Array<ScanTask> = []
+  readonly #root: ByteString
+  readonly #xattrs: boolean
+  readonly #hash: "all" | "none" | FileTree
+  readonly #tree: FileTree
+  readonly #unreadable: Array<Unreadable> = []
+  readonly #mounts = new Set<TreeNode>()
+  readonly #links = new Map<Inode, number>()
+  /** Parents of the names of each task. */
+  readonly #parents: Array<ReadonlyArray<TreeNode>> = []
+  #paths: Array<ByteString> = []
+  #wanted: Array<number> = []
+  #owners: Array<TreeNode> = []
+  #bytes = 0
 
-  const inodeAt = (full: ByteString, path: ByteString, stat: fs.BigIntStats): Inode => {
-    const mode = Number(stat.mode)
-    const type = types.get(mode & S_IFMT) ?? "socket"
-    const several = type !== "directory" && stat.nlink > 1n
-    const key = several ? `${stat.dev}:${stat.ino}` : ""
-    if (several) {
-      const known = shared.get(key)
-      if (known !== undefined) {
-        known.nlink++
-        return known
+  constructor(root: Buffer, options: DiskOptions) {
+    this.#root = Bytes.fromBytes(root)
+    this.#xattrs = (options.xattrs ?? true) && Libc.load() !== undefined
+    this.#hash = options.hash ?? "none"
+    const stat = fs.lstatSync(nodePath(this.#root), { bigint: true })
+    if (!stat.isDirectory()) throw Object.assign(new Error("ENOTDIR: not a directory"), { code: "ENOTDIR" })
+    this.#tree = new FileTree({
+      root: this.#directory("", this.#root, stat),
+      records: { xattrs: this.#xattrs, hardlinks: true },
+      maxNames: Infinity
+    })
+    this.#walk(stat.dev)
+    this.#cut()
+  }
+
+  #walk(device: bigint): void {
+    const expected = typeof this.#hash === "string" ? undefined : this.#hash.root
+    const stack: Array<readonly [TreeNode, TreeNode | undefined]> = [[this.#tree.root, expected]]
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      const [directory, wanted] = next
+      const path = pathOf(directory)
+      const full = path === "" ? this.#root : `${this.#root}/${path}`
+      try {
+        this.#list(full, (name, isDirectory, isFile) => {
+          const child = childPath(path, name)
+          const counterpart = wanted?.children?.get(name)
+          if (!isDirectory) {
+            this.#file(directory, child, isFile ? this.#wish(counterpart) : hashNever)
+            return
+          }
+          let inode: Inode
+          let sameDevice: boolean
+          try {
+            const stat = fs.lstatSync(nodePath(`${full}/${name}`), { bigint: true })
+            if (!stat.isDirectory()) {
+              this.#file(directory, child, hashNever)
+              return
+            }
+            sameDevice = stat.dev === device
+            inode = this.#directory(child, `${full}/${name}`, stat)
+          } catch (cause) {
+            this.#fail(child, "entry", codeOf(cause))
+            return
+          }
+          const node = this.#add(directory, name, inode)
+          if (sameDevice) stack.push([node, counterpart])
+          else this.#mounts.add(node)
+        })
+      } catch (cause) {
+        this.#fail(path, "children", codeOf(cause))
       }
     }
-    let seconds = stat.mtimeNs / thousandMillion
-    let nanoseconds = stat.mtimeNs % thousandMillion
-    if (nanoseconds < 0n) {
-      nanoseconds += thousandMillion
-      seconds -= 1n
+  }
+
+  /** Names in a directory, with what the directory itself knows of them. */
+  #list(full: ByteString, visit: (name: ByteString, isDirectory: boolean, isFile: boolean) => void): void {
+    let entries: ReadonlyArray<fs.Dirent>
+    try {
+      entries = fs.readdirSync(nodePath(full), { withFileTypes: true, encoding: "latin1" })
+    } catch (cause) {
+      // A file system that tells no types makes Node look at each name, which it cannot when that is no UTF-8.
+      if (codeOf(cause) !== "ENOENT") throw cause
+      for (const name of fs.readdirSync(nodePath(full), "latin1")) {
+        const stat = fs.lstatSync(nodePath(`${full}/${name}`), { throwIfNoEntry: false })
+        visit(name, stat?.isDirectory() ?? false, stat?.isFile() ?? false)
+      }
+      return
     }
-    const inode = new Inode(type, mode & 0o7777, Number(stat.uid), Number(stat.gid), Number(seconds), Number(nanoseconds))
+    for (const entry of entries) visit(entry.name, entry.isDirectory(), entry.isFile())
+  }
+
+  #wish(expected: TreeNode | undefined): number {
+    if (this.#hash === "none") return hashNever
+    if (this.#hash === "all") return hashAlways
+    if (expected === undefined || expected.inode.type !== "file" || expected.inode.sha256 === undefined) return hashNever
+    return expected.inode.size >= 0 ? expected.inode.size : hashAlways
+  }
+
+  #file(parent: TreeNode, path: ByteString, wanted: number): void {
+    this.#paths.push(path)
+    this.#wanted.push(wanted)
+    this.#owners.push(parent)
+    if (wanted > 0) this.#bytes += wanted
+    if (this.#bytes >= sliceBytes || this.#paths.length >= sliceFiles) this.#cut()
+  }
+
+  #cut(): void {
+    if (this.#paths.length === 0) return
+    this.tasks.push({
+      root: this.#root,
+      paths: this.#paths,
+      wanted: Float64Array.from(this.#wanted),
+      xattrs: this.#xattrs,
+      bytes: this.#bytes
+    })
+    this.#parents.push(this.#owners)
+    this.#paths = []
+    this.#wanted = []
+    this.#owners = []
+    this.#bytes = 0
+  }
+
+  #directory(path: ByteString, full: ByteString, stat: fs.BigIntStats): Inode {
+    const numbers = new Float64Array(numberColumns)
+    putStat(stat, numbers, 0, new BigUint64Array(2), 0)
+    const inode = inodeOf(numbers, 0)
     inode.nlink = 1
-    if (type === "file") inode.size = Number(stat.size)
-    else if (type === "char" || type === "block") {
-      inode.devmajor = Number(((stat.rdev >> 32n) & 0xfffff000n) | ((stat.rdev >> 8n) & 0xfffn))
-      inode.devminor = Number(((stat.rdev >> 12n) & 0xffffff00n) | (stat.rdev & 0xffn))
-    } else if (type === "symlink") {
-      inode.link = fs.readlinkSync(nodePath(full), "latin1")
-    }
-    if (several) {
-      shared.set(key, inode)
-      links.set(inode, Number(stat.nlink))
-    }
-    if (libc !== undefined) {
-      const xattrs = libc.xattrs(Libc.path(Buffer.from(full, "latin1")))
-      if (typeof xattrs === "number") unreadable.push({ path, what: "xattrs", code: Libc.errorName(xattrs) })
+    if (this.#xattrs) {
+      const xattrs = Libc.load()!.xattrs(Libc.path(Buffer.from(full, "latin1")))
+      if (typeof xattrs === "number") this.#fail(path, "xattrs", Libc.errorName(xattrs))
       else if (xattrs.size > 0) inode.xattrs = xattrs
     }
     return inode
   }
 
-  const top = fs.lstatSync(nodePath(base), { bigint: true })
-  if (!top.isDirectory()) {
-    throw Object.assign(new Error(`ENOTDIR: not a directory, '${Bytes.display(base)}'`), { code: "ENOTDIR" })
+  #add(parent: TreeNode, name: ByteString, inode: Inode): TreeNode {
+    const node = new TreeNode(name, parent, inode, unknown)
+    parent.children!.set(name, node)
+    this.#tree.names++
+    return node
   }
-  const tree = new FileTree({
-    root: inodeAt(base, "", top),
-    records: { xattrs: libc !== undefined, hardlinks: true },
-    maxNames: Infinity
-  })
-  const stack: Array<TreeNode> = [tree.root]
-  for (let directory = stack.pop(); directory !== undefined; directory = stack.pop()) {
-    const path = pathOf(directory)
-    const full = path === "" ? base : `${base}/${path}`
-    let names: ReadonlyArray<ByteString>
-    try {
-      names = fs.readdirSync(nodePath(full), "latin1")
-    } catch (cause) {
-      unreadable.push({ path, what: "children", code: codeOf(cause) })
-      continue
-    }
-    for (const name of names) {
-      const child = childPath(path, name)
-      let stat: fs.BigIntStats
-      let inode: Inode
-      try {
-        stat = fs.lstatSync(nodePath(`${full}/${name}`), { bigint: true })
-        inode = inodeAt(`${full}/${name}`, child, stat)
-      } catch (cause) {
-        unreadable.push({ path: child, what: "entry", code: codeOf(cause) })
-        continue
+
+  #fail(path: ByteString, what: Unreadable["what"], code: string): void {
+    this.#unreadable.push({ path, what, code })
+  }
+
+  finish(results: ReadonlyArray<ScanResult>): DiskTree {
+    /** Files with several links, by device and number. */
+    const shared = new Map<string, Inode>()
+    let files = 0
+    let bytes = 0
+    results.forEach((result, task) => {
+      const { paths } = this.tasks[task]!
+      const parents = this.#parents[task]!
+      const { digests, hashed, ids, numbers } = result
+      const hex = Buffer.from(digests.buffer, digests.byteOffset, digests.byteLength).toString("hex")
+      const lost = new Set<number>()
+      for (const { failed, index } of result.extras) {
+        if (failed === undefined) continue
+        this.#fail(paths[index]!, failed.what, failed.code)
+        if (failed.what === "entry") lost.add(index)
       }
-      const node = new TreeNode(name, directory, inode, unknown)
-      directory.children!.set(name, node)
-      tree.names++
-      if (inode.type !== "directory") continue
-      if (stat.dev === top.dev) stack.push(node)
-      else mounts.add(node)
-    }
+      const inodes = paths.map((path, index) => {
+        if (lost.has(index)) return undefined
+        const row = index * numberColumns
+        const links = numbers[row + 3]!
+        const key = links > 1 ? `${ids[index * 2]}:${ids[index * 2 + 1]}` : ""
+        let inode = links > 1 ? shared.get(key) : undefined
+        if (inode === undefined) {
+          inode = inodeOf(numbers, row)
+          if (links > 1) {
+            shared.set(key, inode)
+            this.#links.set(inode, links)
+          }
+          if (hashed[index] === 1) files++
+        }
+        inode.nlink++
+        if (hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize * 2, (index + 1) * digestSize * 2)
+        const parent = parents[index]!
+        this.#add(parent, path.slice(path.lastIndexOf("/") + 1), inode)
+        return inode
+      })
+      for (const { index, link, xattrs } of result.extras) {
+        const inode = inodes[index]
+        if (inode === undefined) continue
+        if (link !== undefined) inode.link = link
+        if (xattrs !== undefined) inode.xattrs = xattrs
+      }
+      bytes += result.bytes
+    })
+    return { tree: this.#tree, unreadable: this.#unreadable, mounts: this.#mounts, links: this.#links, files, bytes }
   }
-  return { tree, unreadable, mounts, links }
 }
 
-const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? String(cause)
+const inodeOf = (numbers: Float64Array, row: number): Inode => {
+  const mode = numbers[row]!
+  const type = types.get(mode & S_IFMT) ?? "socket"
+  const inode = new Inode(type, mode & 0o7777, numbers[row + 1]!, numbers[row + 2]!, numbers[row + 5]!, numbers[row + 6]!)
+  if (type === "file") inode.size = numbers[row + 4]!
+  if (type === "char" || type === "block") {
+    inode.devmajor = numbers[row + 7]!
+    inode.devminor = numbers[row + 8]!
+  }
+  return inode
+}

@@ -13,7 +13,9 @@ export interface Libc {
   readonly lsetxattr: (path: Buffer, name: ByteString, value: ByteString) => number
   readonly lremovexattr: (path: Buffer, name: ByteString) => number
   /** All attributes of the file itself that may be read, or the errno. */
-  readonly xattrs: (path: Buffer) => Map<ByteString, ByteString> | number
+  readonly xattrs: (path: Buffer) => ReadonlyMap<ByteString, ByteString> | number
+  /** The same of an open file. */
+  readonly fxattrs: (fd: number) => ReadonlyMap<ByteString, ByteString> | number
   readonly mknod: (path: Buffer, type: "char" | "block", mode: number, major: number, minor: number) => number
   readonly mkfifo: (path: Buffer, mode: number) => number
   /** Sets access and modification time of the file itself. */
@@ -33,7 +35,10 @@ const errorNames = new Map(Object.entries(os.constants.errno).map(([name, code])
 const atFdcwd = -100
 const atSymlinkNofollow = 0x100
 const { S_IFBLK, S_IFCHR } = { S_IFBLK: 0o060000, S_IFCHR: 0o020000 }
-const { ENODATA, ENOTSUP, ERANGE } = os.constants.errno
+const { ENODATA, ENOTSUP } = os.constants.errno
+
+/** Of nearly every file. Not to be changed. */
+const noXattrs: Map<ByteString, ByteString> = new Map()
 
 interface Koffi {
   load(path: string | null): { func(declaration: string): (...args: ReadonlyArray<unknown>) => number }
@@ -77,6 +82,8 @@ const make = (koffi: Koffi): Libc => {
   const lremovexattr = library.func("int lremovexattr(const void*, const void*)")
   const llistxattr = library.func("int64_t llistxattr(const void*, void*, size_t)")
   const lgetxattr = library.func("int64_t lgetxattr(const void*, const void*, void*, size_t)")
+  const flistxattr = library.func("int64_t flistxattr(int, void*, size_t)")
+  const fgetxattr = library.func("int64_t fgetxattr(int, const void*, void*, size_t)")
   const mkfifo = library.func("int mkfifo(const void*, uint32_t)")
   const utimensat = library.func("int utimensat(int, const void*, const void*, int)")
   const futimens = library.func("int futimens(int, const void*)")
@@ -92,24 +99,29 @@ const make = (koffi: Koffi): Libc => {
   // The kernel's own limits of one list and one value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
   let space: Buffer | undefined
 
-  const xattrs = (file: Buffer): Map<ByteString, ByteString> | number => {
-    const buffer = space ??= Buffer.allocUnsafeSlow(65536)
-    const found = new Map<ByteString, ByteString>()
-    const length = Number(llistxattr(file, buffer, buffer.length))
-    if (length < 0) {
+  const xattrs = (
+    list: (buffer: Buffer | null, size: number) => number,
+    get: (name: Buffer, buffer: Buffer, size: number) => number
+  ): Map<ByteString, ByteString> | number => {
+    const size = list(null, 0)
+    if (size === 0) return noXattrs
+    if (size < 0) {
       const errno = koffi.errno()
-      return errno === ENOTSUP ? found : errno
+      return errno === ENOTSUP ? noXattrs : errno
     }
-    if (length === 0) return found
-    for (const name of buffer.toString("latin1", 0, length - 1).split("\0")) {
-      const size = Number(lgetxattr(file, cstring(name), buffer, buffer.length))
+    const buffer = space ??= Buffer.allocUnsafeSlow(65536)
+    const length = list(buffer, buffer.length)
+    if (length < 0) return koffi.errno()
+    const found = new Map<ByteString, ByteString>()
+    for (const name of buffer.toString("latin1", 0, Math.max(0, length - 1)).split("\0")) {
+      const size = get(cstring(name), buffer, buffer.length)
       if (size >= 0) {
         found.set(name, buffer.toString("latin1", 0, size))
         continue
       }
+      // Gone since it was listed.
       const errno = koffi.errno()
-      // Gone since it was listed, or listed but not for us to read (trusted.* without root is not even listed).
-      if (errno !== ENODATA && errno !== ENOTSUP) return errno === ERANGE ? ENOTSUP : errno
+      if (errno !== ENODATA) return errno
     }
     return found
   }
@@ -118,7 +130,16 @@ const make = (koffi: Koffi): Libc => {
     lsetxattr: (file, name, value) =>
       result(lsetxattr(file, cstring(name), Buffer.from(value, "latin1"), value.length, 0)),
     lremovexattr: (file, name) => result(lremovexattr(file, cstring(name))),
-    xattrs,
+    xattrs: (file) =>
+      xattrs(
+        (buffer, size) => Number(llistxattr(file, buffer, size)),
+        (name, buffer, size) => Number(lgetxattr(file, name, buffer, size))
+      ),
+    fxattrs: (fd) =>
+      xattrs(
+        (buffer, size) => Number(flistxattr(fd, buffer, size)),
+        (name, buffer, size) => Number(fgetxattr(fd, name, buffer, size))
+      ),
     mknod: (file, type, mode, major, minor) =>
       result(mknod(file, (type === "char" ? S_IFCHR : S_IFBLK) | mode, makedev(major, minor))),
     mkfifo: (file, mode) => result(mkfifo(file, mode)),

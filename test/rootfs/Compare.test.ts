@@ -5,7 +5,8 @@ import * as path from "node:path"
 import { assert, describe, it } from "vitest"
 import { compare, type CompareOptions, type CompareResult } from "../../src/rootfs/Compare.ts"
 import type { FileTree } from "../../src/rootfs/FileTree.ts"
-import { hashFiles, hashJob, type HashTask } from "../../src/rootfs/HashFiles.ts"
+import { readDiskSync } from "../../src/rootfs/DiskTree.ts"
+import { hashAlways, scanFiles, scanJob, type ScanTask } from "../../src/rootfs/ScanFiles.ts"
 import * as Libc from "../../src/rootfs/Libc.ts"
 import * as Mtree from "../../src/rootfs/Mtree.ts"
 import { tolerances } from "../../src/rootfs/Tolerance.ts"
@@ -329,9 +330,12 @@ describe("how it is done", () => {
     await withDirectory((directory) => {
       fs.writeFileSync(path.join(directory, "target"), "x")
       fs.symlinkSync("target", path.join(directory, "link"))
-      const { digests, failures } = hashFiles(directory, ["link", "target", "none"])
-      assert.deepStrictEqual(failures, [{ index: 0, code: "ELOOP" }, { index: 2, code: "ENOENT" }])
-      assert.strictEqual(Buffer.from(digests.subarray(32, 64)).toString("hex"), "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
+      // As if they had been files when they were listed.
+      const paths = ["link", "target", "none"]
+      const result = scanFiles({ root: directory, paths, wanted: Float64Array.of(hashAlways, hashAlways, hashAlways), xattrs: false, bytes: 0 })
+      assert.deepStrictEqual([...result.hashed], [0, 1, 0])
+      assert.deepStrictEqual(result.extras, [{ index: 0, link: "target" }, { index: 2, failed: { what: "entry", code: "ENOENT" } }])
+      assert.strictEqual(Buffer.from(result.digests.subarray(32, 64)).toString("hex"), "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
     })
   })
 
@@ -346,12 +350,12 @@ describe("how it is done", () => {
 
   it("hashes in slices that another thread may take, each file once", async () => {
     const applied = apply([Array.from({ length: 5000 }, (_, index) => file(`f${index}`, `content ${index}`))])
-    const slices: Array<HashTask> = []
+    const slices: Array<ScanTask> = []
     const result = await damaged((root) => rewrite(`${root}/f4321`, "CONTENT 4321"), {
-      hash: (tasks) =>
+      scan: (tasks) =>
         Effect.sync(() => {
           slices.push(...tasks)
-          return tasks.map((task) => structuredClone(hashJob.run(structuredClone(task), () => {})))
+          return tasks.map((task) => structuredClone(scanJob.run(structuredClone(task), () => {})))
         })
     }, applied)
     assert.isAbove(slices.length, 1)
@@ -359,6 +363,19 @@ describe("how it is done", () => {
     assert.strictEqual(slices.flatMap(({ paths }) => paths).length, 5000)
     assert.deepStrictEqual(found(result), ["rootfs.content-mismatch f4321"])
   })
+
+  it("reads a tree for itself, whatever the size of its files", () =>
+    withDirectory((directory) => {
+      const contents = [0, 1, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 1_000_000].map((size) => Buffer.alloc(size, `${size}`))
+      for (const content of contents) fs.writeFileSync(path.join(directory, `f${content.length}`), content)
+      const { bytes, files, tree } = readDiskSync(Buffer.from(directory), { hash: "all" })
+      for (const content of contents) {
+        const { inode } = tree.lookup(`f${content.length}`)!
+        assert.strictEqual(inode.sha256, crypto.createHash("sha256").update(content).digest("hex"))
+        assert.strictEqual(inode.size, content.length)
+      }
+      assert.deepStrictEqual([files, bytes], [6, contents.reduce((sum, content) => sum + content.length, 0)])
+    }))
 
   it("compares sizes only when asked, and says so", async () => {
     const result = await damaged((root) => rewrite(`${root}/usr/lib/b.so`, "library c"), { content: "size" })
@@ -374,8 +391,8 @@ describe("how it is done", () => {
     assert.deepStrictEqual(result.notCompared[0]!.examples, ["x"])
   })
 
-  it("says without libc that attributes were not compared", async () => {
-    const result = await damaged(() => {}, { libc: undefined })
+  it("says when attributes were not read", async () => {
+    const result = await damaged(() => {}, { xattrs: false })
     assert.deepStrictEqual(result.notCompared.map(({ what }) => what), ["xattrs"])
     assert.deepStrictEqual(found(result), [])
   })
@@ -394,6 +411,6 @@ describe("how it is done", () => {
       fs.writeFileSync(path.join(directory, "file"), "")
       fs.symlinkSync(".", path.join(directory, "link"))
       const error = await Effect.runPromise(Effect.flip(compare(image().tree, Buffer.from(path.join(directory, name)))))
-      assert.deepStrictEqual([error._tag, error.reason], ["CompareError", reason])
+      assert.deepStrictEqual([error._tag, error.reason], ["DiskError", reason])
     }))
 })

@@ -6,7 +6,7 @@ import * as fc from "fast-check"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "vitest"
-import { readDisk } from "../../src/rootfs/DiskTree.ts"
+import { readDiskSync } from "../../src/rootfs/DiskTree.ts"
 import * as Libc from "../../src/rootfs/Libc.ts"
 import { unpackSync } from "../../src/rootfs/Unpack.ts"
 import { type Applied, apply, device, dir, fifo, file, hardlink, isRoot, type Member, opaque, symlink, whiteout, withDirectory } from "./Layers.ts"
@@ -52,7 +52,7 @@ const attempt = (layers: (outside: string) => ReadonlyArray<ReadonlyArray<Member
     assert.deepStrictEqual(state(directory), before)
     assert.deepStrictEqual(fs.readdirSync(path.join(directory, "parent")), ["root"])
     const names: Array<string> = []
-    for (const [name, { inode }] of readDisk(Buffer.from(root)).tree.entries()) {
+    for (const [name, { inode }] of readDiskSync(Buffer.from(root)).tree.entries()) {
       names.push(name)
       // A file that is linked to from outside the root would be one that was there before.
       if (inode.type !== "directory") assert.strictEqual(fs.lstatSync(path.join(root, name)).nlink, inode.nlink)

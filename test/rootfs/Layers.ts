@@ -10,7 +10,11 @@ import { type AppliedLayer, type ApplyOptions, LayerApplier } from "../../src/ro
 import { FileTree } from "../../src/rootfs/FileTree.ts"
 import type { EntryVisitor, LayerFeed } from "../../src/rootfs/Unpack.ts"
 
-export type Member = Omit<TarWriteEntry, "size"> & { readonly body?: string | Uint8Array }
+export type Member = Omit<TarWriteEntry, "size"> & {
+  readonly body?: string | Uint8Array
+  /** Records of a pax header before the member's own headers, as they are. */
+  readonly records?: Readonly<Record<string, string>>
+}
 type More = Partial<Omit<Member, "path" | "type">>
 
 const member = (type: TarEntryType, mode: number) => (name: string, more: More = {}): Member => ({
@@ -40,12 +44,28 @@ export const opaque = (directory: string): Member => file(`${directory}/.wh..wh.
 /** An uncompressed layer. */
 export const tar = (members: ReadonlyArray<Member>): Buffer => {
   const parts: Array<Uint8Array> = []
-  for (const { body, ...entry } of members) {
+  for (const { body, records, ...entry } of members) {
+    if (records !== undefined) parts.push(paxHeader(records))
     const bytes = typeof body === "string" ? Buffer.from(body) : body ?? new Uint8Array()
     parts.push(encodeHeader({ ...entry, size: bytes.length }), bytes, padding(bytes.length))
   }
   parts.push(endOfArchive)
   return Buffer.concat(parts)
+}
+
+const paxHeader = (records: Readonly<Record<string, string>>): Buffer => {
+  const text = Object.entries(records).map(([keyword, value]) => {
+    const rest = ` ${keyword}=${value}\n`
+    let length = rest.length + 1
+    while (`${length}${rest}`.length !== length) length++
+    return `${length}${rest}`
+  }).join("")
+  const header = Buffer.from(encodeHeader({ path: "pax", type: "file", size: text.length }))
+  header.write("x", 156)
+  header.fill(" ", 148, 156)
+  header.write(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0"), 148)
+  header.writeUInt8(0, 154)
+  return Buffer.concat([header, Buffer.from(text), padding(text.length)])
 }
 
 export const scan = (bytes: Uint8Array, visitor: EntryVisitor, problems: Array<Problem> = []): void => {

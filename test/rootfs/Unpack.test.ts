@@ -28,7 +28,7 @@ describe("unpack", () => {
         file("d/readonly", "r", { mode: 0o0, xattrs: new Map([["user.note", Buffer.from("a\0b")]]) }),
         file("caps", "c", { mode: 0o755, xattrs: new Map([["security.capability", caps]]) }),
         file("old", "o", { mtimeSeconds: 0 }),
-        file("older", "o", { pax: new Map([["mtime", "-5.5"]]) }),
+        file("older", "o", { records: { mtime: "-5.5" } }),
         file("sticky", "", { mode: 0o1644 }),
         symlink("link", "d/../../etc/passwd", { uid: 3, gid: 4, mtimeSeconds: 5, mtimeNanoseconds: 6 }),
         symlink("dangling", "/no/where"),
@@ -242,12 +242,12 @@ const sparseLayer = ((): Buffer => {
   const map = Buffer.alloc(512)
   map.write(`2\n${32 * 1024 * 1024}\n5\n${64 * 1024 * 1024}\n0\n`)
   const member = file("GNUSparseFile.1/sparse", Buffer.concat([map, Buffer.from("DATA\n")]), {
-    pax: new Map([
-      ["GNU.sparse.major", "1"],
-      ["GNU.sparse.minor", "0"],
-      ["GNU.sparse.name", "sparse"],
-      ["GNU.sparse.realsize", String(64 * 1024 * 1024)]
-    ])
+    records: {
+      "GNU.sparse.major": "1",
+      "GNU.sparse.minor": "0",
+      "GNU.sparse.name": "sparse",
+      "GNU.sparse.realsize": String(64 * 1024 * 1024)
+    }
   })
   return apply([[member]]).tars[0]!
 })()
