@@ -1,10 +1,9 @@
 /**
- * Builds the command: `src/bin.ts` and all it needs become the one file
- * `dist/bin/tallyman.mjs`. The same file is the entry of its worker threads.
- *
- * One constant is put in, `__TALLYMAN_HELP__`: what `tallyman --help` prints, so
- * that it can be printed without loading the command parser. A first bundle, in
- * which it is `undefined`, is asked for it.
+ * Builds the command, `dist/bin/tallyman.mjs`: one file in which `src/launch.ts` comes first and holds the rest as text.
+ * - `src/bin.ts` and all it needs, a script that is compiled (or taken from V8's code cache) only when it is to run. As
+ *   one script rather than lazily loaded modules it is shaken free of what nothing uses.
+ * - `src/worker.ts`, the code of its threads, a string in that script: a thread compiles only what it runs.
+ * - what `--help` prints, asked of a first build.
  *
  * Beside it, `licenses.txt` holds the licenses of the packages in it.
  *
@@ -12,6 +11,7 @@
  * replaced by a rename, and only when it differs.
  */
 import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { stripVTControlCharacters } from "node:util"
@@ -19,36 +19,53 @@ import * as esbuild from "esbuild"
 
 const root = import.meta.dirname
 const output = path.join(root, "dist/bin/tallyman.mjs")
+const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
 
-/** The bundle with this help text in it. */
-const bundle = (help) =>
-  esbuild.build({
-    absWorkingDir: root,
-    entryPoints: ["src/bin.ts"],
-    bundle: true,
-    write: false,
-    metafile: true,
-    outfile: "tallyman.mjs",
-    platform: "node",
-    format: "esm",
-    target: "node20.11",
-    charset: "utf8",
-    legalComments: "none",
-    // Names stay as they are and lines short, for stack traces; the rest is worth a few milliseconds per start.
-    minifyWhitespace: true,
-    minifySyntax: true,
-    lineLimit: 200,
-    // Native and optional: looked up beside the installed package when the command runs.
-    external: ["koffi"],
-    // Packages that are CommonJS (yaml) call `require`, which ES modules lack.
-    banner: {
-      js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module"\nconst require = __createRequire(import.meta.url)'
-    },
-    define: {
-      __TALLYMAN_HELP__: help === undefined ? "undefined" : JSON.stringify(help)
-    },
-    logLevel: "warning"
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  write: false,
+  metafile: true,
+  platform: "node",
+  target: "node20.11",
+  // Pure ASCII stays one byte a character in memory.
+  charset: "ascii",
+  legalComments: "none",
+  minify: true,
+  // Native and optional: looked up beside the installed package when the command runs.
+  external: ["koffi"],
+  logLevel: "warning"
+}
+
+/** One entry with all it needs, as a script that expects `require` and `__url`. */
+const script = async (entry, define = {}) => {
+  const result = await esbuild.build({
+    ...common,
+    entryPoints: [entry],
+    outfile: "script.js",
+    format: "cjs",
+    define: { "import.meta.url": "__url", ...define }
   })
+  return { text: result.outputFiles[0].text, metafile: result.metafile }
+}
+
+/** The whole file. */
+const assemble = async (main, help) => {
+  const result = await esbuild.build({
+    ...common,
+    entryPoints: ["src/launch.ts"],
+    outfile: "tallyman.mjs",
+    format: "esm",
+    banner: { js: "#!/usr/bin/env node" },
+    define: {
+      __TALLYMAN_VERSION__: JSON.stringify(version),
+      __TALLYMAN_HELP__: JSON.stringify(help ?? null),
+      __TALLYMAN_MAIN__: JSON.stringify(`(function (require, module, exports, __url) {${main}\n})`),
+      __TALLYMAN_BUILD__: JSON.stringify(createHash("sha256").update(main).digest("hex").slice(0, 16))
+    }
+  })
+  return result.outputFiles[0].text
+}
 
 const write = (file, text) => {
   fs.mkdirSync(path.dirname(file), { recursive: true })
@@ -63,7 +80,7 @@ const helpOf = (text) => {
   const file = path.join(path.dirname(output), `help-${process.pid}.mjs`)
   write(file, text)
   try {
-    const env = { ...process.env, NO_COLOR: "1" }
+    const env = { ...process.env, NO_COLOR: "1", TALLYMAN_NO_CODE_CACHE: "1" }
     delete env.FORCE_COLOR
     return stripVTControlCharacters(execFileSync(process.execPath, [file, "--help"], { encoding: "utf8", env }))
   } finally {
@@ -72,8 +89,8 @@ const helpOf = (text) => {
 }
 
 /** The licenses of the packages that a bundle contains. */
-const licensesOf = ({ outputs }) => {
-  const inputs = Object.values(outputs).flatMap((output) => Object.keys(output.inputs))
+const licensesOf = (metafiles) => {
+  const inputs = metafiles.flatMap(({ outputs }) => Object.values(outputs).flatMap((one) => Object.keys(one.inputs)))
   const packages = new Set(inputs.flatMap((file) => file.match(/^.*node_modules\/(@[^/]+\/)?[^/]+/)?.[0] ?? []))
   return [...packages]
     .sort()
@@ -86,7 +103,9 @@ const licensesOf = ({ outputs }) => {
     .join(`\n${"-".repeat(80)}\n\n`)
 }
 
-const withoutHelp = await bundle(undefined)
-const { metafile, outputFiles } = await bundle(helpOf(withoutHelp.outputFiles[0].text))
-write(output, outputFiles[0].text)
-write(path.join(path.dirname(output), "licenses.txt"), licensesOf(metafile))
+const worker = await script("src/worker.ts")
+const main = await script("src/bin.ts", {
+  __TALLYMAN_WORKER__: JSON.stringify(`(function (__url) {${worker.text}\n})("worker")`)
+})
+write(output, await assemble(main.text, helpOf(await assemble(main.text))))
+write(path.join(path.dirname(output), "licenses.txt"), licensesOf([worker.metafile, main.metafile]))

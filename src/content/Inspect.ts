@@ -6,9 +6,13 @@ import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import type { Algorithm } from "../image/Digest.ts"
 import type { Compression } from "../image/Compression.ts"
+import type { Edit } from "../image/Image.ts"
 import * as Codec from "./Compression.ts"
+import { type EditChain, makeChain } from "./LayerEdits.ts"
 import { LayerScan, type LayerFacts } from "./LayerScan.ts"
+import { copyMember } from "./LayerStream.ts"
 import type { Job } from "./Job.ts"
+import { openForRead } from "./OpenFile.ts"
 import * as Output from "./Output.ts"
 import type { Problem } from "./Problem.ts"
 import type { Region } from "../image/Region.ts"
@@ -17,13 +21,18 @@ import { TarScanner } from "./TarScan.ts"
 /** Plain data: it crosses to a worker. */
 export interface InspectTask {
   readonly region: Region
-  /** Digests of the bytes as stored; sha256 is always computed. */
+  /** Digests of the bytes as stored; sha256 is always computed, but for `edits` without any algorithm asked for. */
   readonly algorithms: ReadonlyArray<Algorithm>
   /** `layer`: also decompress, compute the diff_id and walk the tar. `blob`: hash only. */
   readonly as: "blob" | "layer"
   /** Keep the table of paths, for checks across layers. */
   readonly keepPaths: boolean
   readonly limits: Codec.DecoderLimits
+  /**
+   * Applied in order to the uncompressed tar of a layer: its diff_id, its size, what is found in it and an output are then
+   * those of what comes out. Not with an output of the form `stored`. A tar that cannot be edited is a failure.
+   */
+  readonly edits?: ReadonlyArray<Edit>
   /** Where to write what was read, and in which form. */
   readonly output?: Output.Output
 }
@@ -55,13 +64,11 @@ export interface LayerEvidence {
   readonly complete: boolean
 }
 
-/** 1 MiB reads are within 5 % of the hash limit; smaller ones cost calls, larger ones cache. */
-const chunkSize = 1024 * 1024
+/** Reads of this size are within 5 % of the hash limit; smaller ones cost calls, larger ones cache. */
+const chunkSize = 256 * 1024
 let shared: Buffer | undefined
 
-/** Opens for reading without following a link and without waiting for the other end of a FIFO. */
-export const openForRead = (path: string): number =>
-  fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK)
+export { openForRead }
 
 /** The system error of opening for reading, or undefined when it can be opened. */
 export const cannotOpen = (path: string): NodeJS.ErrnoException | undefined => {
@@ -76,7 +83,9 @@ export const cannotOpen = (path: string): NodeJS.ErrnoException | undefined => {
 /** Runs one task to its end. Never throws: what went wrong is in the evidence. */
 export const run = (task: InspectTask, progress: (bytes: number) => void = () => {}): Evidence => {
   const problems: Array<Problem> = []
-  const hashes = new Map<Algorithm, crypto.Hash>([["sha256", crypto.createHash("sha256")]])
+  const edits = task.edits ?? []
+  const hashes = new Map<Algorithm, crypto.Hash>()
+  if (edits.length === 0) hashes.set("sha256", crypto.createHash("sha256"))
   for (const algorithm of task.algorithms) {
     if (!hashes.has(algorithm)) hashes.set(algorithm, crypto.createHash(algorithm))
   }
@@ -94,6 +103,9 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
     if (!fs.fstatSync(input).isFile()) throw Object.assign(new Error("it is no regular file"), { code: "ENOTREG" })
     if (task.output !== undefined) {
       during = "write"
+      if (edits.length > 0 && task.output.form === "stored") {
+        throw Object.assign(new Error("an edited layer cannot be stored as it was"), { code: "EINVAL" })
+      }
       writer = Output.open(task.output, { entered: () => during = "write", left: () => during = "read" })
       during = "read"
     }
@@ -105,14 +117,14 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
       const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
       for (const hash of hashes.values()) hash.update(chunk)
       if (task.as === "layer") {
-        layer ??= new LayerPass(chunk, (problem) => problems.push(problem), task.limits, plain)
+        layer ??= new LayerPass(chunk, (problem) => problems.push(problem), task.limits, plain, edits)
         layer.write(chunk)
       }
       stored?.write(chunk)
       done += read
       progress(read)
     }
-    if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), task.limits, plain)
+    if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), task.limits, plain, edits)
     layer?.finish()
     compressed = writer?.close()
     writer = undefined
@@ -129,7 +141,7 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   }
   const digests: Partial<Record<Algorithm, string>> = {}
   for (const [algorithm, hash] of hashes) digests[algorithm] = hash.digest("hex")
-  const layerEvidence = layer?.evidence(digests.sha256!, done, task.keepPaths)
+  const layerEvidence = layer?.evidence(digests.sha256, done, task.keepPaths)
   const written = task.output === undefined || failure !== undefined
     ? undefined
     : task.output.form === "uncompressed" && layerEvidence !== undefined
@@ -145,10 +157,29 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   }
 }
 
+/** Compiling the zstd decoder takes longer than hashing a small layer: only where the first bytes ask for it. */
+const mayBeZstd = (task: InspectTask): boolean => {
+  if (task.as === "blob") return false
+  // Edits may read other layers too.
+  if (task.edits !== undefined && task.edits.length > 0) return true
+  try {
+    const fd = openForRead(task.region.path)
+    try {
+      const head = Buffer.alloc(8)
+      return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, task.region.offset))) === "zstd"
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch {
+    // `run` meets the same failure and reports it.
+    return false
+  }
+}
+
 /** The pass as work for any thread. */
 export const job: Job<InspectTask, Evidence> = {
   kind: "inspect",
-  prepare: Codec.prepare,
+  prepare: (task) => mayBeZstd(task) ? Codec.prepare() : Promise.resolve(),
   run,
   cost: (task) => task.region.size,
   transfer: (evidence) => {
@@ -166,12 +197,13 @@ class LayerPass {
   readonly #scanner: TarScanner
   readonly #scan: LayerScan
   readonly #plain: Output.Writer | undefined
+  readonly #edits: EditChain | undefined
   #members = 0
   #size = 0
   #entries = 0
   #complete = false
 
-  constructor(head: Uint8Array, onProblem: (problem: Problem) => void, limits: Codec.DecoderLimits, plain: Output.Writer | undefined) {
+  constructor(head: Uint8Array, onProblem: (problem: Problem) => void, limits: Codec.DecoderLimits, plain: Output.Writer | undefined, edits: ReadonlyArray<Edit>) {
     const detected = Codec.detect(head)
     const known = detected === "none" || detected === "gzip" || detected === "zstd"
     this.#complete = known
@@ -192,9 +224,11 @@ class LayerPass {
     this.#plain = plain
     this.#scan = new LayerScan(onProblem)
     this.#scanner = new TarScanner({ onEntry: (entry) => this.#scan.entry(entry), onProblem })
+    const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)
+    this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, copyMember)
+    if (this.compression !== "none" || this.#edits !== undefined) this.#hash = crypto.createHash("sha256")
     if (this.compression !== "none") {
-      this.#hash = crypto.createHash("sha256")
-      this.#decoder = Codec.makeDecoder(this.compression, (chunk, from, to) => this.#output(chunk, from, to), this.#problem, limits)
+      this.#decoder = Codec.makeDecoder(this.compression, this.#edits?.write ?? output, this.#problem, limits)
     }
   }
 
@@ -207,8 +241,9 @@ class LayerPass {
   }
 
   write(chunk: Uint8Array): void {
-    if (this.#decoder === undefined) this.#output(chunk, 0, chunk.length)
-    else this.#decoder.write(chunk, 0, chunk.length)
+    if (this.#decoder !== undefined) this.#decoder.write(chunk, 0, chunk.length)
+    else if (this.#edits !== undefined) this.#edits.write(chunk, 0, chunk.length)
+    else this.#output(chunk, 0, chunk.length)
   }
 
   finish(): void {
@@ -216,16 +251,18 @@ class LayerPass {
       this.#members = this.#decoder.end().members
       this.#decoder.close()
     }
+    if (this.#complete) this.#edits?.end()
     // What is missing behind a broken stream is the compression's fault: said once, not as a cut tar as well.
     if (this.#complete) this.#entries = this.#scanner.end().entries
   }
 
-  evidence(storedSha256: string, storedSize: number, keepPaths: boolean): LayerEvidence {
+  /** `storedSha256` is there whenever the bytes as stored are those of the tar. */
+  evidence(storedSha256: string | undefined, storedSize: number, keepPaths: boolean): LayerEvidence {
     return {
       compression: this.compression,
       members: this.#members,
-      diffId: this.#hash === undefined ? storedSha256 : this.#hash.digest("hex"),
-      uncompressedSize: this.#decoder === undefined ? storedSize : this.#size,
+      diffId: this.#hash === undefined ? storedSha256! : this.#hash.digest("hex"),
+      uncompressedSize: this.#hash === undefined ? storedSize : this.#size,
       entries: this.#entries,
       facts: this.#scan.end(keepPaths),
       complete: this.#complete

@@ -6,8 +6,8 @@ import type { MessagePort } from "node:worker_threads"
  */
 export interface Job<Task, Result> {
   readonly kind: string
-  /** Loads what `run` needs that loads asynchronously. */
-  readonly prepare?: () => Promise<void>
+  /** Loads what `run` needs for this task and loads asynchronously. */
+  readonly prepare?: (task: Task) => Promise<void>
   /** Never throws; failures are part of the result. `progress` takes bytes done since its last call. */
   readonly run: (task: Task, progress: (bytes: number) => void) => Result
   /** Bytes to be read. */
@@ -43,7 +43,7 @@ export const serve = (port: MessagePort, data: WorkerData, jobs: ReadonlyArray<J
     try {
       const job = jobs.find((candidate) => candidate.kind === kind)
       if (job === undefined) throw new Error(`no job of kind ${kind}`)
-      await job.prepare?.()
+      await job.prepare?.(task)
       const result = job.run(task, progress)
       port.postMessage({ result } satisfies Response, (job.transfer?.(result) ?? []) as Array<ArrayBuffer>)
     } catch (cause) {

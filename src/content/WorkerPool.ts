@@ -6,11 +6,38 @@ import * as os from "node:os"
 import { Worker } from "node:worker_threads"
 import type { Job, Request, Response, WorkerData } from "./Job.ts"
 
+/** The module, or the script, that serves jobs in a thread. */
+export type WorkerEntry = URL | { readonly code: string }
+
+/** Threads that were started before there was a pool to use them. */
+export interface StartedThreads {
+  readonly workers: ReadonlyArray<Worker>
+  /** One counter of bytes done, which all threads add to. */
+  readonly progress: SharedArrayBuffer
+}
+
+const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker => {
+  const workerData: WorkerData = { tallyman: "worker", progress }
+  const worker = entry instanceof URL
+    ? new Worker(entry, { workerData })
+    : new Worker(entry.code, { workerData, eval: true })
+  worker.unref()
+  worker.setMaxListeners(0)
+  return worker
+}
+
+/** Starts `count` threads at once; a pool that is given them ends them. */
+export const start = (entry: WorkerEntry, count: number): StartedThreads => {
+  const progress = new SharedArrayBuffer(8)
+  return { progress, workers: Array.from({ length: count }, () => startWorker(entry, progress)) }
+}
+
 export interface WorkerPoolOptions {
   /** Threads; by default one for each core, at most 8. */
   readonly size?: number
-  /** The module that serves jobs in a thread; without one everything runs in the calling thread. */
-  readonly entry?: URL
+  /** Without one everything runs in the calling thread. */
+  readonly entry?: WorkerEntry
+  readonly started?: StartedThreads
 }
 
 export interface RunOptions<Result> {
@@ -47,25 +74,22 @@ const libraryEntry = (): URL | undefined =>
 const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
   const size = Math.max(1, options.size ?? Math.min(8, os.availableParallelism()))
   const entry = options.entry ?? libraryEntry()
-  const progress = new SharedArrayBuffer(8)
+  const progress = options.started?.progress ?? new SharedArrayBuffer(8)
   const counter = new BigInt64Array(progress)
   let planned = 0
-  const idle: Array<Worker> = []
+  const idle: Array<Worker> = [...(options.started?.workers ?? [])]
   const all = new Set<Worker>()
-  yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
-
-  const start = (): Worker => {
-    const worker = new Worker(entry!, { workerData: { tallyman: "worker", progress } satisfies WorkerData })
+  const adopt = (worker: Worker): Worker => {
     all.add(worker)
-    worker.unref()
-    worker.setMaxListeners(0)
     worker.once("exit", () => all.delete(worker))
     return worker
   }
+  for (const worker of idle) adopt(worker)
+  yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
 
   const inThread = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
     Effect.async<Result>((resume) => {
-      const worker = idle.pop() ?? start()
+      const worker = idle.pop() ?? adopt(startWorker(entry!, progress))
       const settle = (effect: Effect.Effect<Result>, alive: boolean): void => {
         worker.off("message", onMessage)
         worker.off("error", onError)
@@ -87,7 +111,7 @@ const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
 
   const inline = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
     Effect.promise(async () => {
-      await job.prepare?.()
+      await job.prepare?.(task)
       return job.run(task, (bytes) => {
         Atomics.add(counter, 0, BigInt(bytes))
       })

@@ -1,15 +1,19 @@
-/**
- * From URIs to sources, writers and verifiers. Each layout's code is loaded when it is asked for, so that a fast audit of
- * a directory does not pay for the rest.
- */
+/** From URIs to sources, writers and verifiers. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as Platform from "../image/Platform.ts"
+import * as DirectorySource from "../layout/directory/DirectorySource.ts"
+import * as DirectoryVerifier from "../layout/directory/DirectoryVerifier.ts"
+import * as DirectoryWriter from "../layout/directory/DirectoryWriter.ts"
+import * as ArchiveSource from "../layout/docker-archive/ArchiveSource.ts"
+import * as ArchiveVerifier from "../layout/docker-archive/ArchiveVerifier.ts"
 import { describe, SourceError } from "../layout/Failure.ts"
 import type { ImageSource, Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
+import * as OciLayoutSource from "../layout/oci-layout/OciLayoutSource.ts"
+import * as OciVerifier from "../layout/oci-layout/OciVerifier.ts"
 import type { Verifier } from "../layout/Verifier.ts"
 import * as Uri from "./Uri.ts"
 
@@ -82,27 +86,24 @@ export const openSource = Effect.fn("Layouts.openSource")(function*(
   switch (uri.scheme) {
     case "tar": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
-      const archive = yield* Effect.promise(() => import("../layout/docker-archive/ArchiveSource.ts"))
       return {
-        source: yield* archive.make({ path: uri.path, uri: `tar://${uri.path}`, ...options }),
+        source: yield* ArchiveSource.make({ path: uri.path, uri: `tar://${uri.path}`, ...options }),
         selector: yield* selectorOf(uri, options.platform)
       }
     }
     case "dir": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
-      const directory = yield* Effect.promise(() => import("../layout/directory/DirectorySource.ts"))
       return {
-        source: yield* directory.make({ path: uri.path, uri: `dir://${uri.path}` }),
+        source: yield* DirectorySource.make({ path: uri.path, uri: `dir://${uri.path}` }),
         selector: yield* selectorOf(uri, options.platform)
       }
     }
     case "oci-layout": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
       const { path, reference } = splitReference(uri.path)
-      const layout = yield* Effect.promise(() => import("../layout/oci-layout/OciLayoutSource.ts"))
       const selector = yield* selectorOf(uri, options.platform)
       return {
-        source: yield* layout.make({ path, uri: `oci-layout://${path}` }),
+        source: yield* OciLayoutSource.make({ path, uri: `oci-layout://${path}` }),
         selector: reference === undefined || selector.image !== undefined ? selector : { ...selector, image: reference }
       }
     }
@@ -136,8 +137,7 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
     case "dir": {
       yield* Uri.onlyOptions(uri, ["unique_names"], "destination")
       const uniqueNames = yield* Uri.booleanOption(uri, "unique_names")
-      const directory = yield* Effect.promise(() => import("../layout/directory/DirectoryWriter.ts"))
-      return yield* directory.make({ path: uri.path, uniqueNames })
+      return yield* DirectoryWriter.make({ path: uri.path, uniqueNames })
     }
     default:
       return yield* unsupported(uri, "destination", ["dir"])
@@ -152,18 +152,15 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
   switch (uri.scheme) {
     case "dir": {
       yield* directoryThere(uri.path)
-      const directory = yield* Effect.promise(() => import("../layout/directory/DirectoryVerifier.ts"))
-      return yield* directory.make({ path: uri.path })
+      return yield* DirectoryVerifier.make({ path: uri.path })
     }
     case "tar": {
-      const archive = yield* Effect.promise(() => import("../layout/docker-archive/ArchiveVerifier.ts"))
-      return yield* archive.make({ path: uri.path, ...options })
+      return yield* ArchiveVerifier.make({ path: uri.path, ...options })
     }
     case "oci-layout": {
       const { path } = splitReference(uri.path)
       yield* directoryThere(path)
-      const layout = yield* Effect.promise(() => import("../layout/oci-layout/OciVerifier.ts"))
-      return yield* layout.make({ path })
+      return yield* OciVerifier.make({ path })
     }
     default:
       return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout"])
