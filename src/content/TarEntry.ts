@@ -10,7 +10,10 @@ export interface TarEntry {
   readonly headerOffset: number
   /** Offset of its body; for a sparse 1.0 entry this is behind the map. */
   readonly dataOffset: number
-  /** Bytes of body that the archive holds from `dataOffset` on, without padding. */
+  /**
+   * Bytes of body that the archive holds from `dataOffset` on, without padding. 0 for all but files, apart from GNU's
+   * incremental directories (type "D": the list of their files) and the rare hardlink that has its content with it.
+   */
   readonly size: number
   /** Size of the file when extracted: differs from `size` for sparse entries only. */
   readonly realSize: number
@@ -34,7 +37,10 @@ export interface TarEntry {
   readonly devminor: number
   /** Effective pax records (global ones overlaid by local ones): keyword and value as byte strings. */
   readonly pax: ReadonlyMap<ByteString, ByteString> | undefined
-  /** Data segments `[offset, length]` of a sparse file, in order; undefined for an ordinary one. */
+  /**
+   * Data segments `[offset, length]` of a sparse file, in order; undefined for an ordinary one. Their lengths add up to
+   * `size`, but for a map that could not be read: then there are none, and a problem has said so.
+   */
   readonly sparse: ReadonlyArray<readonly [offset: number, length: number]> | undefined
 }
 

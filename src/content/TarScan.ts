@@ -270,8 +270,9 @@ export class TarScanner {
         break
       }
       case inGap: {
-        if (this.zeroRun >= 2 * blockSize) this.ended = true
-        this.closeGap(end - (this.ended ? this.zeroRun : 0))
+        const left = this.scratch.subarray(0, this.have)
+        this.ended = this.zeroRun >= 2 * blockSize && left.every((byte) => byte === 0)
+        this.closeGap(this.ended ? end - this.have - this.zeroRun : end)
         break
       }
       case inSparseBlock:
@@ -623,7 +624,7 @@ export class TarScanner {
     let sizeKnown = !sizeBad
     if (pax !== undefined) {
       path = pax.get("path") ?? path
-      if (linkname !== "" || type === 0x31 || type === 0x32) linkname = pax.get("linkpath") ?? linkname
+      if (type === 0x31 || type === 0x32) linkname = pax.get("linkpath") ?? linkname
       const paxSize = pax.get("size")
       if (paxSize !== undefined) {
         size = Number(paxSize)
@@ -708,8 +709,11 @@ export class TarScanner {
         return
       }
       if (sparse.version === "unknown") {
+        entry.sparse = []
         this.problem("tar.bad-sparse", sparse.message, offset, path)
-      } else this.applyMap(entry, sparse.map)
+      } else {
+        this.applyMap(entry, sparse.map)
+      }
     } else if (type === 0x31 && size > 0 && (format === "ustar" || format === "star")) {
       entry.size = entry.realSize = size
       this.draft = entry
@@ -857,9 +861,7 @@ export class TarScanner {
 
   private oldSparse(entry: Mutable<TarEntry>, bytes: Buffer, at: number, format: TarFormat): void {
     if (format !== "gnu") {
-      this.problem("tar.bad-sparse", "a GNU sparse file without GNU's magic: where its map is, is not known",
-        this.position - blockSize, entry.path)
-      return this.start(entry)
+      return this.badSparse(entry, "a GNU sparse file without GNU's magic: where its map is, is not known")
     }
     entry.realSize = this.number(bytes, at, 483, 12, "real size", this.position - blockSize, entry.path)
     this.draft = entry
@@ -901,7 +903,8 @@ export class TarScanner {
     const entry = this.draft!
     this.draft = undefined
     entry.dataOffset = this.position
-    if (!this.sparseTooLarge) this.applyMap(entry, this.sparseMap)
+    if (this.sparseTooLarge) entry.sparse = []
+    else this.applyMap(entry, this.sparseMap)
     this.sparseMap = []
     this.start(entry)
   }
@@ -931,7 +934,7 @@ export class TarScanner {
     }
   }
 
-  /** The body is delivered as it is stored, with no segments: what it means is not known. */
+  /** The body is delivered as it is stored (from behind what was read of a map in it): what it means is not known. */
   private badSparse(entry: Mutable<TarEntry>, message: string): void {
     this.draft = undefined
     this.mapReader = undefined
@@ -1049,8 +1052,11 @@ export class TarScanner {
   private trailer(bytes: Buffer, from: number, to: number): void {
     for (let i = from; i < to; i++) {
       if (bytes[i] !== 0) {
-        this.problem("tar.trailing-data", "something other than zeros follows the end of the archive",
-          this.position + i - from)
+        this.problem(
+          "tar.trailing-data",
+          "something other than zeros follows the end of the archive",
+          this.position + i - from
+        )
         this.state = inRest
         return
       }

@@ -163,6 +163,14 @@ describe("tar.bad-checksum", () => {
     assert.deepStrictEqual(found(swallowed).map(([check]) => check), ["tar.bad-checksum", "tar.no-end"])
   })
 
+  it("does not take zeros inside wreckage for the end when something follows them", () => {
+    const wreck = Buffer.alloc(512, 0x5a)
+    const scanned = scanAll(a, wreck, end, Buffer.from("more"))
+    assert.deepStrictEqual(found(scanned).map(([check]) => check), ["tar.bad-checksum", "tar.no-end"])
+    assert.match(scanned.problems[0]!.message, /bytes 1024 to 2564/)
+    assert.isTrue(scanAll(a, wreck, end, Buffer.alloc(4)).summary.ended)
+  })
+
   it("does not apply the extensions of a lost header to the next one", () => {
     const scanned = scanAll(pax([["path", "other"]]), member({ name: "x", checksum: "wrong" }), b, end)
     assert.deepStrictEqual(found(scanned), [["tar.bad-checksum", 1024, "x"]])
