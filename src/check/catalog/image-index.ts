@@ -139,6 +139,15 @@ export const index = {
     explanation: "index.json gives the same name, and no platform to tell them apart, to two images: which one a tool takes is chance.",
     remedy: "Remove or rename one of them."
   },
+  "index.incomplete": {
+    severity: "warning",
+    title: "an image that an index lists is not here, though content is that nothing refers to",
+    spec: "image-spec image-layout.md: the blobs directory MAY be missing referenced blobs",
+    rules: [34, 40],
+    explanation:
+      "Exports for fewer platforms leave images out together with their content. Here content lies about: it may be what is left of the image after its manifest was lost.",
+    remedy: "If the image is needed, fetch it again."
+  },
   "index.cycle": {
     severity: "error",
     title: "an index contains itself",

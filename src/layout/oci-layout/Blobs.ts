@@ -1,0 +1,33 @@
+/** The blobs of a layout by digest: each directory below blobs/ is listed once, however many documents refer into it. */
+import * as Digest from "../../image/Digest.ts"
+import type { Store, StoreChild } from "../Store.ts"
+import * as Files from "./OciFiles.ts"
+
+export class Blobs {
+  readonly #store: Store
+  readonly #listings = new Map<string, ReadonlyMap<string, StoreChild> | undefined>()
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  /** What stands where the layout keeps `digest`; undefined when nothing does. */
+  find(digest: Digest.Digest): StoreChild | undefined {
+    const listing = this.listing(Digest.algorithmOf(digest))
+    if (listing !== undefined) return listing.get(Digest.encodedOf(digest))
+    // A directory may be one that can be entered but not listed.
+    const entry = this.#store.lookup(Digest.blobPath(digest))
+    return entry === undefined ? undefined : { entry, symlink: false }
+  }
+
+  /** Everything in blobs/`algorithm`; undefined when that is no directory or cannot be listed. */
+  listing(algorithm: string): ReadonlyMap<string, StoreChild> | undefined {
+    if (!this.#listings.has(algorithm)) this.#listings.set(algorithm, this.#store.entries(`${Files.blobs}/${algorithm}`))
+    return this.#listings.get(algorithm)
+  }
+
+  /** Everything directly in blobs/. */
+  algorithms(): ReadonlyMap<string, StoreChild> | undefined {
+    return this.#store.entries(Files.blobs)
+  }
+}

@@ -1,0 +1,751 @@
+/**
+ * Everything that an OCI image layout holds, followed from index.json: each document read and judged once, each other
+ * blob said to the audit of blobs, however many images share it (image-layout.md; rules 1-46, 57-60, 100).
+ */
+import { imageName, refName } from "../../check/AnnotationChecks.ts"
+import type { CheckId } from "../../check/Catalog.ts"
+import type { Collector } from "../../check/Collector.ts"
+import * as ConfigChecks from "../../check/ConfigChecks.ts"
+import { type Descriptor, descriptorChecks, digestOfBytes } from "../../check/DescriptorChecks.ts"
+import * as IndexChecks from "../../check/IndexChecks.ts"
+import * as ManifestChecks from "../../check/ManifestChecks.ts"
+import type { Detail } from "../../check/Finding.ts"
+import * as Digest from "../../image/Digest.ts"
+import * as Json from "../../image/Json.ts"
+import * as MediaType from "../../image/MediaType.ts"
+import * as Platform from "../../image/Platform.ts"
+import type { Region } from "../../image/Region.ts"
+import * as Journal from "../Journal.ts"
+import { type BlobChecks, type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import { readRegion, type Store, type StoreChild } from "../Store.ts"
+import { Blobs } from "./Blobs.ts"
+import * as Documents from "./OciDocument.ts"
+import * as Files from "./OciFiles.ts"
+
+/** What an entry of index.json calls an image. */
+export interface EntryName {
+  /** The whole name, where the entry says one. */
+  readonly whole: string | undefined
+  /** Its reference name: a tag, or a whole name as some tools write it. */
+  readonly ref: string | undefined
+}
+
+/** One manifest, or what stands in for one that could not be reached. */
+export interface LayoutImage {
+  /** For people: names, and the platform of one of many. */
+  readonly label: string
+  readonly names: ReadonlyArray<EntryName>
+  readonly digest: string
+  readonly platform: Platform.Platform | undefined
+  /** `image`: it has an image's config. `broken`: nothing is known but that something is wrong. */
+  readonly kind: "image" | "artifact" | "broken"
+  /** Listed in index.json itself, not in an index that it lists. */
+  readonly direct: boolean
+  readonly config: Digest.Digest | undefined
+  /** Base first; undefined where a descriptor is none. */
+  readonly layers: ReadonlyArray<Descriptor | undefined>
+  /** What findings that concern this image name as their subject. */
+  readonly subjects: ReadonlySet<string>
+}
+
+export interface AuditedLayout {
+  readonly images: ReadonlyArray<LayoutImage>
+  /** Documents that were read, by their names in the layout. */
+  readonly documents: ReadonlyMap<string, Uint8Array>
+  /**
+   * Looks at what nothing refers to: to be called when everything else has been followed. `known` are names of blobs
+   * that something outside the layout's own documents refers to.
+   */
+  readonly rest: (known: ReadonlySet<string>) => void
+}
+
+export interface LayoutOptions {
+  /** Only entries of index.json for which this holds are followed. */
+  readonly only?: (entry: IndexChecks.IndexEntry) => boolean
+}
+
+/** Deeper than any producer nests. */
+const maxIndexes = 32
+
+const blobChecks: BlobChecks = {
+  size: "blob.size-mismatch",
+  digest: "blob.digest-mismatch",
+  unreadable: "blob.unreadable"
+}
+
+const configBlobChecks: BlobChecks = {
+  size: "config.size-mismatch",
+  digest: "config.digest-mismatch",
+  unreadable: "config.unreadable"
+}
+
+/** Follows a layout from its index.json and reports what is wrong at fast depth; `audit` gets the blobs to be read. */
+export const auditLayout = (
+  store: Store,
+  audit: LayerAudit,
+  report: Collector,
+  options: LayoutOptions = {}
+): AuditedLayout => {
+  const walk = new Walk(store, audit, report)
+  walk.frame()
+  walk.root(options.only ?? (() => true))
+  return {
+    images: walk.found(),
+    documents: walk.documents(),
+    rest: (known) => walk.rest(known)
+  }
+}
+
+/** What an index entry, a manifest or a subject says about the document it refers to. */
+interface Reference {
+  readonly descriptor: Descriptor
+  /** For messages: who says it. */
+  readonly by: string
+  readonly platform: Platform.Platform | undefined
+  readonly names: ReadonlyArray<EntryName>
+  /** Subjects of the indexes on the way here. */
+  readonly above: ReadonlyArray<string>
+  /** Indexes on the way here, index.json aside. */
+  readonly indexes: ReadonlyArray<string>
+}
+
+interface Found {
+  readonly path: string
+  readonly digest: string
+  kind: LayoutImage["kind"]
+  direct: boolean
+  platform: Platform.Platform | undefined
+  config: Digest.Digest | undefined
+  checked: ConfigChecks.CheckedConfig | undefined
+  layers: ReadonlyArray<Descriptor | undefined>
+  readonly declared: string | undefined
+  readonly names: Map<string, EntryName>
+  readonly subjects: Set<string>
+}
+
+interface Absent {
+  readonly path: string
+  readonly by: string
+  readonly platform: Platform.Platform | undefined
+}
+
+class Walk {
+  readonly #store: Store
+  readonly #audit: LayerAudit
+  readonly #report: Collector
+  readonly #blobs: Blobs
+  readonly #documents = new Map<string, Documents.OciDocument | undefined>()
+  readonly #images = new Map<string, Found>()
+  /** The images below an index that has been followed. */
+  readonly #below = new Map<string, ReadonlySet<string>>()
+  readonly #referenced = new Set<string>()
+  readonly #absent: Array<Absent> = []
+  readonly #subjects: Array<Reference> = []
+  readonly #told = new Set<string>()
+
+  constructor(store: Store, audit: LayerAudit, report: Collector) {
+    this.#store = store
+    this.#audit = audit
+    this.#report = report
+    this.#blobs = new Blobs(store)
+  }
+
+  #once(check: CheckId, subject: string, message: string, detail: Detail = {}): void {
+    const key = `${check}\0${subject}`
+    if (this.#told.has(key)) return
+    this.#told.add(key)
+    this.#report.report(check, subject, message, detail)
+  }
+
+  /** The version file and the directory of blobs (rules 35, 36). */
+  frame(): void {
+    const report = this.#report
+    report.ran(...descriptorChecks, ...ManifestChecks.manifestChecks, ...IndexChecks.indexChecks, ...ownChecks)
+    const blobs = this.#store.lookup(Files.blobs)
+    if (blobs?.kind !== "directory") {
+      report.report("oci-layout.no-blobs", Files.blobs, blobs === undefined ? "it does not exist" : "it is no directory", {
+        expected: "a directory",
+        actual: blobs === undefined ? "nothing" : Documents.whatIs(blobs)
+      })
+    }
+    const entry = this.#store.lookup(Files.layoutFile)
+    if (entry === undefined) {
+      report.report("oci-layout.missing", Files.layoutFile, "it does not exist", { expected: "a JSON object", actual: "nothing" })
+      return
+    }
+    const document = Documents.read(entry, Files.layoutFile, Documents.layoutFileChecks, report)
+    if (document?.value === undefined) return
+    if (!Json.isObject(document.value)) {
+      report.report("oci-layout.invalid-json", Files.layoutFile, "it is not a JSON object", {
+        expected: "an object",
+        actual: Json.typeName(document.value)
+      })
+      return
+    }
+    const version = document.value["imageLayoutVersion"]
+    if (version !== Files.layoutVersion) {
+      report.report("oci-layout.bad-version", Files.layoutFile, "imageLayoutVersion is not 1.0.0", {
+        expected: "\"1.0.0\"",
+        actual: version === undefined ? "nothing" : JSON.stringify(version).slice(0, 100)
+      })
+    }
+  }
+
+  /** index.json and everything behind it. */
+  root(only: (entry: IndexChecks.IndexEntry) => boolean): void {
+    const report = this.#report
+    const entry = this.#store.lookup(Files.indexFile)
+    if (entry === undefined) {
+      report.report("index.missing", Files.indexFile, "it does not exist", { expected: "an image index", actual: "nothing" })
+      return
+    }
+    const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
+    this.#documents.set(Files.indexFile, document)
+    if (document?.value === undefined) return
+    const index = IndexChecks.checkIndex(document.value, undefined, Files.indexFile, report)
+    if (index === undefined) return
+    if (index.entries.length === 0 && Array.isArray((document.value as { readonly manifests?: unknown }).manifests)) {
+      report.report("index.empty", Files.indexFile, "it lists no image")
+    }
+    names(index.entries, report)
+    for (const one of index.entries) {
+      if (only(one)) this.#follow(referenceOf(one, Files.indexFile, [entryName(one)], [], []))
+    }
+    if (index.subject !== undefined) this.#subject(index.subject, Files.indexFile)
+    // Subjects can form long chains: one after the other, not one inside the other.
+    for (let next = this.#subjects.pop(); next !== undefined; next = this.#subjects.pop()) this.#follow(next)
+  }
+
+  /** The manifests that something below this reference led to. */
+  #follow(reference: Reference): ReadonlySet<string> {
+    const { digest, mediaType } = reference.descriptor
+    switch (mediaType === undefined ? "other" : MediaType.kind(mediaType)) {
+      case "manifest":
+        return this.#manifest(reference)
+      case "index":
+        return this.#index(reference)
+      case "layer":
+        this.#blob(reference.descriptor, reference.by, "layer", layerChecks, "layer.missing")
+        return nothing
+      default:
+        // What is of an unknown type is no error, and not looked into (image-index.md).
+        this.#blob(reference.descriptor, reference.by, "blob", blobChecks, "blob.missing")
+        return digest === undefined || mediaType === undefined
+          ? this.#broken(reference, digest === undefined ? reference.by : Digest.blobPath(digest))
+          : nothing
+    }
+  }
+
+  #broken(reference: Reference, path: string): ReadonlySet<string> {
+    const found = this.#found(path, reference)
+    return new Set([found.path])
+  }
+
+  #found(path: string, reference: Reference): Found {
+    const known = this.#images.get(path)
+    const found: Found = known ?? {
+      path,
+      digest: reference.descriptor.digest ?? "",
+      kind: "broken",
+      direct: false,
+      platform: undefined,
+      config: undefined,
+      checked: undefined,
+      layers: [],
+      declared: reference.descriptor.mediaType,
+      names: new Map(),
+      subjects: new Set([path])
+    }
+    this.#images.set(path, found)
+    this.#mention(found, reference)
+    return found
+  }
+
+  /** Another way that leads to an image. */
+  #mention(found: Found, { above, indexes, names, platform }: Reference): void {
+    if (indexes.length === 0 && above.length > 0) found.direct = true
+    else found.platform ??= platform
+    for (const name of names) found.names.set(`${name.whole}\0${name.ref}`, name)
+    for (const subject of above) found.subjects.add(subject)
+  }
+
+  // -- indexes -------------------------------------------------------------------------------------------------------
+
+  #index(reference: Reference): ReadonlySet<string> {
+    const { descriptor, indexes } = reference
+    if (descriptor.digest === undefined) return this.#broken(reference, reference.by)
+    const path = Digest.blobPath(descriptor.digest)
+    if (indexes.includes(path)) {
+      this.#once("index.cycle", path, `${reference.by} leads back to it`)
+      return nothing
+    }
+    if (indexes.length >= maxIndexes) {
+      this.#once("index.too-deep", path, "it is not followed any further", {
+        expected: `at most ${maxIndexes} levels`,
+        actual: `${indexes.length + 1} levels`
+      })
+      return nothing
+    }
+    const document = this.#document(reference, path, Documents.indexChecks)
+    if (document === "absent") return nothing
+    if (document?.value === undefined) return this.#broken(reference, path)
+    const known = this.#below.get(path)
+    if (known !== undefined) {
+      for (const image of known) this.#mention(this.#images.get(image)!, { ...reference, indexes: [...indexes, path] })
+      return known
+    }
+    const index = IndexChecks.checkIndex(document.value, descriptor.mediaType, path, this.#report)
+    if (index === undefined) return this.#broken(reference, path)
+    const below = new Set<string>()
+    for (const one of index.entries) {
+      const inner = referenceOf(one, path, reference.names, reference.above, [...indexes, path])
+      for (const image of this.#follow(inner)) below.add(image)
+    }
+    if (index.subject !== undefined) this.#subject(index.subject, path)
+    this.#below.set(path, below)
+    return below
+  }
+
+  // -- manifests -----------------------------------------------------------------------------------------------------
+
+  #manifest(reference: Reference): ReadonlySet<string> {
+    const { descriptor } = reference
+    if (descriptor.digest === undefined) return this.#broken(reference, reference.by)
+    const path = Digest.blobPath(descriptor.digest)
+    const document = this.#document(reference, path, Documents.manifestChecks)
+    if (document === "absent") return nothing
+    if (document?.value === undefined) return this.#broken(reference, path)
+    const known = this.#images.get(path)
+    const found = this.#found(path, reference)
+    if (known === undefined) this.#open(found, document.value, descriptor)
+    else if (known.declared !== descriptor.mediaType) {
+      this.#report.report("manifest.media-type-mismatch", path, `${reference.by} refers to it by another media type than others do`, {
+        expected: known.declared,
+        actual: descriptor.mediaType
+      })
+    }
+    if (reference.platform !== undefined && found.checked !== undefined) {
+      IndexChecks.checkPlatform(reference.platform, found.checked, path, reference.by, this.#report)
+    }
+    return new Set([path])
+  }
+
+  /** A manifest met for the first time. */
+  #open(found: Found, value: unknown, { mediaType }: Descriptor): void {
+    const { path } = found
+    const manifest = ManifestChecks.checkManifest(value, mediaType, path, this.#report)
+    if (manifest === undefined) return
+    const { config, layers } = manifest
+    const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
+    found.kind = isImage ? "image" : "artifact"
+    found.config = config?.digest
+    found.layers = layers ?? []
+    if (config !== undefined) {
+      if (config.digest !== undefined) found.subjects.add(Digest.blobPath(config.digest))
+      if (isImage) found.checked = this.#config(config, path)
+      // A config of another type is not parsed (manifest.md).
+      else this.#blob(config, `config of ${path}`, "blob", configBlobChecks, "config.missing")
+    }
+    const keys = found.layers.map((layer, index) => {
+      if (layer?.digest !== undefined) found.subjects.add(Digest.blobPath(layer.digest))
+      return layer === undefined
+        ? undefined
+        : isImage
+        ? this.#layer(layer, index, path, config!, found.checked?.diffIds)
+        : this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing")
+    })
+    if (isImage) {
+      if (found.layers.some((layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) === "layer")) {
+        this.#audit.stack(path, keys)
+      }
+      if (layers !== undefined && found.checked?.diffIds !== undefined && layers.length !== found.checked.diffIds.length) {
+        this.#report.report("layer.count-mismatch", path, "the config has another number of layers than the manifest", {
+          expected: `${found.checked.diffIds.length} diff_ids`,
+          actual: `${layers.length} layers`
+        })
+      }
+    }
+    if (manifest.subject !== undefined) this.#subject(manifest.subject, path)
+  }
+
+  /** What a referrer refers to: it may be elsewhere (manifest.md, subject). */
+  #subject(descriptor: Descriptor, by: string): void {
+    if (descriptor.digest === undefined) return
+    if (this.#blobs.find(descriptor.digest) === undefined) {
+      this.#once("blob.absent", Digest.blobPath(descriptor.digest), `it is the subject of ${by}, and not here`)
+    } else {
+      this.#subjects.push({ descriptor, by: `subject of ${by}`, platform: undefined, names: [], above: [], indexes: [] })
+    }
+  }
+
+  #config(descriptor: Descriptor, manifest: string): ConfigChecks.CheckedConfig | undefined {
+    if (descriptor.digest === undefined) return undefined
+    const path = Digest.blobPath(descriptor.digest)
+    const by = `config of ${manifest}`
+    const document = this.#document(
+      { descriptor, by, platform: undefined, names: [], above: [], indexes: [] },
+      path,
+      Documents.configChecks
+    )
+    if (document === "absent" || document?.value === undefined) return undefined
+    const known = this.#checkedConfigs.get(path)
+    if (known !== undefined) return known
+    const checked = ConfigChecks.checkConfig(document.value, path, this.#report)
+    if (checked !== undefined) this.#checkedConfigs.set(path, checked)
+    return checked
+  }
+
+  readonly #checkedConfigs = new Map<string, ConfigChecks.CheckedConfig>()
+
+  #layer(
+    layer: Descriptor,
+    index: number,
+    manifest: string,
+    config: Descriptor,
+    diffIds: ReadonlyArray<string> | undefined
+  ): string | undefined {
+    const by = `layers[${index}] of ${manifest}`
+    const compression = layer.mediaType === undefined ? undefined : MediaType.layerCompression(layer.mediaType)
+    const key = this.#blob(layer, by, compression === undefined ? "blob" : "layer", layerChecks, "layer.missing")
+    const diffId = diffIds?.[index]
+    const said = diffId !== undefined && Digest.isDigest(diffId) ? diffId : undefined
+    if (key === undefined) {
+      if (said !== undefined && layer.digest !== undefined) {
+        this.#report.skip("layer.diff-id-mismatch", `${Digest.blobPath(layer.digest)} is not here`)
+      }
+      return undefined
+    }
+    if (compression === undefined) {
+      // Content that is no layer is commonly given its own digest as diff_id; what else it would be taken over, nothing says.
+      if (said !== undefined && said !== layer.digest) {
+        this.#report.skip("layer.diff-id-mismatch", `${by} is of type ${layer.mediaType ?? "unknown"}, which is no layer's`)
+      }
+      return undefined
+    }
+    this.#audit.compression(key, { value: compression, by })
+    if (said !== undefined) this.#audit.diffId(key, { value: said, by: `layer ${index} of ${Digest.blobPath(config.digest!)}` })
+    return key
+  }
+
+  // -- content -------------------------------------------------------------------------------------------------------
+
+  /** A blob to be read at full depth; answers its key in the audit, or undefined when there is nothing to read. */
+  #blob(
+    descriptor: Descriptor,
+    by: string,
+    as: "layer" | "blob",
+    checks: BlobChecks,
+    missing: CheckId
+  ): string | undefined {
+    if (descriptor.digest === undefined) return undefined
+    const path = Digest.blobPath(descriptor.digest)
+    const region = this.#region(descriptor, path, by, missing, checks.unreadable)
+    if (region === undefined) return undefined
+    const key = this.#audit.add({ subject: path, region, as }, checks)
+    if (descriptor.size !== undefined) this.#audit.size(key, { value: descriptor.size, by })
+    this.#audit.digest(key, { value: descriptor.digest, by: "its name" })
+    return key
+  }
+
+  #region(
+    descriptor: Descriptor,
+    path: string,
+    by: string,
+    missing: CheckId,
+    unreadable: CheckId
+  ): Region | undefined {
+    this.#referenced.add(path)
+    this.#report.ran(missing, unreadable)
+    const child = this.#blobs.find(descriptor.digest!)
+    if (child === undefined) {
+      const reason = mayBeAbsent(descriptor)
+      if (reason !== undefined) this.#once("blob.absent", path, `${by} names it, and it is not here: ${reason}`)
+      else this.#once(missing, path, `${by} names it, but it does not exist`)
+      return undefined
+    }
+    this.#linked(child, path)
+    if (child.entry.kind === "file") return child.entry.region
+    this.#once(unreadable, path, "it is no regular file", { expected: "a file", actual: Documents.whatIs(child.entry) })
+    return undefined
+  }
+
+  #linked(child: StoreChild, path: string): void {
+    if (child.symlink && child.entry.kind === "file") this.#once("blob.symlink", path, "it is a symlink to another file of the layout")
+  }
+
+  /**
+   * A document by its descriptor: read, hashed and parsed at the first reference, its size compared at each. "absent"
+   * when it is allowed not to be here, and is not.
+   */
+  #document(
+    reference: Reference,
+    path: string,
+    checks: Documents.BlobDocumentChecks
+  ): Documents.OciDocument | "absent" | undefined {
+    const { by, descriptor, indexes } = reference
+    const report = this.#report
+    report.ran(checks.missing, checks.size, checks.digest)
+    const known = `${checks.invalid}\0${path}`
+    let document = this.#documents.get(known)
+    if (document === undefined && !this.#documents.has(known)) {
+      this.#referenced.add(path)
+      const child = this.#blobs.find(descriptor.digest!)
+      if (child === undefined) {
+        if (descriptor.data !== undefined) {
+          this.#once("blob.absent", path, `${by} names it, and it is not here: ${mayBeAbsent(descriptor)}`)
+          document = Documents.parse(descriptor.data, path, checks, report)
+        } else if (indexes.length > 0) {
+          this.#absent.push({ path, by, platform: reference.platform })
+          return "absent"
+        } else {
+          this.#once(checks.missing, path, `${by} names it, but it does not exist`)
+          return undefined
+        }
+      } else {
+        this.#linked(child, path)
+        document = this.#read(child, path, descriptor.digest!, checks)
+      }
+      this.#documents.set(known, document)
+    }
+    if (document !== undefined && descriptor.size !== undefined && document.raw.length !== descriptor.size) {
+      report.report(checks.size, path, `its size is not what ${by} says`, {
+        expected: `${descriptor.size} bytes`,
+        actual: `${document.raw.length} bytes`
+      })
+    }
+    return document
+  }
+
+  #read(
+    child: StoreChild,
+    path: string,
+    digest: Digest.Digest,
+    checks: Documents.BlobDocumentChecks
+  ): Documents.OciDocument | undefined {
+    const report = this.#report
+    const document = Documents.read(child.entry, path, checks, report)
+    if (document === undefined) {
+      // Too large to be parsed, it can still be hashed.
+      if (child.entry.kind === "file" && child.entry.region.size > Json.maxBytes) {
+        const key = this.#audit.add({ subject: path, region: child.entry.region, as: "blob" }, checks)
+        this.#audit.digest(key, { value: digest, by: "its name" })
+      }
+      return undefined
+    }
+    const actual = digestOfBytes(digest, document.raw)
+    if (actual === undefined) report.skip(checks.digest, `${path}: ${Digest.algorithmOf(digest)} cannot be computed here`)
+    else if (actual !== digest) {
+      report.report(checks.digest, path, "its bytes are not what its name says", { expected: digest, actual })
+    }
+    return document
+  }
+
+  // -- what is left --------------------------------------------------------------------------------------------------
+
+  /** Every name below blobs/, and what index entries name that is not here. */
+  rest(known: ReadonlySet<string>): void {
+    const report = this.#report
+    report.ran("blob.bad-name", "blob.case-collision", "blob.unreferenced", "blob.symlink", "blob.absent", "directory.unreadable")
+    const orphans: Array<Region> = []
+    const algorithms = this.#blobs.algorithms()
+    if (algorithms === undefined) {
+      if (this.#store.lookup(Files.blobs)?.kind === "directory") {
+        report.report("directory.unreadable", Files.blobs, "the directory cannot be listed")
+      }
+    } else {
+      collisions(algorithms.keys(), Files.blobs, report)
+      for (const [algorithm, child] of algorithms) this.#algorithm(algorithm, child, known, orphans)
+    }
+    this.#lost(orphans)
+  }
+
+  #algorithm(algorithm: string, child: StoreChild, known: ReadonlySet<string>, orphans: Array<Region>): void {
+    const report = this.#report
+    const directory = `${Files.blobs}/${algorithm}`
+    if (Journal.isTemporary(algorithm)) return
+    if (child.entry.kind !== "directory" || !algorithmGrammar.test(algorithm)) {
+      report.report("blob.bad-name", directory, child.entry.kind === "directory" ? "its name is no digest algorithm's" : "it is no directory", {
+        expected: "a directory named by an algorithm",
+        actual: child.entry.kind === "directory" ? JSON.stringify(algorithm) : Documents.whatIs(child.entry)
+      })
+      return
+    }
+    const listing = this.#blobs.listing(algorithm)
+    if (listing === undefined) {
+      report.report("directory.unreadable", directory, "the directory cannot be listed")
+      return
+    }
+    collisions(listing.keys(), directory, report)
+    for (const [encoded, one] of listing) {
+      const path = `${directory}/${encoded}`
+      if (this.#referenced.has(path) || Journal.isTemporary(encoded)) continue
+      const why = Digest.invalid(`${algorithm}:${encoded}`)
+      if (why !== undefined) {
+        report.report("blob.bad-name", path, `${JSON.stringify(`${algorithm}:${encoded}`)} ${why}`)
+        continue
+      }
+      this.#linked(one, path)
+      if (one.entry.kind !== "file") {
+        this.#once("blob.unreadable", path, "it is no regular file", { expected: "a file", actual: Documents.whatIs(one.entry) })
+        continue
+      }
+      if (!known.has(path) && !this.#audit.has(one.entry.region)) {
+        report.report("blob.unreferenced", path, "no index or manifest here refers to it")
+        orphans.push(one.entry.region)
+      }
+      const key = this.#audit.add({ subject: path, region: one.entry.region, as: "blob" }, blobChecks)
+      this.#audit.digest(key, { value: `${algorithm}:${encoded}`, by: "its name" })
+    }
+  }
+
+  /**
+   * An index may list images that are not here, as exports for fewer platforms leave them. Where the config of such an
+   * image lies here, its manifest was not left out but lost.
+   */
+  #lost(orphans: ReadonlyArray<Region>): void {
+    if (this.#absent.length === 0) return
+    const platforms = new Set(orphans.flatMap((region) => platformOf(region) ?? []))
+    for (const { by, path, platform } of this.#absent) {
+      const shown = platform === undefined ? "" : ` (${Platform.show(platform)})`
+      if (platform !== undefined && platforms.has(Platform.show(Platform.normalize(platform)))) {
+        this.#once("manifest.missing", path, `${by} lists it${shown}, and it is not here, though a config for that platform is`)
+      } else if (orphans.length > 0) {
+        this.#once("index.incomplete", path, `${by} lists it${shown}, and it is not here, though content is that nothing refers to`)
+      } else {
+        this.#once("blob.absent", path, `${by} lists it${shown}, and it is not here`)
+      }
+    }
+  }
+
+  // -- answers -------------------------------------------------------------------------------------------------------
+
+  found(): ReadonlyArray<LayoutImage> {
+    return [...this.#images.values()].map((found) => ({
+      label: labelOf(found),
+      names: [...found.names.values()],
+      digest: found.digest,
+      platform: found.platform,
+      kind: found.kind,
+      direct: found.direct,
+      config: found.config,
+      layers: found.layers,
+      subjects: found.subjects
+    }))
+  }
+
+  documents(): ReadonlyMap<string, Uint8Array> {
+    return new Map(
+      [...this.#documents].flatMap(([key, document]) => document === undefined ? [] : [[key.slice(key.indexOf("\0") + 1), document.raw] as const])
+    )
+  }
+}
+
+const nothing: ReadonlySet<string> = new Set()
+
+const ownChecks: ReadonlyArray<CheckId> = [
+  "oci-layout.missing",
+  "oci-layout.no-blobs",
+  "oci-layout.bad-version",
+  "index.missing",
+  "index.empty",
+  "index.duplicate-name",
+  "index.cycle",
+  "index.too-deep",
+  "layer.count-mismatch"
+]
+
+const algorithmGrammar = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*$/
+
+const entryName = ({ descriptor }: IndexChecks.IndexEntry): EntryName => ({
+  whole: descriptor.annotations.get(imageName),
+  ref: descriptor.annotations.get(refName)
+})
+
+const referenceOf = (
+  entry: IndexChecks.IndexEntry,
+  index: string,
+  names: ReadonlyArray<EntryName>,
+  above: ReadonlyArray<string>,
+  indexes: ReadonlyArray<string>
+): Reference => ({
+  descriptor: entry.descriptor,
+  by: entry.subject,
+  platform: entry.platform,
+  names,
+  above: [...above, index, ...(entry.subject === index ? [] : [entry.subject])],
+  indexes
+})
+
+/** Which of two images a name means has to be told by something. */
+const names = (entries: ReadonlyArray<IndexChecks.IndexEntry>, report: Collector): void => {
+  const first = new Map<string, string>()
+  const told = new Set<string>()
+  for (const entry of entries) {
+    const { ref, whole } = entryName(entry)
+    const name = whole ?? ref
+    const { digest } = entry.descriptor
+    if (name === undefined || digest === undefined) continue
+    const key = `${name}\0${entry.platform === undefined ? "" : Platform.show(entry.platform)}`
+    const known = first.get(key)
+    if (known === undefined) first.set(key, digest)
+    else if (known !== digest && !told.has(key)) {
+      told.add(key)
+      report.report("index.duplicate-name", Files.indexFile, `${JSON.stringify(name)} names two images`, {
+        expected: known,
+        actual: digest
+      })
+    }
+  }
+}
+
+/** Why the layout may lack what a descriptor refers to; undefined when it may not. */
+const mayBeAbsent = ({ data, mediaType, urls }: Descriptor): string | undefined =>
+  data !== undefined
+    ? "its content is embedded in the descriptor"
+    : mediaType !== undefined && !MediaType.isDistributable(mediaType)
+    ? "it may not be distributed"
+    : urls.length > 0
+    ? "it is to be had from its urls"
+    : undefined
+
+/** Names that a file system without case takes for one. */
+export const collisions = (all: Iterable<string>, directory: string, report: Collector): void => {
+  const seen = new Map<string, string>()
+  for (const name of all) {
+    const folded = name.toLowerCase()
+    const known = seen.get(folded)
+    if (known === undefined) seen.set(folded, name)
+    else {
+      report.report("blob.case-collision", `${directory}/${name}`, `it differs from ${JSON.stringify(known)} in case only`)
+    }
+  }
+}
+
+/** The platform of a blob that turns out to be an image's config. */
+const platformOf = (region: Region): string | undefined => {
+  if (region.size > 4 * 1024 * 1024) return undefined
+  const read = readRegion(region, Json.maxBytes)
+  if ("failure" in read || read.bytes[0] !== 0x7b) return undefined
+  const { value } = Json.parse(read.bytes)
+  if (!Json.isObject(value) || !Json.isObject(value["rootfs"])) return undefined
+  const { architecture, os, variant } = value
+  return typeof os === "string" && typeof architecture === "string"
+    ? Platform.show(Platform.normalize({ os, architecture, ...(typeof variant === "string" ? { variant } : {}) }))
+    : undefined
+}
+
+const labelOf = (found: Found): string => {
+  const names = [...found.names.values()].flatMap(({ ref, whole }) => whole ?? ref ?? [])
+  const platform = found.platform ?? (found.direct ? undefined : configPlatform(found.checked))
+  return (names.length === 0 ? found.digest || found.path : listed([...new Set(names)]))
+    + (platform === undefined || found.direct ? "" : ` (${Platform.show(platform)})`)
+}
+
+/** One image can have hundreds of tags. */
+const listed = (names: ReadonlyArray<string>): string =>
+  names.length <= 5 ? names.join(", ") : `${names.slice(0, 4).join(", ")} and ${names.length - 4} more`
+
+const configPlatform = (config: ConfigChecks.CheckedConfig | undefined): Platform.Platform | undefined =>
+  config?.os && config.architecture
+    ? { os: config.os, architecture: config.architecture, ...(config.variant ? { variant: config.variant } : {}) }
+    : undefined

@@ -1,0 +1,300 @@
+/** Images of an OCI layout, on disk or in an archive, as a source. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { Collector } from "../../check/Collector.ts"
+import { type Descriptor, digestOfBytes } from "../../check/DescriptorChecks.ts"
+import { checkIndex, type IndexEntry } from "../../check/IndexChecks.ts"
+import { type CheckedManifest, checkManifest } from "../../check/ManifestChecks.ts"
+import { imageName, refName } from "../../check/AnnotationChecks.ts"
+import * as Digest from "../../image/Digest.ts"
+import type * as Image from "../../image/Image.ts"
+import * as ImageConfig from "../../image/ImageConfig.ts"
+import * as MediaType from "../../image/MediaType.ts"
+import type * as Platform from "../../image/Platform.ts"
+import { SourceError } from "../Failure.ts"
+import type { Candidate } from "../ImageSource.ts"
+import type { Store } from "../Store.ts"
+import { Blobs } from "./Blobs.ts"
+import * as Documents from "./OciDocument.ts"
+import * as Files from "./OciFiles.ts"
+
+type Result<A> = Either.Either<A, SourceError>
+
+/** Deeper than any producer nests. */
+const maxIndexes = 32
+/** More than any index has: what is beyond is no list of images. */
+const maxReferences = 100_000
+
+/**
+ * Every image that index.json leads to, through nested indexes; one that has several names is one candidate. What an
+ * index lists and the layout does not hold is left out, as exports for fewer platforms leave it. Attestations and other
+ * artifacts are no candidates. A damaged image is one, whose `load` fails with what is wrong.
+ */
+export const candidates = Effect.fn("OciSource.candidates")(function*(store: Store, uri: string) {
+  const reader = new Reader(store, uri)
+  const found = yield* reader.candidates()
+  return found
+})
+
+interface Found {
+  readonly names: Set<string>
+  readonly digest: Digest.Digest
+  readonly platform: Platform.Platform | undefined
+  readonly load: Effect.Effect<Image.Image, SourceError>
+}
+
+interface OpenManifest {
+  readonly raw: Uint8Array
+  readonly mediaType: string
+  readonly digest: Digest.Digest
+  readonly value: CheckedManifest
+  readonly path: string
+}
+
+class Reader {
+  readonly #store: Store
+  readonly #uri: string
+  readonly #blobs: Blobs
+  readonly #found = new Map<string, Found>()
+  #references = 0
+  #artifacts = 0
+  #absent = 0
+
+  constructor(store: Store, uri: string) {
+    this.#store = store
+    this.#uri = uri
+    this.#blobs = new Blobs(store)
+  }
+
+  #fail(message: string, reason: SourceError["reason"] = "Damaged"): SourceError {
+    return new SourceError({ reason, message: `cannot read ${this.#store.path}: ${message}` })
+  }
+
+  candidates(): Result<ReadonlyArray<Candidate>> {
+    const entry = this.#store.lookup(Files.indexFile)
+    if (entry === undefined) return Either.left(this.#fail("expected index.json, found nothing", "NotAnImage"))
+    const report = new Collector()
+    const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
+    const index = document?.value === undefined ? undefined : checkIndex(document.value, undefined, Files.indexFile, report)
+    const failed = this.#firstError(report, (subject) => subject === Files.indexFile)
+    if (failed !== undefined || index === undefined) return Either.left(failed ?? this.#fail("index.json cannot be used"))
+    for (const one of index.entries) {
+      const over = this.#follow(one, nameOf(one), [])
+      if (over !== undefined) return Either.left(over)
+    }
+    if (this.#found.size === 0 && this.#artifacts + this.#absent > 0) {
+      return Either.left(
+        this.#fail(
+          this.#artifacts > 0
+            ? `expected an image, found ${this.#artifacts} artifact${this.#artifacts === 1 ? "" : "s"} and no image`
+            : "expected an image, found an index of images that are not in the layout",
+          "NoSuchImage"
+        )
+      )
+    }
+    return Either.right(
+      [...this.#found.values()].map(({ digest, load, names, platform }) => ({ names: [...names], digest, platform, load }))
+    )
+  }
+
+  #follow(entry: IndexEntry, name: string | undefined, indexes: ReadonlyArray<string>): SourceError | undefined {
+    if (++this.#references > maxReferences) return this.#fail(`expected at most ${maxReferences} references, found more`, "Limit")
+    const { digest, mediaType } = entry.descriptor
+    if (digest === undefined || mediaType === undefined) {
+      this.#broken(entry, name, this.#fail(`${entry.subject}: the entry of index.json does not say a digest and a media type`))
+      return undefined
+    }
+    const known = this.#found.get(digest)
+    if (known !== undefined) {
+      if (name !== undefined) known.names.add(name)
+      return undefined
+    }
+    switch (MediaType.kind(mediaType)) {
+      case "manifest":
+        this.#manifest(entry, digest, name, indexes)
+        return undefined
+      case "index":
+        return this.#index(entry, digest, name, indexes)
+      default:
+        this.#artifacts++
+        return undefined
+    }
+  }
+
+  /** A candidate that is listed and cannot be loaded. */
+  #broken({ descriptor, platform, subject }: IndexEntry, name: string | undefined, error: SourceError): void {
+    const digest = descriptor.digest ?? (subject as Digest.Digest)
+    this.#found.set(digest, {
+      names: new Set(name === undefined ? [] : [name]),
+      digest,
+      platform,
+      load: Effect.fail(error)
+    })
+  }
+
+  #index(entry: IndexEntry, digest: Digest.Digest, name: string | undefined, indexes: ReadonlyArray<string>): SourceError | undefined {
+    if (indexes.includes(digest)) return this.#fail(`the index ${digest} contains itself`)
+    if (indexes.length >= maxIndexes) return this.#fail(`expected at most ${maxIndexes} nested indexes, found more`, "Limit")
+    if (indexes.length > 0 && this.#blobs.find(digest) === undefined) {
+      this.#absent++
+      return undefined
+    }
+    const report = new Collector()
+    const read = this.#document(entry.descriptor, digest, Documents.indexChecks, report)
+    const path = Digest.blobPath(digest)
+    const index = Either.isRight(read) ? checkIndex(read.right.value, entry.descriptor.mediaType, path, report) : undefined
+    const failed = Either.isLeft(read) ? read.left : this.#firstError(report, (subject) => subject === path)
+    if (failed !== undefined || index === undefined) {
+      this.#broken(entry, name, failed ?? this.#fail(`${path} cannot be used`))
+      return undefined
+    }
+    for (const one of index.entries) {
+      const over = this.#follow(one, name, [...indexes, digest])
+      if (over !== undefined) return over
+    }
+    return undefined
+  }
+
+  #manifest(entry: IndexEntry, digest: Digest.Digest, name: string | undefined, indexes: ReadonlyArray<string>): void {
+    if (indexes.length > 0 && this.#blobs.find(digest) === undefined) {
+      this.#absent++
+      return
+    }
+    const manifest = this.#openManifest(entry.descriptor, digest)
+    if (Either.isLeft(manifest)) return this.#broken(entry, name, manifest.left)
+    const { config } = manifest.right.value
+    const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
+    if (!isImage || isAttestation(entry)) {
+      this.#artifacts++
+      return
+    }
+    const names = new Set(name === undefined ? [] : [name])
+    const opened = entry.platform === undefined ? this.#openConfig(manifest.right) : undefined
+    this.#found.set(digest, {
+      names,
+      digest,
+      platform: entry.platform ?? (opened !== undefined && Either.isRight(opened) ? platformOf(opened.right.value) : undefined),
+      load: Effect.suspend(() => this.#load(manifest.right, entry, [...names]))
+    })
+  }
+
+  #openManifest(descriptor: Descriptor, digest: Digest.Digest): Result<OpenManifest> {
+    const report = new Collector()
+    const path = Digest.blobPath(digest)
+    const document = this.#document(descriptor, digest, Documents.manifestChecks, report)
+    if (Either.isLeft(document)) return Either.left(document.left)
+    const value = checkManifest(document.right.value, descriptor.mediaType, path, report)
+    const failed = this.#firstError(report, () => true)
+    return failed !== undefined || value === undefined
+      ? Either.left(failed ?? this.#fail(`${path} cannot be used`))
+      : Either.right({ raw: document.right.raw, mediaType: descriptor.mediaType!, digest, value, path })
+  }
+
+  #openConfig(manifest: OpenManifest): Result<Image.Document<ImageConfig.ImageConfig>> {
+    const { config } = manifest.value
+    const digest = config!.digest!
+    const report = new Collector()
+    const document = this.#document(config!, digest, Documents.configChecks, report)
+    if (Either.isLeft(document)) return Either.left(document.left)
+    const failed = this.#firstError(report, () => true)
+    if (failed !== undefined) return Either.left(failed)
+    const value = ImageConfig.decode(document.right.value)
+    return Either.isLeft(value)
+      ? Either.left(this.#fail(`${Digest.blobPath(digest)}: ${value.left.message.replace(/\s+/g, " ").slice(0, 300)}`))
+      : Either.right({ raw: document.right.raw, value: value.right, digest })
+  }
+
+  /** A document whose size and digest are the descriptor's. */
+  #document(
+    descriptor: Descriptor,
+    digest: Digest.Digest,
+    checks: Documents.BlobDocumentChecks,
+    report: Collector
+  ): Result<Documents.OciDocument> {
+    const path = Digest.blobPath(digest)
+    const child = this.#blobs.find(digest)
+    if (child === undefined) return Either.left(this.#fail(`expected ${path}, found nothing`))
+    const document = Documents.read(child.entry, path, checks, report)
+    if (document === undefined) return Either.left(this.#firstError(report, () => true) ?? this.#fail(`${path} cannot be read`))
+    if (descriptor.size !== undefined && document.raw.length !== descriptor.size) {
+      return Either.left(this.#fail(`${path}: expected ${descriptor.size} bytes, found ${document.raw.length}`))
+    }
+    const actual = digestOfBytes(digest, document.raw)
+    if (actual === undefined) {
+      return Either.left(this.#fail(`${path}: expected a digest of ${Object.keys(Digest.hexLength).join(", ")}, found ${Digest.algorithmOf(digest)}`, "Unsupported"))
+    }
+    return actual === digest ? Either.right(document) : Either.left(this.#fail(`${path} was changed: expected ${digest}, found ${actual}`))
+  }
+
+  #firstError(report: Collector, concerns: (subject: string) => boolean): SourceError | undefined {
+    const errors = report.results().results.filter((one) => one.severity === "error" && concerns(one.subject))
+    const first = errors[0]
+    if (first === undefined) return undefined
+    const found = first.expected === undefined && first.actual === undefined
+      ? ""
+      : ` (expected ${first.expected ?? "something else"}, found ${first.actual ?? "nothing"})`
+    return this.#fail(`${first.subject}: ${first.message}${found}${errors.length > 1 ? `; and ${errors.length - 1} more` : ""}`)
+  }
+
+  #load(manifest: OpenManifest, entry: IndexEntry, names: ReadonlyArray<string>): Result<Image.Image> {
+    const config = this.#openConfig(manifest)
+    if (Either.isLeft(config)) return Either.left(config.left)
+    const diffIds = config.right.value.rootfs.diff_ids
+    const stated = manifest.value.layers ?? []
+    const { path } = manifest
+    if (stated.length !== diffIds.length) {
+      return Either.left(this.#fail(`${path}: expected ${diffIds.length} layers as in the config, found ${stated.length}`))
+    }
+    const layers: Array<Image.Layer> = []
+    for (const [index, layer] of stated.entries()) {
+      const one = this.#layer(layer!, index, diffIds[index]!, path)
+      if (Either.isLeft(one)) return Either.left(one.left)
+      layers.push(one.right)
+    }
+    return Either.right({
+      names,
+      manifest: { raw: manifest.raw, mediaType: manifest.mediaType, digest: manifest.digest },
+      config: config.right,
+      layers,
+      platform: platformOf(config.right.value) ?? entry.platform,
+      source: this.#uri
+    })
+  }
+
+  #layer(layer: Descriptor, index: number, diffId: string, manifest: string): Result<Image.Layer> {
+    const digest = layer.digest!
+    const mediaType = layer.mediaType!
+    const path = Digest.blobPath(digest)
+    if (!Digest.isDigest(diffId)) {
+      return Either.left(this.#fail(`${manifest}: expected a digest as diff_id ${index}, found ${JSON.stringify(diffId.slice(0, 100))}`))
+    }
+    if (MediaType.layerCompression(mediaType) === undefined) {
+      return Either.left(this.#fail(`${manifest}: expected layer ${index} to be a tar, found ${mediaType}`, "Unsupported"))
+    }
+    const child = this.#blobs.find(digest)
+    if (child === undefined) {
+      return Either.left(
+        MediaType.isDistributable(mediaType) && layer.urls.length === 0
+          ? this.#fail(`expected layer ${index} at ${path}, found nothing`)
+          : this.#fail(`expected layer ${index} at ${path}, found only where it is to be had: ${layer.urls[0] ?? mediaType}`, "Unsupported")
+      )
+    }
+    if (child.entry.kind !== "file") {
+      return Either.left(this.#fail(`expected layer ${index} at ${path} to be a file, found ${Documents.whatIs(child.entry)}`))
+    }
+    if (layer.size !== undefined && child.entry.region.size !== layer.size) {
+      return Either.left(this.#fail(`${path}: expected ${layer.size} bytes, found ${child.entry.region.size}`))
+    }
+    return Either.right({ index, name: path, mediaType, diffId, digest, bytes: child.entry.region, edits: [] })
+  }
+}
+
+const nameOf = ({ descriptor }: IndexEntry): string | undefined =>
+  descriptor.annotations.get(imageName) ?? descriptor.annotations.get(refName)
+
+/** BuildKit's provenance and SBOMs, stored like an image for no platform. */
+const isAttestation = ({ descriptor, platform }: IndexEntry): boolean =>
+  descriptor.annotations.has("vnd.docker.reference.type") || (platform?.os === "unknown" && platform.architecture === "unknown")
+
+const platformOf = ({ architecture, os, variant }: ImageConfig.ImageConfig): Platform.Platform | undefined =>
+  os && architecture ? { os, architecture, ...(variant ? { variant } : {}) } : undefined
