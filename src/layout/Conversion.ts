@@ -67,6 +67,12 @@ export const manifestOf = (image: Image.Image, layers: ReadonlyArray<Stored>, wa
   }
 }
 
+/** What is said for the receipt where layers are written without a manifest. */
+export const withoutManifest = (image: Image.Image, layers: ReadonlyArray<Stored>): ReadonlyArray<string> => [
+  ...layers.flatMap((layer) => layer.kept ? [] : [layerConversion(layer)]),
+  ...(image.manifest === undefined ? [] : [`manifest: ${image.manifest.mediaType} ${image.manifest.digest} is left out: the format holds none`])
+]
+
 const layerConversion = ({ compression, digest, layer, level }: Stored): string => {
   const to = compression === "none" ? "uncompressed" : `${compression} level ${level}`
   return `layer ${layer.index}: ${layer.digest ?? layer.name} became ${to} ${digest}`

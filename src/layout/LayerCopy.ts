@@ -40,6 +40,23 @@ export interface Stored {
   readonly level: number | undefined
 }
 
+/** How a layer was stored, as a receipt's details say it. */
+export interface Detail {
+  readonly diffId: string
+  readonly digest: string
+  readonly size: number
+  readonly compression: string
+  readonly level?: number
+}
+
+export const detailOf = ({ compression, digest, layer, level, size }: Stored): Detail => ({
+  diffId: layer.diffId,
+  digest,
+  size,
+  compression,
+  ...(level === undefined ? {} : { level })
+})
+
 /** What the first bytes say. What cannot be read counts as plain: the pass over it says why. */
 const compressionOf = (region: Image.Layer["bytes"]): Codec.DetectedCompression => {
   let fd: number | undefined
@@ -81,6 +98,7 @@ export const task = (plan: Plan, output: { readonly path: string; readonly offse
   as: "layer",
   keepPaths: false,
   limits: {},
+  ...(plan.layer.edits.length === 0 ? {} : { edits: plan.layer.edits }),
   output: { ...output, form: plan.form, ...(plan.level === undefined ? {} : { level: plan.level }) }
 })
 

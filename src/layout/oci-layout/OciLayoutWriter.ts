@@ -30,15 +30,6 @@ export interface OciLayoutWriterOptions extends LayerCopy.Wanted {
   readonly mediaTypes?: Conversion.Family | undefined
 }
 
-/** How a layer was stored, as a receipt's details say it. */
-interface LayerDetail {
-  readonly diffId: string
-  readonly digest: string
-  readonly size: number
-  readonly compression: string
-  readonly level?: number
-}
-
 export const make = Effect.fn("OciLayoutWriter.make")(function*(options: OciLayoutWriterOptions) {
   const pool = yield* WorkerPool
   const memory = new Memory(options.path)
@@ -92,7 +83,7 @@ const write = Effect.fn("OciLayoutWriter.write")(function*(
           })).values(),
           Receipt.fileOf(manifestFile, manifest.raw)
         ],
-        details: { refs, manifest: manifest.descriptor, layers: layers.map(detailOf) }
+        details: { refs, manifest: manifest.descriptor, layers: layers.map(LayerCopy.detailOf) }
       })
       const entries = names.length === 0
         ? [manifest.descriptor]
@@ -203,7 +194,7 @@ const writeLayers = Effect.fnUntraced(function*(
         temporary === undefined ? [] : [{ temporary, final: Digest.blobPath(stored[index]!.digest) }])),
     catch: unwritable(`cannot put blobs in place in ${root}`)
   })
-  memory.add(stored.map(detailOf))
+  memory.add(stored.map(LayerCopy.detailOf))
   return plans.map((plan) => ({ ...stored[distinct.wanted.indexOf(distinct.of(plan))]!, layer: plan.layer }))
 })
 
@@ -218,14 +209,6 @@ const prepareLayer = (root: string, wanted: LayerCopy.Plan, trust: boolean, memo
   createEmpty(temporary)
   return { plan: wanted, temporary, task: LayerCopy.task(wanted, { path: temporary, offset: 0 }) }
 }
-
-const detailOf = ({ compression, digest, layer, level, size }: LayerCopy.Stored): LayerDetail => ({
-  diffId: layer.diffId,
-  digest,
-  size,
-  compression,
-  ...(level === undefined ? {} : { level })
-})
 
 /** What earlier runs made of layers, by their receipts: what was compressed once need not be compressed again. */
 class Memory {
@@ -242,7 +225,7 @@ class Memory {
     return digest !== undefined && Digest.isDigest(digest) ? { ...plan, digest } : plan
   }
 
-  add(layers: ReadonlyArray<LayerDetail>): void {
+  add(layers: ReadonlyArray<LayerCopy.Detail>): void {
     if (this.#digests === undefined) return
     for (const layer of layers) this.#digests.set(keyOf(layer.diffId, layer.compression, layer.level), layer.digest)
   }
@@ -253,7 +236,7 @@ class Memory {
       const receipt = Either.getOrUndefined(readReceipt(path.join(this.#root, name)))
       // Another version may compress to other bytes.
       if (receipt?.version !== version || !Array.isArray(receipt.details["layers"])) continue
-      for (const layer of receipt.details["layers"] as ReadonlyArray<Partial<LayerDetail> | null>) {
+      for (const layer of receipt.details["layers"] as ReadonlyArray<Partial<LayerCopy.Detail> | null>) {
         if (layer?.level !== undefined) digests.set(keyOf(String(layer.diffId), String(layer.compression), layer.level), String(layer.digest))
       }
     }

@@ -1,0 +1,76 @@
+/** A tar archive that is put together by offset: members of known size can be filled in any order, by any thread. */
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import { encodeHeader, endOfArchive, padding } from "../../content/TarWrite.ts"
+import * as Receipt from "../Receipt.ts"
+
+/** Every method throws what the file system says. */
+export class ArchiveTar {
+  readonly path: string
+  readonly #fd: number
+  readonly #files: Array<Receipt.File> = []
+  readonly #names = new Set<string>()
+  #at = 0
+
+  /** `path` exists and is empty. */
+  constructor(path: string) {
+    this.path = path
+    this.#fd = fs.openSync(path, fs.constants.O_WRONLY | fs.constants.O_NOFOLLOW)
+  }
+
+  has(name: string): boolean {
+    return this.#names.has(name)
+  }
+
+  /** A member without its body; answers the offset where that goes. Owners, times and the like are always 0. */
+  reserve(name: string, size: number): number {
+    this.#header(encodeHeader({ path: name, type: "file", mode: 0o644, size }))
+    this.#names.add(name)
+    const at = this.#at
+    this.#at += size + padding(size).length
+    return at
+  }
+
+  /** Says what a reserved member was filled with. */
+  filled(file: Receipt.File): void {
+    this.#files.push(file)
+  }
+
+  directory(name: string): void {
+    this.#header(encodeHeader({ path: `${name}/`, type: "directory", mode: 0o755 }))
+  }
+
+  /** A member from memory; one that is there already stays as it is. */
+  file(name: string, bytes: Uint8Array): void {
+    if (this.has(name)) return
+    const at = this.reserve(name, bytes.length)
+    this.#write(bytes, at)
+    this.#files.push({ path: name, size: bytes.length, sha256: crypto.createHash("sha256").update(bytes).digest("hex") })
+  }
+
+  /** Completes the archive; what is not written by then is zeros. */
+  end(): { readonly size: number; readonly files: ReadonlyArray<Receipt.File> } {
+    // The padding behind bodies and the end blocks are zeros, which a longer file has by itself.
+    this.#at += endOfArchive.length
+    fs.ftruncateSync(this.#fd, this.#at)
+    return { size: this.#at, files: this.#files }
+  }
+
+  /** Waits until everything is on the disk, without holding up the thread. */
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => fs.fsync(this.#fd, (cause) => cause === null ? resolve() : reject(cause)))
+  }
+
+  close(): void {
+    fs.closeSync(this.#fd)
+  }
+
+  #header(bytes: Uint8Array): void {
+    this.#write(bytes, this.#at)
+    this.#at += bytes.length
+  }
+
+  #write(bytes: Uint8Array, at: number): void {
+    for (let from = 0; from < bytes.length;) from += fs.writeSync(this.#fd, bytes, from, bytes.length - from, at + from)
+  }
+}

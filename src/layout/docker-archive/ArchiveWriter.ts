@@ -1,0 +1,301 @@
+/**
+ * `tar://PATH`: one archive of images that Docker, Podman, skopeo and containerd all load. The same images give the same
+ * bytes: members are in a fixed order, headers hold no times and no owners. It is written beside its place and renamed;
+ * its receipt stands beside it, at `PATH.receipt.json`.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Inspect from "../../content/Inspect.ts"
+import { WorkerPool } from "../../content/WorkerPool.ts"
+import * as Digest from "../../image/Digest.ts"
+import type * as Image from "../../image/Image.ts"
+import type { Region } from "../../image/Region.ts"
+import { version } from "../../version.ts"
+import * as Conversion from "../Conversion.ts"
+import { describe, SourceError, WriteError } from "../Failure.ts"
+import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
+import * as Journal from "../Journal.ts"
+import * as LayerCopy from "../LayerCopy.ts"
+import * as Lock from "../Lock.ts"
+import { createEmpty, occupied, unwritable } from "../OutputFiles.ts"
+import * as Receipt from "../Receipt.ts"
+import * as Documents from "./ArchiveDocuments.ts"
+import * as Existing from "./ArchiveExisting.ts"
+import * as Files from "./ArchiveFiles.ts"
+import { ArchiveTar } from "./ArchiveTar.ts"
+
+export interface ArchiveWriterOptions extends LayerCopy.Wanted {
+  readonly path: string
+  /** `hybrid` by default. An archive that is appended to keeps what it has and gains what this asks for. */
+  readonly format?: Files.Format | undefined
+  /** Keep the images that the archive at `path` holds. */
+  readonly append?: boolean | undefined
+  /** Media types to convert the manifest to; as the source has it by default. */
+  readonly mediaTypes?: Conversion.Family | undefined
+}
+
+export const make = Effect.fn("ArchiveWriter.make")(function*(options: ArchiveWriterOptions) {
+  const pool = yield* WorkerPool
+  return {
+    write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
+  } satisfies ImageWriter["Type"]
+})
+
+/** Runs that append at the same time begin again when another one was first. */
+const maxAttempts = 20
+
+const write = Effect.fn("ArchiveWriter.write")(function*(options: ArchiveWriterOptions, image: Image.Image, { filters }: WriteOptions) {
+  const { journal, target } = yield* Effect.try({
+    try: () => {
+      const target = Files.resolve(options.path)
+      identify(target)
+      fs.mkdirSync(path.dirname(target), { recursive: true })
+      return { target, journal: Journal.open(path.dirname(target), path.basename(target), image.names[0] ?? image.config.digest) }
+    },
+    catch: unwritable(`cannot write ${options.path}`)
+  })
+  return yield* Effect.gen(function*() {
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const before = yield* Effect.try({ try: () => identify(target), catch: unwritable(`cannot write ${target}`) })
+      const append = before !== undefined && options.append === true
+      const built = yield* Effect.scoped(build(target, options, image, append, journal))
+      const receipt: Receipt.Receipt = {
+        tool: "tallyman",
+        version,
+        layout: "tar",
+        names: image.names,
+        image: image.config.digest,
+        source: { uri: image.source, ...(image.manifest === undefined ? {} : { digest: image.manifest.digest }) },
+        filters,
+        conversions: built.conversions,
+        files: built.files,
+        details: built.details
+      }
+      const placed = yield* Lock.withLock(
+        path.dirname(target),
+        Effect.try({
+          try: () => {
+            if (options.append === true && identify(target) !== before) return false
+            publish(target, built.temporary, receipt, journal)
+            return true
+          },
+          catch: unwritable(`cannot write ${target}`)
+        })
+      )
+      if (placed) return receipt
+      fs.rmSync(built.temporary, { force: true })
+    }
+    return yield* new WriteError({
+      reason: "Locked",
+      message: `cannot append to ${target}: other runs changed it ${maxAttempts} times meanwhile`
+    })
+  }).pipe(Effect.onExit((exit) => exit._tag === "Failure" ? Effect.sync(journal.abandon) : Effect.void))
+})
+
+/** Tells one content of the target from another; undefined where there is none. Throws for what cannot be replaced. */
+const identify = (target: string): string | undefined => {
+  const stat = fs.lstatSync(target, { throwIfNoEntry: false })
+  if (stat === undefined) return undefined
+  if (!stat.isFile()) {
+    throw occupied(`cannot write ${target}: expected a file or nothing, found ${stat.isDirectory() ? "a directory" : "no regular file"}`)
+  }
+  return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs}`
+}
+
+/** Under the lock: the archive, then its receipt. */
+const publish = (target: string, temporary: string, receipt: Receipt.Receipt, journal: Journal.Journal): void => {
+  const directory = path.dirname(target)
+  // A run that is killed here leaves no receipt rather than one of another archive.
+  fs.rmSync(Files.receiptPath(target), { force: true })
+  fs.renameSync(temporary, target)
+  Journal.replace(Files.receiptPath(target), Receipt.encode(receipt), journal.temporary())
+  for (const leftover of Journal.leftovers(directory, fs.readdirSync(directory), path.basename(target))) {
+    fs.rmSync(path.join(directory, leftover), { force: true, recursive: true })
+  }
+  journal.close()
+}
+
+interface Built {
+  readonly temporary: string
+  readonly conversions: ReadonlyArray<string>
+  readonly files: ReadonlyArray<Receipt.File>
+  readonly details: Receipt.Receipt["details"]
+}
+
+/** An image to be listed, and how its layers are to be written. */
+interface Part {
+  readonly image: Image.Image
+  readonly plans: ReadonlyArray<LayerCopy.Plan>
+  readonly mediaTypes: Conversion.Family | undefined
+}
+
+/** Writes the whole archive into a temporary file. */
+const build = Effect.fnUntraced(function*(
+  target: string,
+  options: ArchiveWriterOptions,
+  image: Image.Image,
+  append: boolean,
+  journal: Journal.Journal
+): Effect.fn.Return<Built, WriteError | SourceError, Scope.Scope | WorkerPool> {
+  const wanted = options.format ?? "hybrid"
+  const existing = append ? yield* Existing.read(target, wanted) : Existing.none
+  const format = existing.format === undefined || existing.format === wanted ? wanted : "hybrid"
+  const own: Part = { image, plans: image.layers.map((layer) => LayerCopy.plan(layer, options)), mediaTypes: options.mediaTypes }
+  const parts: ReadonlyArray<Part> = [
+    ...existing.images.map((one) => ({ image: one, plans: one.layers.map((layer) => LayerCopy.plan(layer, {})), mediaTypes: undefined })),
+    own
+  ]
+  const distinct = LayerCopy.distinct(parts.flatMap((part) => part.plans))
+  const ready = yield* readyLayers(target, distinct.wanted, journal)
+  const doing = unwritable(`cannot write ${target}`)
+  const archive = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => {
+        const temporary = journal.temporary()
+        createEmpty(temporary)
+        return new ArchiveTar(temporary)
+      },
+      catch: doing
+    }),
+    (made) => Effect.sync(() => made.close())
+  )
+  const stored = yield* copyBlobs(target, archive, existing, ready)
+  const built = yield* Effect.try({
+    try: (): Built => {
+      let documents = existing.documents
+      let rest: Pick<Built, "conversions" | "details"> | undefined
+      for (const part of parts) {
+        const layers = part.plans.map((plan) => ({ ...stored.get(distinct.of(plan))!, layer: plan.layer }))
+        const manifest = Conversion.manifestOf(part.image, layers, part.mediaTypes)
+        archive.file(Digest.blobPath(part.image.config.digest), part.image.config.raw)
+        if (format !== "docker") archive.file(Digest.blobPath(manifest.descriptor.digest), manifest.raw)
+        const listed = format === "docker" ? undefined : manifest.descriptor
+        documents = Documents.withImage(documents, { image: part.image, layers: layers.map((layer) => layer.digest), manifest: listed })
+        if (part === own) {
+          rest = {
+            conversions: listed === undefined ? Conversion.withoutManifest(image, layers) : manifest.conversions,
+            details: { format, ...(listed === undefined ? {} : { manifest: listed }), layers: layers.map(LayerCopy.detailOf) }
+          }
+        }
+      }
+      for (const [name, bytes] of Documents.files(documents, format)) archive.file(name, bytes)
+      const { files, size } = archive.end()
+      return { temporary: archive.path, conversions: rest!.conversions, files, details: { ...rest!.details, size } }
+    },
+    catch: doing
+  })
+  yield* Effect.tryPromise({ try: () => archive.sync(), catch: doing })
+  return built
+})
+
+/** Bytes to be copied into the archive as they are, of known digest and size. */
+interface Ready {
+  readonly plan: LayerCopy.Plan
+  readonly digest: Digest.Digest
+  readonly region: Region
+  /** undefined when the layer is first looked at while it is copied. */
+  readonly stored: LayerCopy.Stored | undefined
+}
+
+/**
+ * A header comes before its body, so a layer whose digest or size is not known yet is read beforehand, into a temporary
+ * file where it changes its form.
+ */
+const readyLayers = Effect.fnUntraced(function*(target: string, plans: ReadonlyArray<LayerCopy.Plan>, journal: Journal.Journal) {
+  const pool = yield* WorkerPool
+  const unknown = yield* Effect.try({
+    try: () =>
+      plans.filter((plan) => plan.form !== "stored" || plan.digest === undefined).map((plan) => {
+        if (plan.form === "stored") return { plan, temporary: undefined, task: LayerCopy.check(plan, plan.layer.bytes) }
+        const temporary = journal.temporary()
+        createEmpty(temporary)
+        return { plan, temporary, task: LayerCopy.task(plan, { path: temporary, offset: 0, sync: false }) }
+      }),
+    catch: unwritable(`cannot write ${target}`)
+  })
+  const evidence = yield* pool.runAll(Inspect.job, unknown.map((one) => one.task))
+  const ready = new Map<LayerCopy.Plan, Ready>()
+  for (const [index, { plan, temporary }] of unknown.entries()) {
+    const failed = LayerCopy.failure(target, plan.layer, evidence[index]!)
+    if (failed !== undefined) return yield* failed
+    const stored = LayerCopy.stored(plan, evidence[index]!)
+    const region = temporary === undefined ? plan.layer.bytes : { path: temporary, offset: 0, size: stored.size }
+    ready.set(plan, { plan, digest: stored.digest, region, stored })
+  }
+  const all = plans.map((plan): Ready => ready.get(plan) ?? { plan, digest: plan.digest!, region: plan.layer.bytes, stored: undefined })
+  for (const [index, { digest, plan: { layer } }] of all.entries()) {
+    const other = all.findIndex((one) => one.digest === digest)
+    if (other < index) {
+      return yield* new SourceError({
+        reason: "Damaged",
+        message: `layer ${layer.index} (${layer.name}) is damaged in the source: expected diff_id ${layer.diffId}, found it to be ${digest}, whose diff_id is ${
+          all[other]!.plan.layer.diffId
+        }`
+      })
+    }
+  }
+  return all
+})
+
+/** Copies what is kept of an earlier archive and the layers, all at the same time; answers what the layers became. */
+const copyBlobs = Effect.fnUntraced(function*(
+  target: string,
+  archive: ArchiveTar,
+  existing: Existing.Existing,
+  ready: ReadonlyArray<Ready>
+) {
+  const pool = yield* WorkerPool
+  const kept = new Map(existing.blobs.map((blob) => [blob.digest as string, blob]))
+  const copies = [
+    ...existing.blobs.map(({ digest, region }) => ({ digest, region, ready: ready.find((one) => one.digest === digest), old: true })),
+    ...ready.filter((one) => !kept.has(one.digest)).map((one) => ({ digest: one.digest, region: one.region, ready: one, old: false }))
+  ]
+  const tasks = yield* Effect.try({
+    try: () => {
+      const algorithms = new Set(["sha256", ...copies.map((one) => Digest.algorithmOf(one.digest))])
+      archive.directory("blobs")
+      for (const algorithm of algorithms) archive.directory(`blobs/${algorithm}`)
+      return copies.map(({ digest, ready, region }): Inspect.InspectTask => {
+        const algorithm = Digest.computable(digest)
+        return {
+          region,
+          algorithms: algorithm === undefined ? [] : [algorithm],
+          as: ready === undefined || ready.stored !== undefined ? "blob" : "layer",
+          keepPaths: false,
+          limits: {},
+          output: { path: archive.path, offset: archive.reserve(Digest.blobPath(digest), region.size), form: "stored", sync: false }
+        }
+      })
+    },
+    catch: unwritable(`cannot write ${target}`)
+  })
+  const evidence = yield* pool.runAll(Inspect.job, tasks)
+  const stored = new Map<LayerCopy.Plan, LayerCopy.Stored>()
+  for (const [index, { digest, old, ready, region }] of copies.entries()) {
+    const found = evidence[index]!
+    const seen = ready === undefined || ready.stored !== undefined
+    const failed = (old || seen ? copyFailure(target, old, digest, region, found) : undefined)
+      ?? (seen ? undefined : LayerCopy.failure(target, ready.plan.layer, found))
+    if (failed !== undefined) return yield* failed
+    archive.filled({ path: Digest.blobPath(digest), size: found.size, sha256: found.digests.sha256! })
+    if (ready !== undefined) stored.set(ready.plan, ready.stored ?? LayerCopy.stored(ready.plan, found))
+  }
+  return stored
+})
+
+/** What went wrong with bytes whose digest is known. */
+const copyFailure = (target: string, old: boolean, digest: Digest.Digest, region: Region, evidence: Inspect.Evidence): WriteError | undefined => {
+  const doing = old ? `cannot append to ${target}: its ${Digest.blobPath(digest)}` : `cannot write ${target}: ${digest}`
+  const { failure } = evidence
+  if (failure !== undefined) return new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(failure)}` })
+  const algorithm = Digest.computable(digest)
+  const found = algorithm === undefined ? digest : Digest.make(algorithm, evidence.digests[algorithm]!)
+  return evidence.size === region.size && found === digest
+    ? undefined
+    : new WriteError({
+      reason: old ? "Unsupported" : "SourceChanged",
+      message: `${doing} ${old ? "is damaged" : "changed while it was copied"}: expected ${digest}, found ${found}`
+    })
+}
