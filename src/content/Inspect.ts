@@ -17,6 +17,7 @@ import * as Output from "./Output.ts"
 import type { Problem } from "./Problem.ts"
 import type { Region } from "../image/Region.ts"
 import { TarScanner } from "./TarScan.ts"
+import { TrailingToc } from "./TrailingToc.ts"
 
 /** Plain data: it crosses to a worker. */
 export interface InspectTask {
@@ -198,6 +199,10 @@ class LayerPass {
   readonly #scan: LayerScan
   readonly #plain: Output.Writer | undefined
   readonly #edits: EditChain | undefined
+  readonly #onProblem: (problem: Problem) => void
+  /** Kept until it is known what lies behind the end. */
+  readonly #behind: Array<Problem> = []
+  #trailing: TrailingToc | undefined
   #members = 0
   #size = 0
   #entries = 0
@@ -223,7 +228,12 @@ class LayerPass {
     this.compression = known ? detected : "none"
     this.#plain = plain
     this.#scan = new LayerScan(onProblem)
-    this.#scanner = new TarScanner({ onEntry: (entry) => this.#scan.entry(entry), onProblem })
+    this.#scanner = new TarScanner({
+      onEntry: (entry) => this.#scan.entry(entry),
+      onTrailing: (chunk, from, to) => (this.#trailing ??= new TrailingToc()).write(chunk, from, to),
+      onProblem: (problem) => problem.check === "tar.trailing-data" ? this.#behind.push(problem) : onProblem(problem)
+    })
+    this.#onProblem = onProblem
     const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)
     this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, copyMember)
     if (this.compression !== "none" || this.#edits !== undefined) this.#hash = crypto.createHash("sha256")
@@ -254,6 +264,15 @@ class LayerPass {
     if (this.#complete) this.#edits?.end()
     // What is missing behind a broken stream is the compression's fault: said once, not as a cut tar as well.
     if (this.#complete) this.#entries = this.#scanner.end().entries
+    if (this.#complete && this.#trailing?.end() === true) {
+      const { offset } = this.#behind.pop()!
+      this.#onProblem({
+        check: "layer.table-of-contents",
+        message: "an eStargz table of contents follows the end of the archive",
+        ...(offset === undefined ? {} : { offset })
+      })
+    }
+    for (const problem of this.#behind) this.#onProblem(problem)
   }
 
   /** `storedSha256` is there whenever the bytes as stored are those of the tar. */

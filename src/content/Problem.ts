@@ -61,3 +61,4 @@ export type LayerContentCheck =
   | "layer.sparse-entry"
   | "layer.hardlink-missing-target"
   | "layer.path-through-non-directory"
+  | "layer.table-of-contents"

@@ -29,6 +29,8 @@ export interface TarVisitor {
   readonly onBody?: (entry: TarEntry, chunk: Uint8Array, from: number, to: number) => void
   /** The body is complete. Not called for a member that is cut short. */
   readonly onEntryEnd?: (entry: TarEntry) => void
+  /** `chunk[from, to)` are bytes behind the end of the archive, from the first on that is not zero. */
+  readonly onTrailing?: (chunk: Uint8Array, from: number, to: number) => void
   readonly onProblem: (problem: Problem) => void
 }
 
@@ -100,6 +102,7 @@ export class TarScanner {
   private readonly onEntry: ((entry: TarEntry) => void) | undefined
   private readonly onBody: ((entry: TarEntry, chunk: Uint8Array, from: number, to: number) => void) | undefined
   private readonly onEntryEnd: ((entry: TarEntry) => void) | undefined
+  private readonly onTrailing: ((chunk: Uint8Array, from: number, to: number) => void) | undefined
   private readonly onProblem: (problem: Problem) => void
   private readonly maxMetadata: number
   private readonly maxProblems: number
@@ -166,6 +169,7 @@ export class TarScanner {
     this.onEntry = visitor.onEntry?.bind(visitor)
     this.onBody = visitor.onBody?.bind(visitor)
     this.onEntryEnd = visitor.onEntryEnd?.bind(visitor)
+    this.onTrailing = visitor.onTrailing?.bind(visitor)
     this.onProblem = visitor.onProblem.bind(visitor)
     this.maxMetadata = options.maxMetadataBytes ?? 1 << 20
     this.maxProblems = options.maxProblemsPerCheck ?? 100
@@ -241,6 +245,7 @@ export class TarScanner {
           break
         }
         default:
+          if (this.ended) this.onTrailing?.(bytes, at, to)
           this.position += take
       }
       at += take
@@ -1058,6 +1063,7 @@ export class TarScanner {
           this.position + i - from
         )
         this.state = inRest
+        this.onTrailing?.(bytes, i, to)
         return
       }
     }

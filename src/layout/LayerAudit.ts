@@ -332,5 +332,6 @@ const contentChecks: ReadonlyArray<ContentCheck> = [
   "layer.whiteout-of-own-path",
   "layer.sparse-entry",
   "layer.hardlink-missing-target",
-  "layer.path-through-non-directory"
+  "layer.path-through-non-directory",
+  "layer.table-of-contents"
 ]

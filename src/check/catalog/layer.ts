@@ -125,6 +125,15 @@ export const layer = {
     explanation: "Sparse entries have several forms, which not every implementation reads.",
     remedy: "Rebuild the layer without sparse entries."
   },
+  "layer.table-of-contents": {
+    severity: "info",
+    title: "an eStargz table of contents behind the end of the tar",
+    spec: "stargz-snapshotter docs/estargz.md; POSIX.1-2017 pax, ustar interchange format",
+    rules: [94, 101],
+    explanation:
+      "Layers converted to eStargz without loss keep their end-of-archive blocks; the table of contents comes behind them as a tar of its own. The diff_id covers it; readers of tar ignore it.",
+    remedy: "None is needed."
+  },
   "layer.hardlink-missing-target": {
     severity: "error",
     title: "a hardlink to nothing",
