@@ -135,14 +135,12 @@ const maxProblems = 100
 /** Any of the flavours: relative entries with "..", full paths, /set and /unset, the path first or last on the line. */
 export const parse = (bytes: Uint8Array): ParsedMtree => new Parser(bytes).run()
 
-type Keywords = Map<string, string>
-
 class Parser {
   readonly #bytes: Buffer
   readonly #problems: Array<MtreeProblem> = []
   readonly #ignored = new Map<string, number>()
   readonly #tree: FileTree
-  #set: Keywords = new Map()
+  #set = new Map<string, string>()
   #directory: TreeNode
   /** The entry of the last line, to which comments with attributes belong. */
   #last: TreeNode | undefined
@@ -167,22 +165,21 @@ class Parser {
       let text = this.#bytes.toString("latin1", start, end)
       start = end + 1
       number++
-      if (text.endsWith("\r")) text = text.slice(0, -1)
       if (pending === "") first = number
-      const trimmed = text.trimStart()
-      if (pending === "" && trimmed.startsWith("#")) {
-        this.#comment(trimmed)
-        continue
-      }
-      // An even number of backslashes at the end are characters of the last word.
-      const slashes = /\\*$/.exec(text)![0].length
-      if (slashes % 2 === 1) {
-        pending += `${text.slice(0, -1)} `
-        continue
+      if (text.endsWith("\r")) text = text.slice(0, -1)
+      if (text.endsWith("\\") && slashesAtEnd(text) % 2 === 1) {
+        // A comment is never continued.
+        if (pending !== "" || !/^[ \t]*#/.test(text)) {
+          pending += `${text.slice(0, -1)} `
+          continue
+        }
       }
       this.#line = first
-      this.#words((pending + text).split(/[ \t]+/).filter((word) => word !== ""))
-      pending = ""
+      if (pending !== "") {
+        text = pending + text
+        pending = ""
+      }
+      this.#words(text)
     }
     if (pending !== "") {
       this.#line = first
@@ -205,39 +202,46 @@ class Parser {
     } else if (/^#\s*keywords:.*\bxattr/.test(text)) this.#xattrs = true
   }
 
-  #words(words: ReadonlyArray<string>): void {
-    const first = words[0]
+  #words(text: string): void {
+    const words = (text.includes("\t") ? text.replaceAll("\t", " ") : text).split(" ")
+    let at = 0
+    while (words[at] === "") at++
+    const first = words[at++]
     if (first === undefined) return
-    if (first === "/set") {
-      for (const word of words.slice(1)) this.#keyword(this.#set, word)
+    if (first.charCodeAt(0) === 0x23) {
+      this.#comment(text.trimStart())
+    } else if (first === "/set") {
+      for (; at < words.length; at++) if (words[at] !== "") this.#setKeyword(words[at]!)
     } else if (first === "/unset") {
-      for (const word of words.slice(1)) {
-        if (word === "all") this.#set = new Map()
-        else this.#set.delete(canonical(word))
+      for (; at < words.length; at++) {
+        if (words[at] === "all") this.#set = new Map()
+        else this.#set.delete(canonical(words[at]!))
       }
     } else if (first === "..") {
       if (this.#directory.parent === undefined && this.#last === undefined) this.#problem("\"..\" above the root")
       this.#directory = this.#directory.parent ?? this.#directory
-    } else if (/^[a-z0-9_]+=/.test(first) && knownKeywords.has(canonical(first.slice(0, first.indexOf("="))))) {
-      this.#entry(words[words.length - 1]!, words.slice(0, -1))
     } else {
-      this.#entry(first, words.slice(1))
+      const equals = first.indexOf("=")
+      // Path last: the line begins with a keyword.
+      if (equals > 0 && knownKeywords.has(first.slice(0, equals))) {
+        while (words[words.length - 1] === "") words.pop()
+        this.#entry(words.pop()!, words, at - 1)
+      } else this.#entry(first, words, at)
     }
   }
 
-  #keyword(into: Keywords, word: string): void {
+  #setKeyword(word: string): void {
     const equals = word.indexOf("=")
     const name = equals < 0 ? word : word.slice(0, equals)
-    into.set(canonical(name), equals < 0 ? "" : word.slice(equals + 1))
+    this.#set.set(canonical(name), equals < 0 ? "" : word.slice(equals + 1))
   }
 
-  #entry(word: string, keywords: ReadonlyArray<string>): void {
-    let all = this.#set
-    if (keywords.length > 0) {
-      all = new Map(this.#set)
-      for (const keyword of keywords) this.#keyword(all, keyword)
+  /** `words` from `from` on are keywords. */
+  #entry(word: string, words: ReadonlyArray<string>, from: number): void {
+    let typeName = this.#set.get("type") ?? "file"
+    for (let at = from; at < words.length; at++) {
+      if (words[at]!.startsWith("type=")) typeName = words[at]!.slice(5)
     }
-    const typeName = all.get("type") ?? "file"
     const type = typesByName.get(typeName)
     if (type === undefined) {
       this.#problem(`unknown type ${typeName}`)
@@ -284,7 +288,14 @@ class Parser {
       if (!full && type === "directory") this.#directory = node
     }
     this.#last = node
-    this.#attributes(node.inode, all)
+    for (const [keyword, value] of this.#set) this.#attribute(node.inode, keyword, value)
+    for (let at = from; at < words.length; at++) {
+      const pair = words[at]!
+      if (pair === "") continue
+      const equals = pair.indexOf("=")
+      if (equals < 0) this.#attribute(node.inode, canonical(pair), "")
+      else this.#attribute(node.inode, canonical(pair.slice(0, equals)), pair.slice(equals + 1))
+    }
   }
 
   #add(parent: TreeNode, name: ByteString, inode: Inode): TreeNode {
@@ -294,66 +305,69 @@ class Parser {
     return node
   }
 
-  #attributes(inode: Inode, keywords: Keywords): void {
-    for (const [keyword, value] of keywords) {
-      switch (keyword) {
-        case "type":
-          break
-        case "mode":
-          if (inode.type !== "symlink") inode.mode = this.#number(keyword, value, 8)
-          break
-        case "uid":
-          inode.uid = this.#number(keyword, value, 10)
-          break
-        case "gid":
-          inode.gid = this.#number(keyword, value, 10)
-          break
-        case "nlink":
-          if (inode.type !== "directory") inode.nlink = this.#number(keyword, value, 10)
-          break
-        case "size":
-          if (inode.type === "file") inode.size = this.#number(keyword, value, 10)
-          break
-        case "link":
-          if (inode.type === "symlink") inode.link = Vis.decode(value)
-          break
-        case "time":
-        case "tar_time":
-          this.#time(inode, keyword, value)
-          break
-        case "device":
-          this.#device(inode, value)
-          break
-        case "sha256":
-          if (inode.type !== "file") break
-          if (/^[0-9a-f]{64}$/i.test(value)) inode.sha256 = value.toLowerCase()
-          else this.#problem(`${keyword} is no digest`)
-          break
-        default:
-          if (keyword.startsWith("xattr.")) this.#xattr(inode, keyword.slice(6), value)
-          else this.#ignored.set(keyword, (this.#ignored.get(keyword) ?? 0) + 1)
-      }
+  #attribute(inode: Inode, keyword: string, value: string): void {
+    switch (keyword) {
+      case "type":
+        break
+      case "mode":
+        if (inode.type !== "symlink") inode.mode = this.#number(keyword, value, 8)
+        break
+      case "uid":
+        inode.uid = this.#number(keyword, value, 10)
+        break
+      case "gid":
+        inode.gid = this.#number(keyword, value, 10)
+        break
+      case "nlink":
+        if (inode.type !== "directory") inode.nlink = this.#number(keyword, value, 10)
+        break
+      case "size":
+        if (inode.type === "file") inode.size = this.#number(keyword, value, 10)
+        break
+      case "link":
+        if (inode.type === "symlink") inode.link = Vis.decode(value)
+        break
+      case "time":
+      case "tar_time":
+        this.#time(inode, keyword, value)
+        break
+      case "device":
+        this.#device(inode, value)
+        break
+      case "sha256":
+        if (inode.type !== "file") break
+        if (sha256Lower.test(value)) inode.sha256 = value
+        else if (sha256Lower.test(value.toLowerCase())) inode.sha256 = value.toLowerCase()
+        else this.#problem(`${keyword} is no digest`)
+        break
+      default:
+        if (keyword.startsWith("xattr.")) this.#xattr(inode, keyword.slice(6), value)
+        else this.#ignored.set(keyword, (this.#ignored.get(keyword) ?? 0) + 1)
     }
   }
 
   #number(keyword: string, value: string, radix: 8 | 10): number {
-    const number = (radix === 8 ? /^[0-7]+$/ : /^[0-9]+$/).test(value) ? Number.parseInt(value, radix) : Number.NaN
-    if (Number.isSafeInteger(number)) return keyword === "mode" ? number & 0o7777 : number
+    const number = digits(value, 0, value.length, radix)
+    if (number >= 0) return keyword === "mode" ? number & 0o7777 : number
     this.#problem(`${keyword} is no number`)
     return unknown
   }
 
   /** What follows the point is a number of nanoseconds, not a fraction: "1.5" is 5 ns after 1. */
   #time(inode: Inode, keyword: string, value: string): void {
-    const match = /^(-?[0-9]+)(?:\.([0-9]{0,9}))?$/.exec(value)
-    if (match === null || !Number.isSafeInteger(Number(match[1]))) {
+    const point = value.indexOf(".")
+    const end = point < 0 ? value.length : point
+    const negative = value.charCodeAt(0) === 0x2d
+    const seconds = digits(value, negative ? 1 : 0, end, 10)
+    const nanoseconds = point < 0 || point + 1 === value.length ? 0 : digits(value, point + 1, value.length, 10)
+    if (seconds < 0 || nanoseconds < 0 || nanoseconds > 999_999_999) {
       this.#problem(`${keyword} is no time`)
       return
     }
     // An entry may have both; the finer one counts.
     if (keyword === "tar_time" && inode.mtimeNanoseconds >= 0) return
-    inode.mtimeSeconds = Number(match[1])
-    inode.mtimeNanoseconds = keyword === "tar_time" ? secondsOnly : Number(match[2] ?? 0)
+    inode.mtimeSeconds = negative ? -seconds : seconds
+    inode.mtimeNanoseconds = keyword === "tar_time" ? secondsOnly : nanoseconds
   }
 
   /** `native,MAJOR,MINOR`, or one number in the kernel's encoding. */
@@ -382,14 +396,33 @@ class Parser {
   }
 }
 
-const synonyms: Readonly<Record<string, string>> = { sha256digest: "sha256" }
+const sha256Lower = /^[0-9a-f]{64}$/
+
+const slashesAtEnd = (text: string): number => {
+  let at = text.length
+  while (at > 0 && text.charCodeAt(at - 1) === 0x5c) at--
+  return text.length - at
+}
+
+/** The number that `text[from, to)` is, or -1: it is none, or too large to be exact. */
+const digits = (text: string, from: number, to: number, radix: number): number => {
+  if (from >= to) return -1
+  let number = 0
+  for (let at = from; at < to; at++) {
+    const digit = text.charCodeAt(at) - 0x30
+    if (digit < 0 || digit >= radix) return -1
+    number = number * radix + digit
+  }
+  return number <= Number.MAX_SAFE_INTEGER ? number : -1
+}
+
 const canonical = (keyword: string): string =>
-  synonyms[keyword] ?? (keyword.startsWith("xattrs.") ? `xattr.${keyword.slice(7)}` : keyword)
+  keyword === "sha256digest" ? "sha256" : keyword.startsWith("xattrs.") ? `xattr.${keyword.slice(7)}` : keyword
 
 /** With which a line begins whose path comes last. */
 const knownKeywords = new Set([
   "type", "mode", "uid", "gid", "uname", "gname", "nlink", "size", "link", "time", "device", "flags", "cksum", "md5",
-  "md5digest", "sha1", "sha1digest", "sha256", "sha384", "sha384digest", "sha512", "sha512digest", "rmd160",
+  "md5digest", "sha1", "sha1digest", "sha256", "sha256digest", "sha384", "sha384digest", "sha512", "sha512digest", "rmd160",
   "rmd160digest", "ripemd160digest", "inode", "tags"
 ])
 

@@ -16,7 +16,7 @@ import { childPath, type FileTree, type Inode, pathOf, type TreeNode } from "./F
 import * as Libc from "./Libc.ts"
 
 /** What receives the members of a layer. */
-export type EntryVisitor = Required<Omit<TarVisitor, "onProblem">>
+export type EntryVisitor = Required<Pick<TarVisitor, "onEntry" | "onBody" | "onEntryEnd">>
 
 /**
  * Streams the members of one layer, by its index, through `visitor`: a `TarScanner` over its uncompressed bytes. It may
