@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Catalog from "../check/Catalog.ts"
 import { UsageError } from "../pipeline/Uri.ts"
+import type { Topic } from "./Help.ts"
 import * as Output from "./Output.ts"
 
 const wrap = (text: string, width = 96): string => {
@@ -16,13 +17,18 @@ const wrap = (text: string, width = 96): string => {
   return lines.join("\n")
 }
 
-export const explain = Command.make("explain", {
+export const topic: Topic = {
+  usage: "explain [CHECK-ID]",
+  summary: "Say what a check means, which clause it rests on, and what to do when it is reported"
+}
+
+export const command = Command.make("explain", {
   check: Args.text({ name: "CHECK-ID" }).pipe(
     Args.withDescription("A check as reports name it, for example layer.missing; without it, all are listed"),
     Args.optional
   )
 }).pipe(
-  Command.withDescription("Say what a check means, which clause it rests on, and what to do when it is reported"),
+  Command.withDescription(topic.summary),
   Command.withHandler(({ check }) =>
     Effect.gen(function*() {
       if (Option.isNone(check)) {

@@ -10,6 +10,7 @@ import * as Uri from "../pipeline/Uri.ts"
 import * as Json from "../report/Json.ts"
 import * as Text from "../report/Text.ts"
 import { version } from "../version.ts"
+import type { Topic } from "./Help.ts"
 import * as Flags from "./Options.ts"
 import * as Output from "./Output.ts"
 import { withProgress } from "./Progress.ts"
@@ -34,7 +35,12 @@ export const depthOf = (flags: VerifyFlags): Effect.Effect<Depth | undefined, Ur
   return Effect.succeed(flags.noVerify ? undefined : flags.verifyFull ? "full" : "fast")
 }
 
-export const processImage = Command.make("process", {
+export const topic: Topic = {
+  usage: "process SOURCE DESTINATION",
+  summary: "Move an image from one form at rest to another, and prove that what was written is complete and right"
+}
+
+export const command = Command.make("process", {
   source: Args.text({ name: "SOURCE" }).pipe(
     Args.withDescription("Where the image is: tar://PATH, dir://PATH or oci-layout://PATH[:REF], each with ?image=NAME:TAG or ?index=N")
   ),
@@ -53,7 +59,7 @@ export const processImage = Command.make("process", {
   jobs: Flags.jobs,
   tempDirectory: Flags.tempDirectory
 }).pipe(
-  Command.withDescription("Move an image from one form at rest to another, and prove that what was written is complete and right"),
+  Command.withDescription(topic.summary),
   Command.withHandler((flags) =>
     Effect.gen(function*() {
       const depth = yield* depthOf(flags)

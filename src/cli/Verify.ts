@@ -6,12 +6,18 @@ import * as Option from "effect/Option"
 import * as Layouts from "../pipeline/Layouts.ts"
 import * as Json from "../report/Json.ts"
 import * as Text from "../report/Text.ts"
+import type { Topic } from "./Help.ts"
 import * as Flags from "./Options.ts"
 import * as Output from "./Output.ts"
 import { withProgress } from "./Progress.ts"
 import * as Threads from "./Threads.ts"
 
-export const verify = Command.make("verify", {
+export const topic: Topic = {
+  usage: "verify TARGET",
+  summary: "Audit what any tool wrote, and report everything that is wrong with it"
+}
+
+export const command = Command.make("verify", {
   target: Args.text({ name: "TARGET" }).pipe(
     Args.withDescription("What to audit: a path, whose layout is detected, or dir://, tar:// or oci-layout://")
   ),
@@ -22,7 +28,7 @@ export const verify = Command.make("verify", {
   jobs: Flags.jobs,
   tempDirectory: Flags.tempDirectory
 }).pipe(
-  Command.withDescription("Audit what any tool wrote, and report everything that is wrong with it"),
+  Command.withDescription(topic.summary),
   Command.withHandler(({ format, full, jobs, target, tempDirectory }) =>
     Effect.gen(function*() {
       const uri = yield* Layouts.locate(target)

@@ -49,7 +49,7 @@ const detect = (path: string): Uri.Scheme => {
   const stat = fs.statSync(path)
   if (!stat.isDirectory()) return "tar"
   const names = new Set(fs.readdirSync(path))
-  if (names.has("oci-layout") || (names.has("index.json") && names.has("blobs"))) return "oci-layout"
+  if (names.has("oci-layout") || (names.has("index.json") && (names.has("blobs") || !names.has("manifest.json")))) return "oci-layout"
   if (names.has("working") && names.has("delta")) return "mounts"
   if (names.has("rootfs") && names.has("config.json")) return "oci"
   return "dir"

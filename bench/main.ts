@@ -1,0 +1,236 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Data from "./Data.ts"
+import { compare, once, type Side } from "./Measure.ts"
+
+/** One comparison: what we do against what users would do otherwise. */
+interface Case {
+  readonly name: string
+  readonly title: string
+  /** Programs that have to be there. */
+  readonly needs: ReadonlyArray<string>
+  readonly prepare: () => { readonly ours: Side; readonly theirs: Side; readonly against: string }
+  /** Bounds that are aimed at, as wall and cpu ratios ours/theirs. */
+  readonly wall?: number
+  readonly cpu?: number
+  readonly runs?: number
+}
+
+const mebibyte = 1024 * 1024
+
+/** 2 GiB in four layers, the last of them 100,000 small files. */
+const fourLayers: ReadonlyArray<Data.LayerSpec> = [
+  { files: 5, size: 104 * mebibyte, seed: 1 },
+  { files: 5, size: 104 * mebibyte, seed: 2 },
+  { files: 5, size: 104 * mebibyte, seed: 3 },
+  { files: 100_000, size: 4500, seed: 4 }
+]
+
+const eightLayers: ReadonlyArray<Data.LayerSpec> = Array.from({ length: 8 }, (_, index) => ({ files: 12_000, size: 15_500, seed: 20 + index }))
+
+const where = (program: string): string | undefined =>
+  (process.env["PATH"] ?? "").split(":").map((directory) => path.join(directory, program)).find((file) => fs.existsSync(file))
+
+const cases = (root: string, directory: string): ReadonlyArray<Case> => {
+  const node = process.execPath
+  const tallyman = `${node} ${path.join(root, "dist/bin/tallyman.mjs")}`
+  const at = (name: string): string => path.join(directory, name)
+  const archive = (): string => Data.dockerArchive(directory, "four.tar", fourLayers)
+  const gzipLayout = (): string => Data.ociLayout(directory, "eight-gzip", eightLayers, "gzip")
+  const zstdLayout = (): string => Data.ociLayout(directory, "eight-zstd", eightLayers, "zstd")
+  const layersOf = (layout: string): string =>
+    (JSON.parse(fs.readFileSync(path.join(
+      layout,
+      "blobs",
+      (JSON.parse(fs.readFileSync(path.join(layout, "index.json"), "utf8")) as { manifests: Array<{ digest: string }> }).manifests[0]!.digest.replace(":", "/")
+    ), "utf8")) as { layers: Array<{ digest: string }> }).layers.map((layer) => path.join(layout, "blobs", layer.digest.replace(":", "/"))).join(" ")
+  return [
+    {
+      name: "help",
+      title: "`tallyman --help`",
+      needs: [],
+      prepare: () => ({ ours: { command: `${tallyman} --help` }, theirs: { command: `${node} -e 0` }, against: "`node -e 0`" }),
+      wall: 2.2,
+      runs: 15
+    },
+    {
+      name: "fast-verify",
+      title: "fast verify of a directory of 20 layers",
+      needs: [],
+      prepare: () => {
+        const source = Data.dockerArchive(directory, "twenty.tar", Array.from({ length: 20 }, (_, index) => ({ files: 5, size: 1000, seed: 40 + index })))
+        return {
+          ours: { command: `${tallyman} verify ${at("twenty")}`, before: `test -d ${at("twenty")} || ${tallyman} process tar://${source} dir://${at("twenty")}` },
+          theirs: { command: `${node} -e 0` },
+          against: "`node -e 0`"
+        }
+      },
+      wall: 2.6,
+      runs: 15
+    },
+    {
+      name: "full-verify-dir",
+      title: "full verify of a directory, 4 plain layers, 2 GiB",
+      needs: ["openssl"],
+      prepare: () => {
+        const source = archive()
+        return {
+          ours: { command: `${tallyman} verify ${at("four")} --full`, before: `test -d ${at("four")} || ${tallyman} process tar://${source} dir://${at("four")}` },
+          theirs: { command: `for layer in ${at("four")}/*/layer.tar; do openssl dgst -sha256 $layer; done` },
+          against: "`openssl dgst -sha256` of each layer"
+        }
+      },
+      wall: 0.6,
+      cpu: 1.3
+    },
+    {
+      name: "process-dir",
+      title: "process tar:// to dir://, 2 GiB",
+      needs: ["openssl"],
+      prepare: () => {
+        const source = archive()
+        return {
+          ours: { command: `${tallyman} process tar://${source} dir://${at("out")} --no-verify`, before: `rm -rf ${at("out")}` },
+          theirs: { command: `cp ${source} ${at("copy")} && openssl dgst -sha256 ${at("copy")}`, before: `rm -rf ${at("out")} ${at("copy")}` },
+          against: "`cp` of the archive and `openssl dgst` of it"
+        }
+      },
+      wall: 1.0
+    },
+    {
+      name: "process-dir-skopeo",
+      title: "process tar:// to dir://, 2 GiB",
+      needs: ["skopeo"],
+      prepare: () => {
+        const source = archive()
+        return {
+          ours: { command: `${tallyman} process tar://${source} dir://${at("out")} --no-verify`, before: `rm -rf ${at("out")}` },
+          theirs: { command: `skopeo --insecure-policy copy docker-archive:${source} dir:${at("skopeo")}`, before: `rm -rf ${at("out")} ${at("skopeo")}` },
+          against: "`skopeo copy docker-archive: dir:`"
+        }
+      },
+      wall: 1 / 3,
+      runs: 3
+    },
+    {
+      name: "full-verify-gzip",
+      title: "full verify of an OCI layout, 8 gzip layers, 1.5 GiB unpacked",
+      needs: ["openssl", "gzip"],
+      prepare: () => {
+        const layout = gzipLayout()
+        return {
+          ours: { command: `${tallyman} verify ${layout} --full` },
+          theirs: { command: `for layer in ${layersOf(layout)}; do openssl dgst -sha256 $layer; gzip -dc $layer | openssl dgst -sha256; done` },
+          against: "`openssl dgst` of each blob and `gzip -dc | openssl dgst`"
+        }
+      },
+      wall: 1 / 3.5,
+      runs: 3
+    },
+    {
+      name: "full-verify-gzip-crane",
+      title: "full verify of an OCI layout, 8 gzip layers, 1.5 GiB unpacked",
+      needs: ["crane", "docker-registry", "skopeo"],
+      prepare: () => {
+        const layout = gzipLayout()
+        const config = at("registry.yml")
+        fs.writeFileSync(
+          config,
+          `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${at("registry")}\nhttp:\n  addr: 127.0.0.1:5055\nlog:\n  level: error\n`
+        )
+        const up = `{ curl -s 127.0.0.1:5055/v2/ || { (docker-registry serve ${config} >/dev/null 2>&1 &) ; sleep 1; skopeo --insecure-policy copy --dest-tls-verify=false oci:${layout}:bench docker://127.0.0.1:5055/bench:1; }; }`
+        return {
+          ours: { command: `${tallyman} verify ${layout} --full` },
+          theirs: { command: "crane validate --insecure --remote 127.0.0.1:5055/bench:1", before: up },
+          against: "`crane validate --remote` from a registry on the same machine"
+        }
+      },
+      wall: 1 / 2.5,
+      runs: 3
+    },
+    {
+      name: "full-verify-zstd",
+      title: "full verify of an OCI layout, 8 zstd layers, 1.5 GiB unpacked",
+      needs: ["openssl", "zstd"],
+      prepare: () => {
+        const layout = zstdLayout()
+        return {
+          ours: { command: `${tallyman} verify ${layout} --full` },
+          theirs: { command: `for layer in ${layersOf(layout)}; do zstd -qdc $layer | openssl dgst -sha256; done` },
+          against: "`zstd -dc | openssl dgst` of each blob"
+        }
+      },
+      wall: 0.9,
+      runs: 3
+    },
+    {
+      name: "many-images",
+      title: "fast verify of a layout of 500 images and 2,000 blobs",
+      needs: [],
+      prepare: () => ({
+        ours: { command: `${tallyman} verify ${Data.manyImages(directory, "many", 500, 2000)}` },
+        theirs: { command: `${node} -e 0` },
+        against: "`node -e 0`"
+      }),
+      wall: 8,
+      runs: 9
+    },
+    {
+      name: "oci-gzip-skopeo",
+      title: "process tar:// to oci-layout:// with gzip layers, 2 GiB",
+      needs: ["skopeo"],
+      prepare: () => {
+        const source = archive()
+        return {
+          ours: { command: `${tallyman} process tar://${source} "oci-layout://${at("oci-out")}:x?compression=gzip" --no-verify`, before: `rm -rf ${at("oci-out")}` },
+          theirs: { command: `skopeo --insecure-policy copy docker-archive:${source} oci:${at("oci-skopeo")}:x`, before: `rm -rf ${at("oci-skopeo")}` },
+          against: "`skopeo copy docker-archive: oci:`"
+        }
+      },
+      wall: 1.0,
+      runs: 3
+    }
+  ]
+}
+
+const ratio = (value: number): string => value.toFixed(2)
+
+export const main = async (root: string, wanted: ReadonlyArray<string>): Promise<number> => {
+  const base = process.env["TALLYMAN_BENCH_DIR"] ?? (fs.existsSync("/dev/shm") ? "/dev/shm/tallyman-bench" : path.join(root, "node_modules/.cache/tallyman-bench"))
+  fs.mkdirSync(base, { recursive: true })
+  const rows: Array<string> = []
+  for (const one of cases(root, base)) {
+    if (wanted.length > 0 && !wanted.includes(one.name)) continue
+    const missing = one.needs.filter((program) => where(program) === undefined)
+    if (missing.length > 0) {
+      console.log(`${one.name}: skipped, no ${missing.join(", ")}`)
+      continue
+    }
+    console.log(`${one.name} ...`)
+    const { against, ours, theirs } = one.prepare()
+    const result = await compare(ours, theirs, one.runs ?? 5)
+    const bounds = [
+      ...(one.wall === undefined ? [] : [`wall ≤ ${ratio(one.wall)}`]),
+      ...(one.cpu === undefined ? [] : [`cpu ≤ ${ratio(one.cpu)}`])
+    ]
+    rows.push(
+      `| ${one.title} | ${against} | ${ratio(result.wall)} | ${ratio(result.cpu)} | ${bounds.join(", ")} | ${result.a.wall.toFixed(2)} s, ${result.a.rss.toFixed(0)} MiB | ${result.b.wall.toFixed(2)} s |`
+    )
+    console.log(rows.at(-1))
+  }
+  if (wanted.length === 0 || wanted.includes("memory")) {
+    for (const gibibytes of [2, 20]) {
+      const sparse = Data.sparseDirectory(base, `sparse-${gibibytes}`, gibibytes)
+      const sample = await once(`${process.execPath} ${path.join(root, "dist/bin/tallyman.mjs")} verify ${sparse} --full`)
+      rows.push(`| peak memory, full verify of one layer of ${gibibytes} GiB | | | | ≤ 150 MiB | ${sample.rss.toFixed(0)} MiB | |`)
+      console.log(rows.at(-1))
+    }
+  }
+  console.log([
+    "",
+    "| what | against | wall ratio | cpu ratio | aimed at | ours | theirs |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+    ...rows
+  ].join("\n"))
+  return 0
+}
