@@ -20,6 +20,8 @@ export interface ArchiveStore extends Store {
   readonly kind: "archive"
   /** How the whole archive is compressed. */
   readonly compression: Codec.Compression
+  /** Bytes of the tar, unpacked. */
+  readonly size: number
   /** What is wrong with the archive as a tar, or as a compressed stream. */
   readonly problems: ReadonlyArray<Problem>
   /** Names that more than one entry has, and whether all of them have the same bytes. */
@@ -197,6 +199,7 @@ const index = Effect.fnUntraced(function*(
     path: file,
     kind: "archive",
     compression,
+    size: region.size,
     problems,
     duplicates,
     files: () => [...members].filter(([, member]) => member.kind === "file" || member.kind === "sparse").map(([name]) => name).sort(),

@@ -293,7 +293,7 @@ export class LayerAudit {
 const maxMismatches = 3
 
 /** Where in the layer a problem is, unless its message says so. */
-const placeOf = (problem: Problem): string => {
+export const placeOf = (problem: Problem): string => {
   if (problem.path !== undefined) {
     const path = ByteString.display(problem.path)
     return problem.message.includes(path) ? "" : ` (${path})`
@@ -302,7 +302,7 @@ const placeOf = (problem: Problem): string => {
 }
 
 /** Every id that a pass over a layer's bytes looks for. */
-const contentChecks: ReadonlyArray<ContentCheck> = [
+export const contentChecks: ReadonlyArray<ContentCheck> = [
   "tar.bad-checksum",
   "tar.bad-number",
   "tar.bad-size",

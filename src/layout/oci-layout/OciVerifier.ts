@@ -1,17 +1,16 @@
 /** Audits an OCI image layout (`oci-layout://`), whoever wrote it, to the letter of the image-spec. */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import { Collector } from "../../check/Collector.ts"
 import type { IndexEntry } from "../../check/IndexChecks.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
-import * as Json from "../../image/Json.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Journal from "../Journal.ts"
-import { type BlobChecks, LayerAudit } from "../LayerAudit.ts"
+import { LayerAudit } from "../LayerAudit.ts"
 import * as Lock from "../Lock.ts"
-import * as Receipt from "../Receipt.ts"
-import { readRegion, type Store, unsafeName } from "../Store.ts"
+import type { Receipt } from "../Receipt.ts"
+import * as ReceiptAudit from "../ReceiptAudit.ts"
+import type { Store } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import { type AuditedLayout, auditLayout } from "./LayoutAudit.ts"
 import * as Files from "./OciFiles.ts"
@@ -30,12 +29,13 @@ export const make = Effect.fn("OciVerifier.make")(function*(options: OciVerifier
 })
 
 const verify = Effect.fn("OciVerifier.verify")(function*(store: Store, options: VerifyOptions) {
-  const report = new Collector()
+  const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const { receipt } = options
   const layout = auditLayout(store, audit, report, receipt === undefined ? {} : { only: writtenBy(receipt) })
-  if (receipt !== undefined) compareReceipt(store, receipt, "the receipt", "all", layout, audit, report)
-  else {
+  if (receipt !== undefined) {
+    ReceiptAudit.compare(store, receipt, "the receipt", () => true, layout.documents, audit, report)
+  } else {
     auditRoot(store, layout, audit, report)
     layout.rest(new Set())
   }
@@ -59,64 +59,10 @@ export const finish = Effect.fnUntraced(function*(audit: LayerAudit, report: Col
 })
 
 /** The entries of index.json that a run wrote: what they refer to is in its receipt. */
-const writtenBy = (receipt: Receipt.Receipt) => {
+const writtenBy = (receipt: Receipt) => {
   const written = new Set(receipt.files.map((file) => file.path))
   return ({ descriptor }: IndexEntry): boolean =>
     descriptor.digest === undefined || written.has(Digest.blobPath(descriptor.digest))
-}
-
-const receiptChecks: BlobChecks = {
-  size: "receipt.size-mismatch",
-  digest: "receipt.digest-mismatch",
-  unreadable: "blob.unreadable"
-}
-
-/**
- * What a run recorded, against what is there. Standing alone, a receipt is compared with blobs only: index.json has
- * changed since when another image was added.
- */
-const compareReceipt = (
-  store: Store,
-  receipt: Receipt.Receipt,
-  by: string,
-  what: "all" | "blobs",
-  layout: AuditedLayout,
-  audit: LayerAudit,
-  report: Collector
-): void => {
-  report.ran("receipt.missing-file", "receipt.size-mismatch", "receipt.digest-mismatch", "receipt.invalid")
-  for (const file of receipt.files) {
-    if (unsafeName(file.path) !== undefined) {
-      report.report("receipt.invalid", by, "the receipt names a path that cannot be followed", { actual: JSON.stringify(file.path) })
-      continue
-    }
-    if (what === "blobs" && !file.path.startsWith(`${Files.blobs}/`)) continue
-    const entry = store.lookup(file.path)
-    if (entry?.kind !== "file") {
-      report.report("receipt.missing-file", file.path, `${by} records it, but it is not there`)
-      continue
-    }
-    const document = layout.documents.get(file.path)
-    if (document === undefined) {
-      const key = audit.add({ subject: file.path, region: entry.region, as: "blob" }, receiptChecks)
-      audit.size(key, { value: file.size, by })
-      audit.digest(key, { value: Receipt.digestOf(file), by })
-      continue
-    }
-    const found = Receipt.fileOf(file.path, document)
-    if (found.size !== file.size) {
-      report.report("receipt.size-mismatch", file.path, `its size is not what ${by} says`, {
-        expected: `${file.size} bytes`,
-        actual: `${found.size} bytes`
-      })
-    }
-    if (found.sha256 !== file.sha256) {
-      report.report("receipt.digest-mismatch", file.path, `its bytes are not what ${by} says`, {
-        expected: Receipt.digestOf(file),
-        actual: Receipt.digestOf(found)
-      })
-    }
-  }
 }
 
 /** Files of other forms of the same image, and of the content stores of containerd and BuildKit. */
@@ -149,20 +95,11 @@ const auditRoot = (store: Store, layout: AuditedLayout, audit: LayerAudit, repor
       else report.report("directory.in-progress", name, `process ${run?.pid} is writing ${what}`)
     } else if (Journal.isTemporary(name)) {
       if (dead.has(name)) report.report("directory.leftover", name, "a temporary file of a run that is gone")
-    } else if (Files.isReceipt(name)) storedReceipt(store, name, layout, audit, report)
-    else report.report("oci-layout.extra-file", name, "nothing refers to it")
+    } else if (Files.isReceipt(name)) {
+      const receipt = ReceiptAudit.decode(store.lookup(name), name, report)
+      // index.json has changed since when another image was added.
+      const isBlob = (path: string): boolean => path.startsWith(`${Files.blobs}/`)
+      if (receipt !== undefined) ReceiptAudit.compare(store, receipt, name, isBlob, layout.documents, audit, report)
+    } else report.report("oci-layout.extra-file", name, "nothing refers to it")
   }
-}
-
-const storedReceipt = (store: Store, name: string, layout: AuditedLayout, audit: LayerAudit, report: Collector): void => {
-  report.ran("receipt.invalid")
-  const entry = store.lookup(name)
-  if (entry?.kind !== "file") {
-    report.report("receipt.invalid", name, "the receipt is no regular file")
-    return
-  }
-  const read = readRegion(entry.region, Json.maxBytes)
-  const receipt = "failure" in read ? Either.left(read.failure) : Receipt.decode(read.bytes)
-  if (Either.isLeft(receipt)) report.report("receipt.invalid", name, `the receipt cannot be used: ${receipt.left}`)
-  else compareReceipt(store, receipt.right, name, "blobs", layout, audit, report)
 }

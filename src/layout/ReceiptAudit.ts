@@ -1,0 +1,87 @@
+/** What was recorded when an output was written, against what is there now. */
+import * as Either from "effect/Either"
+import type { Collector } from "../check/Collector.ts"
+import * as Json from "../image/Json.ts"
+import type { BlobChecks, LayerAudit } from "./LayerAudit.ts"
+import * as Receipt from "./Receipt.ts"
+import { readRegion, type Store, type StoreEntry, unsafeName } from "./Store.ts"
+
+const receiptChecks: BlobChecks = {
+  size: "receipt.size-mismatch",
+  digest: "receipt.digest-mismatch",
+  unreadable: "blob.unreadable"
+}
+
+/** Files up to this size are hashed at any depth: documents, which decide what the rest means. */
+const hashedAtOnce = 1024 * 1024
+
+/** Decodes a stored receipt; `by` is its name. Reports one that is none. */
+export const decode = (entry: StoreEntry | undefined, by: string, report: Collector): Receipt.Receipt | undefined => {
+  report.ran("receipt.invalid")
+  if (entry?.kind !== "file") {
+    report.report("receipt.invalid", by, "the receipt is no regular file")
+    return undefined
+  }
+  const read = readRegion(entry.region, Json.maxBytes)
+  const receipt = "failure" in read ? Either.left(read.failure) : Receipt.decode(read.bytes)
+  if (Either.isRight(receipt)) return receipt.right
+  report.report("receipt.invalid", by, `the receipt cannot be used: ${receipt.left}`)
+  return undefined
+}
+
+/**
+ * Compares the recorded files for which `concerns` holds: existence and sizes at once, digests of documents too, those of
+ * larger files when the audit reads them. `documents` are bytes that have been read already.
+ */
+export const compare = (
+  store: Store,
+  receipt: Receipt.Receipt,
+  by: string,
+  concerns: (path: string) => boolean,
+  documents: ReadonlyMap<string, Uint8Array>,
+  audit: LayerAudit,
+  report: Collector
+): void => {
+  report.ran("receipt.missing-file", "receipt.size-mismatch", "receipt.digest-mismatch", "receipt.invalid")
+  for (const file of receipt.files) {
+    if (unsafeName(file.path) !== undefined) {
+      report.report("receipt.invalid", by, "the receipt names a path that cannot be followed", { actual: JSON.stringify(file.path) })
+      continue
+    }
+    if (!concerns(file.path)) continue
+    const entry = store.lookup(file.path)
+    if (entry?.kind !== "file") {
+      report.report("receipt.missing-file", file.path, `${by} records it, but it is not there`)
+      continue
+    }
+    const bytes = documents.get(file.path) ?? small(entry, file, audit)
+    if (bytes !== undefined) compareBytes(bytes, file, by, report)
+    else {
+      const key = audit.add({ subject: file.path, region: entry.region, as: "blob" }, receiptChecks)
+      audit.size(key, { value: file.size, by })
+      audit.digest(key, { value: Receipt.digestOf(file), by })
+    }
+  }
+}
+
+const small = (entry: Extract<StoreEntry, { kind: "file" }>, file: Receipt.File, audit: LayerAudit): Uint8Array | undefined => {
+  if (entry.region.size > hashedAtOnce || file.path.endsWith(".tar") || audit.has(entry.region)) return undefined
+  const read = readRegion(entry.region, hashedAtOnce)
+  return "bytes" in read ? read.bytes : undefined
+}
+
+const compareBytes = (bytes: Uint8Array, file: Receipt.File, by: string, report: Collector): void => {
+  const found = Receipt.fileOf(file.path, bytes)
+  if (found.size !== file.size) {
+    report.report("receipt.size-mismatch", file.path, `its size is not what ${by} says`, {
+      expected: `${file.size} bytes`,
+      actual: `${found.size} bytes`
+    })
+  }
+  if (found.sha256 !== file.sha256) {
+    report.report("receipt.digest-mismatch", file.path, `its bytes are not what ${by} says`, {
+      expected: Receipt.digestOf(file),
+      actual: Receipt.digestOf(found)
+    })
+  }
+}

@@ -1,0 +1,213 @@
+/** Audits an archive of images (`tar://`): docker-save in all its forms, oci-archive, both in one. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as path from "node:path"
+import { Collector } from "../../check/Collector.ts"
+import { WorkerPool } from "../../content/WorkerPool.ts"
+import * as ArchiveStore from "../ArchiveStore.ts"
+import * as DirectoryStore from "../DirectoryStore.ts"
+import { SourceError } from "../Failure.ts"
+import { contentChecks, LayerAudit, placeOf } from "../LayerAudit.ts"
+import { type AuditedLayout, auditLayout } from "../oci-layout/LayoutAudit.ts"
+import * as OciFiles from "../oci-layout/OciFiles.ts"
+import { finish } from "../oci-layout/OciVerifier.ts"
+import type { Receipt } from "../Receipt.ts"
+import * as ReceiptAudit from "../ReceiptAudit.ts"
+import { type Verification, type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
+import * as Files from "./ArchiveFiles.ts"
+import * as Consistency from "./Consistency.ts"
+import * as DockerSave from "./DockerSave.ts"
+import * as LegacyAudit from "./LegacyAudit.ts"
+import * as Repositories from "./Repositories.ts"
+import * as SavedAudit from "./SavedAudit.ts"
+
+export interface ArchiveVerifierOptions extends ArchiveStore.ArchiveOptions {
+  readonly path: string
+}
+
+/**
+ * Opens the archive; one that is compressed as a whole is unpacked into a temporary file that goes with the scope. It
+ * fails where nothing can be said about what is there; what is no archive is a finding.
+ */
+export const make = Effect.fn("ArchiveVerifier.make")(function*(
+  options: ArchiveVerifierOptions
+): Effect.fn.Return<Verifier["Type"], SourceError, Scope.Scope | WorkerPool> {
+  const pool = yield* WorkerPool
+  const store = yield* ArchiveStore.open(options.path, options).pipe(
+    Effect.catchIf((failed) => failed.reason === "NotAnImage" || failed.reason === "Limit", (failed) => Effect.succeed(failed))
+  )
+  return {
+    verify: (verifyOptions) =>
+      store instanceof SourceError
+        ? Effect.sync(() => notAnArchive(options.path, store))
+        : verify(options.path, store, verifyOptions).pipe(Effect.provideService(WorkerPool, pool))
+  }
+})
+
+const notAnArchive = (file: string, failed: SourceError): Verification => {
+  const report = new Collector(options.policy)
+  report.report("archive.unreadable", path.basename(file), failed.message.replace(/^cannot read .*?: (?=expected )/, ""))
+  return { results: report.results(), images: [], layerCount: 0 }
+}
+
+const verify = Effect.fn("ArchiveVerifier.verify")(function*(file: string, store: ArchiveStore.ArchiveStore, options: VerifyOptions) {
+  const report = new Collector(options.policy)
+  const audit = new LayerAudit(report)
+  const subject = path.basename(file)
+  frame(store, subject, report)
+  const has = (name: string): boolean => store.lookup(name) !== undefined
+  const layout = has(OciFiles.indexFile) || has(OciFiles.layoutFile) ? auditLayout(store, audit, report) : undefined
+  const saved = has(Files.manifestFile) ? auditSaved(store, audit, report) : undefined
+  const repositories = Repositories.read(store, report)
+  if (layout !== undefined && saved !== undefined) Consistency.compareIndex(saved, layout.images, report)
+  if (saved !== undefined && repositories !== undefined) Consistency.compareRepositories(store, saved, repositories, report)
+  const legacy = saved === undefined && layout === undefined
+    ? auditLegacy(store, subject, repositories ?? [], audit, report)
+    : []
+  auditReceipt(file, store, subject, options.receipt, layout, audit, report)
+  rest(store, saved ?? [], layout, audit, report)
+  yield* finish(audit, report, options)
+  const results = report.results()
+  const images = [...imagesOf(saved ?? [], layout), ...legacy.map(({ label, subjects }) => ({ image: label, subjects }))]
+  return { results, images: verdicts(results, images), layerCount: audit.layerCount }
+})
+
+/** What an archive does once it does for each member: the first few tell enough. */
+const maxAlike = 3
+
+/** The tar itself: its headers, what it is compressed with, names that stand in it more than once. */
+const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collector): void => {
+  report.ran(
+    "archive.unreadable",
+    "archive.not-an-image",
+    "archive.duplicate-member",
+    "archive.repeated-member",
+    "archive.case-collision",
+    ...contentChecks.filter((check) => check.startsWith("tar.") || (store.compression !== "none" && check.startsWith("compression.")))
+  )
+  const counts = new Map<string, number>()
+  for (const problem of store.problems) {
+    const count = (counts.get(problem.check) ?? 0) + 1
+    counts.set(problem.check, count)
+    if (count > maxAlike) continue
+    report.report(problem.check, subject, problem.message + placeOf(problem), { expected: problem.expected, actual: problem.actual })
+  }
+  for (const problem of store.problems) {
+    const more = (counts.get(problem.check) ?? 0) - maxAlike
+    counts.delete(problem.check)
+    if (more > 0) report.report(problem.check, subject, `and ${more} more of these`)
+  }
+  for (const [name, same] of store.duplicates) {
+    if (same) report.report("archive.repeated-member", name, "it is in the archive more than once, with the same bytes")
+    else report.report("archive.duplicate-member", name, "it is in the archive more than once, with different bytes")
+  }
+  const seen = new Map<string, string>()
+  for (const name of store.files()) {
+    const known = seen.get(name.toLowerCase())
+    if (known === undefined) seen.set(name.toLowerCase(), name)
+    else report.report("archive.case-collision", name, `it differs from ${JSON.stringify(known)} in case only`)
+  }
+}
+
+const auditSaved = (
+  store: ArchiveStore.ArchiveStore,
+  audit: LayerAudit,
+  report: Collector
+): ReadonlyArray<SavedAudit.AuditedImage> => {
+  const document = DockerSave.readDocument(store, Files.manifestFile, DockerSave.manifestChecks, report)
+  if (document === undefined) return []
+  const images = DockerSave.readManifest(document, Files.manifestFile, report)
+    .map((one) => SavedAudit.auditImage(store, one, audit, report))
+  SavedAudit.parents(images, report)
+  Consistency.layerSources(store, document.value, images, report)
+  return images
+}
+
+const auditLegacy = (
+  store: ArchiveStore.ArchiveStore,
+  subject: string,
+  repositories: ReadonlyArray<Repositories.RepositoryTag>,
+  audit: LayerAudit,
+  report: Collector
+): ReadonlyArray<LegacyAudit.LegacyImage> => {
+  const ids = LegacyAudit.ids(store)
+  if (ids.length === 0) {
+    report.report("archive.not-an-image", subject, "it holds neither manifest.json nor index.json", {
+      expected: "manifest.json, or index.json and blobs/",
+      actual: store.list("")?.slice(0, 5).map((name) => JSON.stringify(name)).join(", ") || "nothing"
+    })
+    return []
+  }
+  report.report("archive.legacy", subject, "it has no manifest.json: nothing proves that its layers are the right ones")
+  report.skip("layer.diff-id-mismatch", "images of the form before manifest.json have no digests")
+  return LegacyAudit.audit(store, repositories, audit, report)
+}
+
+/** The receipt of the run that just wrote the archive, or the one that stands beside it. */
+const auditReceipt = (
+  file: string,
+  store: ArchiveStore.ArchiveStore,
+  subject: string,
+  given: Receipt | undefined,
+  layout: AuditedLayout | undefined,
+  audit: LayerAudit,
+  report: Collector
+): void => {
+  const target = Files.receiptPath(Files.resolve(file))
+  const beside = path.basename(target)
+  const stored = given === undefined ? DirectoryStore.make(path.dirname(target)).lookup(beside) : undefined
+  const receipt = given ?? (stored === undefined ? undefined : ReceiptAudit.decode(stored, beside, report))
+  if (receipt === undefined) return
+  const by = given === undefined ? beside : "the receipt"
+  ReceiptAudit.compare(store, receipt, by, () => true, layout?.documents ?? new Map(), audit, report)
+  const recorded = new Set(receipt.files.map((one) => one.path))
+  for (const name of store.files()) {
+    if (!recorded.has(name)) report.report("receipt.image-mismatch", name, `it is in the archive, but ${by} does not record it`)
+  }
+  const size = receipt.details["size"]
+  if (typeof size === "number" && store.compression === "none" && size !== store.size) {
+    report.report("receipt.size-mismatch", subject, `its size is not what ${by} says`, {
+      expected: `${size} bytes`,
+      actual: `${store.size} bytes`
+    })
+  }
+}
+
+/** Members of a docker archive that look like layers or configs, by their names. */
+const looksLikeContent = /^(?:(?:sha256:)?[a-f0-9]{64}(?:\.json|\.tar(?:\.gz)?)?|[a-f0-9]{64}\/layer\.tar)$/
+
+/** What nothing refers to. */
+const rest = (
+  store: ArchiveStore.ArchiveStore,
+  saved: ReadonlyArray<SavedAudit.AuditedImage>,
+  layout: AuditedLayout | undefined,
+  audit: LayerAudit,
+  report: Collector
+): void => {
+  report.ran("archive.unreferenced")
+  const known = new Set(saved.flatMap((image) => [image.saved.config, ...(image.saved.layers ?? [])].flatMap((name) => name ?? [])))
+  layout?.rest(known)
+  for (const name of store.files()) {
+    if (known.has(name) || !looksLikeContent.test(name)) continue
+    const entry = store.lookup(name)
+    if (entry?.kind === "file" && !audit.has(entry.region)) {
+      report.report("archive.unreferenced", name, "nothing in the archive refers to it")
+    }
+  }
+}
+
+/** Images that manifest.json has, with what index.json says about them, and those that only index.json has. */
+const imagesOf = (saved: ReadonlyArray<SavedAudit.AuditedImage>, layout: AuditedLayout | undefined) => {
+  const told = new Set<string>()
+  const listed = saved.map((image) => {
+    const config = Consistency.configOf(image)
+    const same = layout?.images.filter((one) => config !== undefined && one.config === config) ?? []
+    for (const one of same) told.add(one.digest)
+    return {
+      image: image.saved.names.join(", ") || config || image.saved.subject,
+      subjects: new Set([...image.subjects, ...same.flatMap((one) => [...one.subjects])])
+    }
+  })
+  const others = layout?.images.filter((one) => !told.has(one.digest)) ?? []
+  return [...listed, ...others.map(({ label, subjects }) => ({ image: label, subjects }))]
+}

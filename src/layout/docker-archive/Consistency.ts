@@ -1,0 +1,187 @@
+/** Where manifest.json, repositories and index.json are all there, they tell the same story (rule 92). */
+import type { Collector } from "../../check/Collector.ts"
+import { checkDescriptor } from "../../check/DescriptorChecks.ts"
+import * as Digest from "../../image/Digest.ts"
+import * as Json from "../../image/Json.ts"
+import * as MediaType from "../../image/MediaType.ts"
+import * as Reference from "../../image/Reference.ts"
+import type { Region } from "../../image/Region.ts"
+import type { EntryName, LayoutImage } from "../oci-layout/LayoutAudit.ts"
+import * as OciFiles from "../oci-layout/OciFiles.ts"
+import type { Store } from "../Store.ts"
+import * as Files from "./ArchiveFiles.ts"
+import * as Repositories from "./Repositories.ts"
+import { type AuditedImage, promisedDigest } from "./SavedAudit.ts"
+
+/** The digest by which manifest.json means a config. */
+export const configOf = ({ id, saved }: AuditedImage): string | undefined =>
+  (saved.config === undefined ? undefined : promisedDigest(saved.config)) ?? id
+
+/** manifest.json against index.json. */
+export const compareIndex = (
+  saved: ReadonlyArray<AuditedImage>,
+  layout: ReadonlyArray<LayoutImage>,
+  report: Collector
+): void => {
+  report.ran("archive.index-mismatch")
+  const byConfig = new Map<string, Array<LayoutImage>>()
+  for (const image of layout) {
+    if (image.kind === "image" && image.config !== undefined) byConfig.set(image.config, [...(byConfig.get(image.config) ?? []), image])
+  }
+  const tagsByConfig = new Map<string, Set<string>>()
+  for (const image of saved) {
+    const config = configOf(image)
+    if (config === undefined) continue
+    const tags = tagsByConfig.get(config) ?? new Set()
+    for (const name of image.saved.names) tags.add(name)
+    tagsByConfig.set(config, tags)
+    const same = byConfig.get(config)
+    if (same === undefined) {
+      report.report("archive.index-mismatch", image.saved.subject, "no image of index.json has its config", {
+        expected: config,
+        actual: [...byConfig.keys()].slice(0, 3).join(", ") || "no image"
+      })
+    } else compareLayers(image, same, report)
+  }
+  for (const [config, tags] of tagsByConfig) {
+    const images = byConfig.get(config)
+    if (images !== undefined) compareNames(config, tags, images.flatMap((image) => image.names), report)
+  }
+  for (const { config, digest, direct, kind, label } of layout) {
+    // What an index lists for other platforms, manifest.json cannot: docker load knows one.
+    if (kind === "image" && direct && config !== undefined && !tagsByConfig.has(config)) {
+      report.report("archive.index-mismatch", OciFiles.indexFile, `manifest.json does not have ${label}`, {
+        expected: `an image with the config ${config}`,
+        actual: `only ${digest} in index.json`
+      })
+    }
+  }
+}
+
+const compareLayers = ({ saved }: AuditedImage, same: ReadonlyArray<LayoutImage>, report: Collector): void => {
+  const own = saved.layers?.map(Files.blobDigest)
+  if (own === undefined || own.some((digest) => digest === undefined)) return
+  const list = (digests: ReadonlyArray<string | undefined>): string => digests.map((one) => one ?? "nothing").join(", ")
+  const others = same.map((image) => list(image.layers.map((layer) => layer?.digest)))
+  if (others.includes(list(own))) return
+  report.report("archive.index-mismatch", saved.subject, "its layers are not those of the image in index.json with its config", {
+    expected: others[0]!.slice(0, 500),
+    actual: list(own).slice(0, 500)
+  })
+}
+
+/** Names that both give have to agree; either may be without any. */
+const compareNames = (
+  config: string,
+  tags: ReadonlySet<string>,
+  names: ReadonlyArray<EntryName>,
+  report: Collector
+): void => {
+  const given = names.filter(({ ref, whole }) => ref !== undefined || whole !== undefined)
+  if (tags.size === 0 || given.length === 0) return
+  // A reference name may be the tag alone.
+  const agree = (tag: string, { ref, whole }: EntryName): boolean =>
+    whole !== undefined ? Reference.same(tag, whole) : Reference.same(tag, ref!) || Reference.split(tag).tag === ref
+  const left = [...tags].filter((tag) => !given.some((name) => agree(tag, name)))
+  const right = given.filter((name) => ![...tags].some((tag) => agree(tag, name)))
+  if (left.length === 0 && right.length === 0) return
+  report.report("archive.index-mismatch", OciFiles.indexFile, `the image with the config ${Digest.short(config)} has other names than in manifest.json`, {
+    expected: [...tags].join(", "),
+    actual: given.map(({ ref, whole }) => whole ?? ref).join(", ")
+  })
+}
+
+/** manifest.json against repositories. */
+export const compareRepositories = (
+  store: Store,
+  saved: ReadonlyArray<AuditedImage>,
+  repositories: ReadonlyArray<Repositories.RepositoryTag>,
+  report: Collector
+): void => {
+  report.ran("archive.repositories-mismatch")
+  for (const { id, name } of repositories) {
+    const named = saved.filter((image) => image.saved.names.some((tag) => Reference.same(tag, name)))
+    if (named.length === 0) {
+      report.report("archive.repositories-mismatch", Files.repositoriesFile, `manifest.json does not have ${JSON.stringify(name)}`, {
+        expected: saved.flatMap((image) => image.saved.names).slice(0, 5).join(", ") || "no names",
+        actual: name
+      })
+      continue
+    }
+    const meant = Repositories.layerOf(store, id)
+    const tops = named.map((image) => topLayer(store, image))
+    if (meant !== undefined && tops.every((top) => top !== undefined && !isSame(top, meant))) {
+      report.report("archive.repositories-mismatch", Files.repositoriesFile, `${JSON.stringify(name)} is another image than in manifest.json`, {
+        expected: named.map((image) => image.saved.layers?.at(-1)).join(" or "),
+        actual: id
+      })
+    }
+  }
+  for (const { saved: { names, subject } } of saved) {
+    for (const tag of names) {
+      if (!repositories.some(({ name }) => Reference.same(tag, name))) {
+        report.report("archive.repositories-mismatch", subject, `repositories does not have ${JSON.stringify(tag)}`, {
+          expected: tag,
+          actual: repositories.slice(0, 5).map(({ name }) => name).join(", ") || "no names"
+        })
+      }
+    }
+  }
+}
+
+const topLayer = (store: Store, { saved }: AuditedImage): Region | undefined => {
+  const top = saved.layers?.at(-1)
+  const entry = top === undefined ? undefined : store.lookup(top)
+  return entry?.kind === "file" ? entry.region : undefined
+}
+
+const isSame = (one: Region, other: Region): boolean => one.path === other.path && one.offset === other.offset
+
+/** Descriptors of layers that Docker and regctl put beside the paths. */
+export const layerSources = (
+  store: Store,
+  manifest: unknown,
+  saved: ReadonlyArray<AuditedImage>,
+  report: Collector
+): void => {
+  if (!Array.isArray(manifest)) return
+  const items = manifest.filter(Json.isObject)
+  for (const [position, image] of saved.entries()) {
+    const sources = items[position]?.["LayerSources"]
+    if (sources === undefined || sources === null) continue
+    report.ran("archive.layer-sources-mismatch")
+    const { subject } = image.saved
+    if (!Json.isObject(sources)) {
+      report.report("archive.layer-sources-mismatch", subject, "LayerSources is not an object", {
+        expected: "an object",
+        actual: Json.typeName(sources)
+      })
+      continue
+    }
+    for (const [key, value] of Object.entries(sources)) layerSource(store, image, key, value, report)
+  }
+}
+
+const layerSource = (store: Store, image: AuditedImage, key: string, value: unknown, report: Collector): void => {
+  const { layers, subject } = image.saved
+  const field = `LayerSources[${JSON.stringify(key.slice(0, 200))}]`
+  const descriptor = checkDescriptor(value, field, subject, report)
+  const digest = descriptor?.digest
+  // A foreign layer is described as its urls have it, while its path holds it as a plain tar.
+  if (digest === undefined || descriptor!.urls.length > 0 || !MediaType.isDistributable(descriptor!.mediaType ?? "")) return
+  const mismatch = (message: string, expected: string | number, actual: string | number): void =>
+    report.report("archive.layer-sources-mismatch", subject, `${field} ${message}`, { expected, actual })
+  // Docker's keys are diff_ids, regctl's the digests of the layers as stored.
+  if (key !== digest && image.config?.diffIds !== undefined && !image.config.diffIds.includes(key)) {
+    mismatch("is for no layer of the image", "a diff_id of the config", key.slice(0, 200))
+  }
+  const path = layers?.find((one) => Files.blobDigest(one) === digest)
+  if (path === undefined) {
+    if (layers?.every((one) => Files.blobDigest(one) !== undefined)) mismatch("describes none of the layers listed", layers.join(", ").slice(0, 300), digest)
+    return
+  }
+  const entry = store.lookup(path)
+  if (entry?.kind === "file" && descriptor!.size !== undefined && entry.region.size !== descriptor!.size) {
+    mismatch("has another size than the layer", `${entry.region.size} bytes`, `${descriptor!.size} bytes`)
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * Archives of the time before manifest.json: `{id}/json`, `{id}/layer.tar`, and `repositories` that names the IDs
+ * (docker-image-spec v1.0). Nothing in them has a digest.
+ */
+import type { Collector } from "../../check/Collector.ts"
+import * as Json from "../../image/Json.ts"
+import { layerChecks, type LayerAudit } from "../LayerAudit.ts"
+import type { Store } from "../Store.ts"
+import * as DockerSave from "./DockerSave.ts"
+import type { RepositoryTag } from "./Repositories.ts"
+
+const checks: DockerSave.DocumentChecks = {
+  missing: "legacy.invalid-json",
+  unreadable: "legacy.invalid-json",
+  invalid: "legacy.invalid-json",
+  duplicateKey: "legacy.duplicate-key"
+}
+
+export interface LegacyImage {
+  readonly label: string
+  readonly subjects: ReadonlySet<string>
+}
+
+/** Directories of the legacy form, by their IDs. */
+export const ids = (store: Store): ReadonlyArray<string> =>
+  (store.list("") ?? []).filter((name) => /^[a-f0-9]{64}$/.test(name) && store.lookup(`${name}/json`) !== undefined)
+
+/** Every image that a name stands for. */
+export const audit = (
+  store: Store,
+  tags: ReadonlyArray<RepositoryTag>,
+  layers: LayerAudit,
+  report: Collector
+): ReadonlyArray<LegacyImage> => {
+  report.ran("legacy.bad-parent", "layer.missing", "layer.unreadable")
+  const parents = new Map<string, string | undefined>()
+  const parentOf = (id: string): string | undefined => {
+    if (!parents.has(id)) parents.set(id, readParent(store, id, report))
+    return parents.get(id)
+  }
+  const byId = new Map<string, Array<string>>()
+  for (const { id, name } of tags) byId.set(id, [...(byId.get(id) ?? []), name])
+  return [...byId].map(([top, names]) => {
+    const chain = new Set<string>()
+    for (let id: string | undefined = top; id !== undefined; id = parentOf(id)) {
+      if (chain.has(id)) {
+        report.report("legacy.bad-parent", `${id}/json`, "the chain of parents comes back to it")
+        break
+      }
+      chain.add(id)
+    }
+    const stack = [...chain].reverse().map((id) => layer(store, id, layers, report))
+    layers.stack(names.join(", "), stack)
+    return {
+      label: names.join(", "),
+      subjects: new Set([...chain].flatMap((id) => [`${id}/json`, `${id}/layer.tar`]).concat("repositories"))
+    }
+  })
+}
+
+const readParent = (store: Store, id: string, report: Collector): string | undefined => {
+  const file = `${id}/json`
+  const document = DockerSave.readDocument(store, file, checks, report)
+  if (document?.value === undefined) return undefined
+  if (!Json.isObject(document.value)) {
+    report.report("legacy.invalid-json", file, "it is not a JSON object", {
+      expected: "an object",
+      actual: Json.typeName(document.value)
+    })
+    return undefined
+  }
+  const parent = document.value["parent"]
+  if (parent === undefined || parent === null || parent === "") return undefined
+  if (typeof parent === "string" && /^[a-f0-9]{64}$/.test(parent) && store.lookup(`${parent}/json`) !== undefined) return parent
+  report.report("legacy.bad-parent", file, "its parent is not here", {
+    expected: "the ID of an image here",
+    actual: typeof parent === "string" ? JSON.stringify(parent.slice(0, 200)) : Json.typeName(parent)
+  })
+  return undefined
+}
+
+const layer = (store: Store, id: string, layers: LayerAudit, report: Collector): string | undefined => {
+  const file = `${id}/layer.tar`
+  const entry = store.lookup(file)
+  if (entry?.kind === "file") return layers.add({ subject: file, region: entry.region, as: "layer" }, layerChecks)
+  if (entry === undefined) report.report("layer.missing", file, `the layer of ${id} does not exist`)
+  else {
+    report.report("layer.unreadable", file, "it is no regular file", {
+      expected: "a tar",
+      actual: entry.kind === "directory" ? "a directory" : entry.what
+    })
+  }
+  return undefined
+}

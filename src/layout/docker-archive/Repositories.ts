@@ -1,0 +1,82 @@
+/** docker-save's `repositories`: name to tag to the ID of the top layer (docker-image-spec v1.3; rule 91). */
+import type { Collector } from "../../check/Collector.ts"
+import * as Json from "../../image/Json.ts"
+import * as Reference from "../../image/Reference.ts"
+import type { Region } from "../../image/Region.ts"
+import type { Store } from "../Store.ts"
+import * as Files from "./ArchiveFiles.ts"
+import * as DockerSave from "./DockerSave.ts"
+
+/** One name and what it stands for. */
+export interface RepositoryTag {
+  /** `name:tag`. */
+  readonly name: string
+  readonly id: string
+}
+
+const checks: DockerSave.DocumentChecks = {
+  missing: "repositories.invalid-json",
+  unreadable: "repositories.invalid-json",
+  invalid: "repositories.invalid-json",
+  duplicateKey: "repositories.duplicate-key"
+}
+
+const file = Files.repositoriesFile
+
+/** Every name in the file that has an ID; undefined when there is no such file or nothing can be made of it. */
+export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryTag> | undefined => {
+  if (store.lookup(file) === undefined) return undefined
+  report.ran("repositories.wrong-type", "repositories.bad-name", "repositories.dangling")
+  const document = DockerSave.readDocument(store, file, checks, report)
+  if (document?.value === undefined) return undefined
+  if (!Json.isObject(document.value)) {
+    wrongType(report, "it is not an object", "an object", document.value)
+    return undefined
+  }
+  const found: Array<RepositoryTag> = []
+  for (const [repository, tags] of Object.entries(document.value)) {
+    if (!Reference.isRepository(repository)) badName(report, "the name", repository)
+    if (!Json.isObject(tags)) {
+      wrongType(report, `${show(repository)} is not an object of tags`, "an object", tags)
+      continue
+    }
+    for (const [tag, id] of Object.entries(tags)) {
+      if (!Reference.isTag(tag)) badName(report, `the tag of ${show(repository)}`, tag)
+      if (typeof id !== "string" || !/^[a-f0-9]{64}$/.test(id)) {
+        report.report("repositories.wrong-type", file, `the ID of ${show(`${repository}:${tag}`)} is none`, {
+          expected: "64 hexadecimal digits",
+          actual: typeof id === "string" ? show(id) : Json.typeName(id)
+        })
+        continue
+      }
+      found.push({ name: `${repository}:${tag}`, id })
+      if (!isThere(store, id)) {
+        report.report("repositories.dangling", file, `${show(`${repository}:${tag}`)} has an ID that nothing here has`, {
+          expected: `${id}/json or blobs/sha256/${id}`,
+          actual: "neither"
+        })
+      }
+    }
+  }
+  return found
+}
+
+const isThere = (store: Store, id: string): boolean =>
+  store.lookup(id) !== undefined || store.lookup(`blobs/sha256/${id}`) !== undefined
+
+/** The layer that an ID stands for, where the archive shows it. */
+export const layerOf = (store: Store, id: string): Region | undefined => {
+  for (const name of [`${id}/layer.tar`, `blobs/sha256/${id}`]) {
+    const entry = store.lookup(name)
+    if (entry?.kind === "file") return entry.region
+  }
+  return undefined
+}
+
+const wrongType = (report: Collector, message: string, expected: string, actual: unknown): void =>
+  report.report("repositories.wrong-type", file, message, { expected, actual: Json.typeName(actual) })
+
+const badName = (report: Collector, what: string, actual: string): void =>
+  report.report("repositories.bad-name", file, `${what} is no valid one`, { expected: "name:tag", actual: show(actual) })
+
+const show = (text: string): string => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)
