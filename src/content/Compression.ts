@@ -1,10 +1,14 @@
 import { fromBytes } from "./ByteString.ts"
 import type { Decoder, DecoderLimits, Sink } from "./Decoder.ts"
+import { type BlockFormat, type Encoder, make as makeBlockEncoder } from "./Encoder.ts"
 import * as Gzip from "./Gzip.ts"
+import { gzipFormat } from "./GzipFormat.ts"
 import type { Problem } from "./Problem.ts"
 import * as Zstd from "./Zstd.ts"
+import * as ZstdFormat from "./ZstdFormat.ts"
 
 export type { Decoder, DecoderLimits, DecoderSummary, Sink } from "./Decoder.ts"
+export type { BlockFormat, Encoder, EncoderSummary } from "./Encoder.ts"
 
 /** The forms that layers and archives may have (image-spec layer.md; docker-save archives). */
 export type Compression = "none" | "gzip" | "zstd"
@@ -12,7 +16,7 @@ export type Compression = "none" | "gzip" | "zstd"
 /** What magic bytes can tell. Those that are not a `Compression` are recognised so that they can be named in messages. */
 export type DetectedCompression = Compression | "xz" | "bzip2" | "lz4" | "lzip" | "lzma" | "compress"
 
-/** Loads what decoding and encoding need; `makeDecoder` and `makeEncoder` are synchronous after it. Cheap when repeated. */
+/** Loads what decoding needs; `makeDecoder` is synchronous after it (and needs it for zstd only). Cheap when repeated. */
 export const prepare = (): Promise<void> => Zstd.prepare()
 
 /**
@@ -28,6 +32,27 @@ export const makeDecoder = (
   onProblem: (problem: Problem) => void,
   limits?: DecoderLimits
 ): Decoder => (kind === "gzip" ? Gzip.makeDecoder(sink, onProblem, limits) : Zstd.makeDecoder(sink, onProblem, limits))
+
+/** The file that `prepareEncoder("zstd")` loads; found where the package is installed, for threads that cannot look. */
+export const locateEncoder = ZstdFormat.locate
+
+/**
+ * Loads what encoding needs; `makeEncoder` is synchronous after it (gzip needs nothing). Cheap when repeated.
+ * `file` is what `locateEncoder` returned, for a thread that runs code from a string.
+ */
+export const prepareEncoder = (kind: "gzip" | "zstd", file?: string): Promise<void> =>
+  kind === "gzip" ? Promise.resolve() : ZstdFormat.prepare(file)
+
+/** The form's blocks, for whoever spreads one stream's encoding over several threads. */
+export const blockFormat = (kind: "gzip" | "zstd"): BlockFormat =>
+  kind === "gzip" ? gzipFormat : ZstdFormat.zstdFormat
+
+/**
+ * An encoder whose output depends on nothing but the content, the level and this package's version. Levels are 1 to 9 for
+ * gzip and 1 to 19 for zstd, a RangeError otherwise. One gzip member, or a zstd frame per 4 MiB.
+ */
+export const makeEncoder = (kind: "gzip" | "zstd", level: number, sink: Sink): Encoder =>
+  makeBlockEncoder(blockFormat(kind), level, sink)
 
 const startsWith = (head: Uint8Array, ...magic: ReadonlyArray<number>): boolean =>
   head.length >= magic.length && magic.every((byte, index) => head[index] === byte)
