@@ -6,8 +6,10 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as ByteString from "../../src/content/ByteString.ts"
 import * as Edits from "../../src/content/LayerEdits.ts"
-import { TarEditError } from "../../src/content/TarEdit.ts"
+import { TarEditError, TarEditor } from "../../src/content/TarEdit.ts"
 import type { TarEntry } from "../../src/content/TarEntry.ts"
+import { checksumFits, checksumOf, sumBytes } from "../../src/content/TarField.ts"
+import { putChecksum } from "../../src/content/TarPatch.ts"
 import type { Edit } from "../../src/image/Image.ts"
 import * as Random from "./tarArbitrary.ts"
 import { end, found, header, longName, member, octal, padded, paths, pax, record, scan } from "./tarFixtures.ts"
@@ -618,6 +620,62 @@ describe("random archives", () => {
           assert.deepStrictEqual(comparable(after), comparable(before))
         }
       ),
+      { numRuns: 500 }
+    )
+  })
+})
+
+describe("headers with any values", () => {
+  /** Paths and link targets as the editor sees them. */
+  const members = (bytes: Uint8Array): ReadonlyArray<readonly [string, string]> => {
+    const seen: Array<readonly [string, string]> = []
+    const editor = new TarEditor(
+      {
+        member: (headers) => {
+          // Labels and lists of names are no files.
+          if (headers.header < 0 || headers.type === 0x56 || headers.type === 0x4e) return
+          seen.push([headers.path(), headers.type === 0x31 || headers.type === 0x32 ? headers.linkname() : ""])
+        }
+      },
+      () => {}
+    )
+    editor.write(Buffer.from(bytes), 0, bytes.length)
+    editor.end()
+    return seen
+  }
+
+  it("are refused, or read as the scanner reads them", () => {
+    const change = fc.tuple(
+      fc.nat(),
+      fc.integer({ min: 0, max: 511 }),
+      fc.oneof(fc.constantFrom(0, 0x20, 0x30, 0x31, 0x37, 0x53, 0x80), fc.integer({ min: 0, max: 255 }))
+    )
+    fc.assert(
+      fc.property(Random.layer, fc.array(change, { minLength: 1, maxLength: 3 }), ({ tar }, changes) => {
+        const changed = Buffer.from(tar)
+        const headers: Array<number> = []
+        for (let at = 0; at < tar.length; at += 512) {
+          const sum = sumBytes(tar, at)
+          if (sum > 0 && checksumFits(tar, at, checksumOf(tar, at, sum))) headers.push(at)
+        }
+        fc.pre(headers.length > 0)
+        for (const [index, offset, byte] of changes) {
+          const at = headers[index % headers.length]!
+          changed[at + offset] = byte
+          putChecksum(changed, at)
+        }
+        let seen: ReadonlyArray<readonly [string, string]>
+        try {
+          seen = members(changed)
+        } catch (cause) {
+          assert.instanceOf(cause, TarEditError)
+          return
+        }
+        assert.deepStrictEqual(
+          seen,
+          scan(changed).entries.map(({ entry }) => [entry.path, entry.linkname] as const)
+        )
+      }),
       { numRuns: 500 }
     )
   })
