@@ -145,6 +145,14 @@ export const receipt = {
     explanation: "The image was written with a receipt; without it, an audit cannot compare with what was recorded at the time.",
     remedy: "Process the image again; what is there and right is kept."
   },
+  "receipt.stale": {
+    severity: "warning",
+    title: "the receipt records an image that is no longer listed",
+    spec: "tallyman: receipts record the entries that were written",
+    rules: [],
+    explanation: "index.json has no entry for the image of this receipt: it was removed or renamed by another tool, or index.json was damaged.",
+    remedy: "If the image was removed on purpose, delete the receipt; otherwise write the image again."
+  },
   "receipt.missing-file": {
     severity: "error",
     title: "a file in the receipt is not there",

@@ -91,6 +91,14 @@ export const index = {
     explanation: "The property is required, if only as an empty array.",
     remedy: "Report it to the tool that wrote the index."
   },
+  "index.missing-entry": {
+    severity: "error",
+    title: "index.json does not list what was written",
+    spec: "image-spec image-layout.md, index.json; tallyman: receipts record the entries that were written",
+    rules: [37],
+    explanation: "The run that just wrote an image finds no entry for it: another program has replaced index.json meanwhile.",
+    remedy: "Write the image again; its blobs are kept."
+  },
   "index.wrong-type": {
     severity: "error",
     title: "a property of an index has the wrong JSON type",

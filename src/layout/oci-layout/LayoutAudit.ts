@@ -49,6 +49,8 @@ export interface LayoutImage {
 }
 
 export interface AuditedLayout {
+  /** Every entry of index.json, followed or not. */
+  readonly entries: ReadonlyArray<IndexChecks.IndexEntry>
   readonly images: ReadonlyArray<LayoutImage>
   /** Documents that were read, by their names in the layout. */
   readonly documents: ReadonlyMap<string, Uint8Array>
@@ -88,8 +90,9 @@ export const auditLayout = (
 ): AuditedLayout => {
   const walk = new Walk(store, audit, report)
   walk.frame()
-  walk.root(options.only ?? (() => true))
+  const entries = walk.root(options.only ?? (() => true))
   return {
+    entries,
     images: walk.found(),
     documents: walk.documents(),
     rest: (known) => walk.rest(known)
@@ -192,18 +195,18 @@ class Walk {
   }
 
   /** index.json and everything behind it. */
-  root(only: (entry: IndexChecks.IndexEntry) => boolean): void {
+  root(only: (entry: IndexChecks.IndexEntry) => boolean): ReadonlyArray<IndexChecks.IndexEntry> {
     const report = this.#report
     const entry = this.#store.lookup(Files.indexFile)
     if (entry === undefined) {
       report.report("index.missing", Files.indexFile, "it does not exist", { expected: "an image index", actual: "nothing" })
-      return
+      return []
     }
     const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
     this.#documents.set(Files.indexFile, document)
-    if (document?.value === undefined) return
+    if (document?.value === undefined) return []
     const index = IndexChecks.checkIndex(document.value, undefined, Files.indexFile, report)
-    if (index === undefined) return
+    if (index === undefined) return []
     if (index.entries.length === 0 && Array.isArray((document.value as { readonly manifests?: unknown }).manifests)) {
       report.report("index.empty", Files.indexFile, "it lists no image")
     }
@@ -214,6 +217,7 @@ class Walk {
     if (index.subject !== undefined) this.#subject(index.subject, Files.indexFile)
     // Subjects can form long chains: one after the other, not one inside the other.
     for (let next = this.#subjects.pop(); next !== undefined; next = this.#subjects.pop()) this.#follow(next)
+    return index.entries
   }
 
   /** The manifests that something below this reference led to. */

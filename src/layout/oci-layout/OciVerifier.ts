@@ -4,6 +4,7 @@ import { Collector } from "../../check/Collector.ts"
 import type { IndexEntry } from "../../check/IndexChecks.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
+import * as Json from "../../image/Json.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Journal from "../Journal.ts"
 import { LayerAudit } from "../LayerAudit.ts"
@@ -34,6 +35,10 @@ const verify = Effect.fn("OciVerifier.verify")(function*(store: Store, options: 
   const { receipt } = options
   const layout = auditLayout(store, audit, report, receipt === undefined ? {} : { only: writtenBy(receipt) })
   if (receipt !== undefined) {
+    report.ran("index.missing-entry")
+    for (const missing of unlisted(receipt, layout)) {
+      report.report("index.missing-entry", Files.indexFile, "it does not list what was written", { expected: missing, actual: "no such entry" })
+    }
     ReceiptAudit.compare(store, receipt, "the receipt", () => true, layout.documents, audit, report)
   } else {
     auditRoot(store, layout, audit, report)
@@ -63,6 +68,18 @@ const writtenBy = (receipt: Receipt) => {
   const written = new Set(receipt.files.map((file) => file.path))
   return ({ descriptor }: IndexEntry): boolean =>
     descriptor.digest === undefined || written.has(Digest.blobPath(descriptor.digest))
+}
+
+/** What a receipt records of index.json and is not there: a name with its manifest, or the manifest alone. */
+const unlisted = (receipt: Receipt, { entries }: AuditedLayout): ReadonlyArray<string> => {
+  const { manifest, refs } = receipt.details
+  const digest = Json.isObject(manifest) ? manifest["digest"] : undefined
+  if (typeof digest !== "string") return []
+  const same = entries.filter((entry) => entry.descriptor.digest === digest)
+  const names = Array.isArray(refs) ? refs.filter((ref) => typeof ref === "string") : []
+  return names.length === 0
+    ? same.length > 0 ? [] : [digest]
+    : names.flatMap((name) => same.some((entry) => entry.descriptor.annotations.get(Files.refName) === name) ? [] : `${name} (${digest})`)
 }
 
 /** Files of other forms of the same image, and of the content stores of containerd and BuildKit. */
@@ -95,11 +112,17 @@ const auditRoot = (store: Store, layout: AuditedLayout, audit: LayerAudit, repor
       else report.report("directory.in-progress", name, `process ${run?.pid} is writing ${what}`)
     } else if (Journal.isTemporary(name)) {
       if (dead.has(name)) report.report("directory.leftover", name, "a temporary file of a run that is gone")
-    } else if (Files.isReceipt(name)) {
-      const receipt = ReceiptAudit.decode(store.lookup(name), name, report)
-      // index.json has changed since when another image was added.
-      const isBlob = (path: string): boolean => path.startsWith(`${Files.blobs}/`)
-      if (receipt !== undefined) ReceiptAudit.compare(store, receipt, name, isBlob, layout.documents, audit, report)
-    } else report.report("oci-layout.extra-file", name, "nothing refers to it")
+    } else if (Files.isReceipt(name)) stored(store, name, layout, audit, report)
+    else report.report("oci-layout.extra-file", name, "nothing refers to it")
   }
+}
+
+/** A receipt that stands in the layout, as long as index.json still has what it records. */
+const stored = (store: Store, name: string, layout: AuditedLayout, audit: LayerAudit, report: Collector): void => {
+  report.ran("receipt.stale")
+  const receipt = ReceiptAudit.decode(store.lookup(name), name, report)
+  if (receipt === undefined) return
+  const [missing] = unlisted(receipt, layout)
+  if (missing === undefined) ReceiptAudit.compare(store, receipt, name, () => true, layout.documents, audit, report)
+  else report.report("receipt.stale", name, "index.json does not list what it records", { expected: missing, actual: "no such entry" })
 }
