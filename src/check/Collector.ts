@@ -1,17 +1,32 @@
 import { catalog, type CheckId } from "./Catalog.ts"
 import { CheckResults, finding, Skipped } from "./CheckResults.ts"
 import type { Detail, Finding } from "./Finding.ts"
+import type { Policy } from "./Policy.ts"
 
-/** Gathers findings while one verification runs; the severity comes from the catalogue. */
+/** Gathers findings while one verification runs; the severity comes from the catalogue unless a policy changes it. */
 export class Collector {
+  readonly #policy: Policy
   readonly #results: Array<Finding> = []
+  readonly #told = new Set<string>()
   readonly #checked = new Set<string>()
   readonly #skipped = new Map<string, Skipped>()
 
-  /** Reports a finding; that its check ran is implied. */
+  constructor(policy: Policy = {}) {
+    this.#policy = policy
+  }
+
+  /** Reports a finding, the same one once; that its check ran is implied. */
   report(check: CheckId, subject: string, message: string, detail: Detail = {}): void {
+    const severity = this.#policy[check] ?? catalog[check].severity
+    if (severity === "ignore") {
+      this.skip(check, "findings of it are to be ignored")
+      return
+    }
     this.#checked.add(check)
-    this.#results.push(finding(catalog[check].severity, check, subject, message, detail))
+    const key = [check, subject, message, detail.expected, detail.actual].join("\0")
+    if (this.#told.has(key)) return
+    this.#told.add(key)
+    this.#results.push(finding(severity, check, subject, message, detail))
   }
 
   /** Says that these checks ran, whatever they found. */

@@ -2,7 +2,9 @@
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Policy from "../check/Policy.ts"
 import * as Platform from "../image/Platform.ts"
+import * as Settings from "../pipeline/Settings.ts"
 import { UsageError } from "../pipeline/Uri.ts"
 
 export const format = Options.choice("format", ["text", "json"]).pipe(
@@ -71,4 +73,50 @@ export const threads = (flag: Option.Option<number>): Effect.Effect<{ readonly s
       size >= 1 && size <= 64
         ? Effect.succeed({ size })
         : Effect.fail(new UsageError({ reason: "BadValue", message: `cannot use --jobs ${size}: expected 1 to 64` }))
+  })
+
+/** How findings are judged, and what a blob may cost. */
+export const settings = {
+  profile: Options.choice("profile", Policy.profiles).pipe(
+    Options.optional,
+    Options.withDescription(
+      "Severities as a whole: strict takes every SHOULD for a MUST, docker lets pass what Docker does, occystrap what the older tool's directories all have"
+    )
+  ),
+  severity: Options.text("severity").pipe(
+    Options.withPseudoName("CHECK-ID=LEVEL"),
+    Options.repeated,
+    Options.withDescription("Severity of one check: error, warning, info or ignore; may be given often")
+  ),
+  config: Options.text("config").pipe(
+    Options.withPseudoName("FILE"),
+    Options.optional,
+    Options.withDescription(`Settings file; by default the nearest ${Settings.fileName} at or above the working directory`)
+  ),
+  maxUnpacked: Options.text("max-unpacked").pipe(
+    Options.withPseudoName("SIZE"),
+    Options.optional,
+    Options.withDescription("Bytes that one blob may decompress to, for example 500M or 2T")
+  ),
+  maxRatio: Options.float("max-ratio").pipe(
+    Options.optional,
+    Options.withDescription("Decompressed over compressed size of one blob, looked at beyond 1 GiB")
+  )
+}
+
+export interface SettingsFlags {
+  readonly profile: Option.Option<Policy.Profile>
+  readonly severity: ReadonlyArray<string>
+  readonly config: Option.Option<string>
+  readonly maxUnpacked: Option.Option<string>
+  readonly maxRatio: Option.Option<number>
+}
+
+export const loadSettings = (flags: SettingsFlags): Effect.Effect<Settings.Settings, UsageError> =>
+  Settings.load({
+    severity: flags.severity,
+    ...(Option.isSome(flags.profile) ? { profile: flags.profile.value } : {}),
+    ...(Option.isSome(flags.config) ? { config: flags.config.value } : {}),
+    ...(Option.isSome(flags.maxUnpacked) ? { maxUnpacked: flags.maxUnpacked.value } : {}),
+    ...(Option.isSome(flags.maxRatio) ? { maxRatio: flags.maxRatio.value } : {})
   })

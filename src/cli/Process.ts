@@ -45,7 +45,9 @@ export const command = Command.make("process", {
     Args.withDescription("Where the image is: tar://PATH, dir://PATH or oci-layout://PATH[:REF], each with ?image=NAME:TAG or ?index=N")
   ),
   destination: Args.text({ name: "DESTINATION" }).pipe(
-    Args.withDescription("Where to write it: dir://PATH[?unique_names=true]")
+    Args.withDescription(
+      "Where to write it: dir://PATH[?unique_names=true], tar://PATH[?format=hybrid|docker|oci] or oci-layout://PATH[:REF]; the last two also take compression=none|gzip|zstd, level=N and media_types=oci|docker"
+    )
   ),
   verify: Options.boolean("verify").pipe(
     Options.withDescription("Verify what was written: existence, sizes, JSON, references. This is the default")
@@ -54,15 +56,24 @@ export const command = Command.make("process", {
   verifyFull: Options.boolean("verify-full").pipe(
     Options.withDescription("Verify by reading back every byte that was written")
   ),
+  append: Options.boolean("append").pipe(Options.withDescription("Keep the images that the archive at tar://PATH holds")),
+  allPlatforms: Options.boolean("all-platforms").pipe(
+    Options.withDescription("Copy the whole index, every platform of it, byte for byte (oci-layout:// to oci-layout://)")
+  ),
+  referrers: Options.boolean("referrers").pipe(
+    Options.withDescription("Copy the whole index and what refers to it: signatures, SBOMs, attestations")
+  ),
   ...Flags.platform,
   format: Flags.format,
   jobs: Flags.jobs,
-  tempDirectory: Flags.tempDirectory
+  tempDirectory: Flags.tempDirectory,
+  ...Flags.settings
 }).pipe(
   Command.withDescription(topic.summary),
   Command.withHandler((flags) =>
     Effect.gen(function*() {
       const depth = yield* depthOf(flags)
+      const settings = yield* Flags.loadSettings(flags)
       const platform = yield* Flags.wantedPlatform(flags)
       const source = yield* Uri.parse(flags.source)
       const destination = yield* Uri.parse(flags.destination)
@@ -71,6 +82,10 @@ export const command = Command.make("process", {
         source,
         destination,
         verify: depth,
+        ...settings,
+        append: flags.append,
+        allPlatforms: flags.allPlatforms,
+        referrers: flags.referrers,
         ...(platform === undefined ? {} : { platform }),
         ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
       }))

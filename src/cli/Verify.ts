@@ -26,15 +26,20 @@ export const command = Command.make("verify", {
   ),
   format: Flags.format,
   jobs: Flags.jobs,
-  tempDirectory: Flags.tempDirectory
+  tempDirectory: Flags.tempDirectory,
+  ...Flags.settings
 }).pipe(
   Command.withDescription(topic.summary),
-  Command.withHandler(({ format, full, jobs, target, tempDirectory }) =>
+  Command.withHandler(({ format, full, jobs, target, tempDirectory, ...flags }) =>
     Effect.gen(function*() {
+      const settings = yield* Flags.loadSettings(flags)
       const uri = yield* Layouts.locate(target)
       const depth = full ? "full" as const : "fast" as const
-      const verifier = yield* Layouts.openVerifier(uri, Option.isSome(tempDirectory) ? { tempDirectory: tempDirectory.value } : {})
-      const verification = yield* withProgress(verifier.verify({ depth }))
+      const verifier = yield* Layouts.openVerifier(uri, {
+        limits: settings.limits,
+        ...(Option.isSome(tempDirectory) ? { tempDirectory: tempDirectory.value } : {})
+      })
+      const verification = yield* withProgress(verifier.verify({ depth, ...settings }))
       const report = { target, layout: uri.scheme, depth, ...verification }
       yield* format === "json"
         ? Output.printJson(Json.toJson(report))

@@ -1,6 +1,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { CheckResults } from "../check/CheckResults.ts"
+import type { Policy } from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { Receipt } from "./Receipt.ts"
 
@@ -12,6 +13,8 @@ export interface VerifyOptions {
   /** Of the run that just wrote the output: then that image alone is verified, against it. */
   readonly receipt?: Receipt
   readonly limits?: DecoderLimits
+  /** Severities that differ from the catalogue's. */
+  readonly policy?: Policy
 }
 
 /** The verdict on one image of the output. */

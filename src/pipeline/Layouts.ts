@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
+import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as Platform from "../image/Platform.ts"
 import * as DirectorySource from "../layout/directory/DirectorySource.ts"
@@ -9,10 +10,12 @@ import * as DirectoryVerifier from "../layout/directory/DirectoryVerifier.ts"
 import * as DirectoryWriter from "../layout/directory/DirectoryWriter.ts"
 import * as ArchiveSource from "../layout/docker-archive/ArchiveSource.ts"
 import * as ArchiveVerifier from "../layout/docker-archive/ArchiveVerifier.ts"
+import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
 import { describe, SourceError } from "../layout/Failure.ts"
 import type { ImageSource, Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
 import * as OciLayoutSource from "../layout/oci-layout/OciLayoutSource.ts"
+import * as OciLayoutWriter from "../layout/oci-layout/OciLayoutWriter.ts"
 import * as OciVerifier from "../layout/oci-layout/OciVerifier.ts"
 import type { Verifier } from "../layout/Verifier.ts"
 import * as Uri from "./Uri.ts"
@@ -25,6 +28,12 @@ export interface OpenedSource {
 export interface SourceOptions {
   readonly platform?: Platform.Wanted
   readonly tempDirectory?: string
+  readonly limits?: DecoderLimits
+}
+
+export interface WriterOptions {
+  /** Keep the images that an archive holds. */
+  readonly append?: boolean
 }
 
 const selectorOptions = ["image", "index", "platform", "os", "architecture", "variant"]
@@ -129,18 +138,66 @@ export const splitReference = (text: string): { readonly path: string; readonly 
   return { path: text }
 }
 
+/** The one of `known` that an option names; undefined when it is not given. */
+const choiceOption = <A extends string>(uri: Uri.Uri, key: string, known: ReadonlyArray<A>): Effect.Effect<A | undefined, Uri.UsageError> => {
+  const value = uri.options.get(key)
+  const choice = known.find((one) => one === value)
+  return value === undefined || choice !== undefined
+    ? Effect.succeed(choice)
+    : Effect.fail(
+      new Uri.UsageError({
+        reason: "BadValue",
+        message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=${known.join("|")}, found ${value}`
+      })
+    )
+}
+
+/** How layers and manifests are to be stored, for the layouts that can store them in several ways. */
+const storageOf = Effect.fnUntraced(function*(uri: Uri.Uri) {
+  const compression = yield* choiceOption(uri, "compression", ["none", "gzip", "zstd"])
+  const level = yield* Uri.integerOption(uri, "level")
+  const highest = compression === "zstd" ? 19 : 9
+  if (level !== undefined && (compression === undefined || compression === "none" || level < 1 || level > highest)) {
+    return yield* new Uri.UsageError({
+      reason: "BadValue",
+      message: `cannot use ${JSON.stringify(uri.text)}: expected level=1 to 9 with compression=gzip, or 1 to 19 with compression=zstd`
+    })
+  }
+  return { compression, level, mediaTypes: yield* choiceOption(uri, "media_types", ["oci", "docker"]) }
+})
+
+const storageOptions = ["compression", "level", "media_types"]
+
 /** Opens what a URI names for writing. Nothing is touched before the first image is written. */
 export const openWriter = Effect.fn("Layouts.openWriter")(function*(
-  uri: Uri.Uri
+  uri: Uri.Uri,
+  options: WriterOptions = {}
 ): Effect.fn.Return<ImageWriter["Type"], Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
+  if (options.append === true && uri.scheme !== "tar") {
+    return yield* new Uri.UsageError({ reason: "BadValue", message: `cannot use --append with ${uri.scheme}://: it is for tar://, other layouts keep what they hold` })
+  }
   switch (uri.scheme) {
     case "dir": {
       yield* Uri.onlyOptions(uri, ["unique_names"], "destination")
       const uniqueNames = yield* Uri.booleanOption(uri, "unique_names")
       return yield* DirectoryWriter.make({ path: uri.path, uniqueNames })
     }
+    case "tar": {
+      yield* Uri.onlyOptions(uri, ["format", ...storageOptions], "destination")
+      return yield* ArchiveWriter.make({
+        path: uri.path,
+        format: yield* choiceOption(uri, "format", ["hybrid", "docker", "oci"]),
+        append: options.append,
+        ...(yield* storageOf(uri))
+      })
+    }
+    case "oci-layout": {
+      yield* Uri.onlyOptions(uri, storageOptions, "destination")
+      const { path, reference } = splitReference(uri.path)
+      return yield* OciLayoutWriter.make({ path, ref: reference, ...(yield* storageOf(uri)) })
+    }
     default:
-      return yield* unsupported(uri, "destination", ["dir"])
+      return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout"])
   }
 })
 

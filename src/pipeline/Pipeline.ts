@@ -1,16 +1,24 @@
 /** source -> filters -> writer -> receipt -> verifier -> report */
 import * as Effect from "effect/Effect"
-import { choose } from "../layout/ImageSource.ts"
+import type { Policy } from "../check/Policy.ts"
+import * as ContentGraph from "../layout/ContentGraph.ts"
+import { choose, type Selector } from "../layout/ImageSource.ts"
+import type { ImageWriter } from "../layout/ImageWriter.ts"
 import type { Receipt } from "../layout/Receipt.ts"
 import type { Depth, Verification } from "../layout/Verifier.ts"
 import * as Layouts from "./Layouts.ts"
-import type { Uri } from "./Uri.ts"
+import { type Uri, UsageError } from "./Uri.ts"
 
-export interface ProcessOptions extends Layouts.SourceOptions {
+export interface ProcessOptions extends Layouts.SourceOptions, Layouts.WriterOptions {
   readonly source: Uri
   readonly destination: Uri
   /** undefined: nothing is verified. */
   readonly verify: Depth | undefined
+  readonly policy?: Policy
+  /** Copy a whole index, every platform of it, byte for byte. */
+  readonly allPlatforms?: boolean
+  /** Also copy what refers to it: signatures, SBOMs. Implies `allPlatforms`. */
+  readonly referrers?: boolean
 }
 
 export interface Processed {
@@ -21,23 +29,65 @@ export interface Processed {
   readonly verification: Verification | undefined
 }
 
-/** Moves one image and, when asked, proves what was written. */
+/** Moves one image, or a whole index, and when asked proves what was written. */
 export const process = Effect.fn("Pipeline.process")(function*(options: ProcessOptions) {
-  const writer = yield* Layouts.openWriter(options.destination)
-  const { selector, source } = yield* Layouts.openSource(options.source, options)
-  const image = yield* choose(source, selector)
-  const receipt = yield* writer.write(image, { filters: [] })
+  const writer = yield* Layouts.openWriter(options.destination, options)
+  const opened = yield* Layouts.openSource(options.source, options)
+  const written = options.allPlatforms === true || options.referrers === true
+    ? yield* copyGraph(opened, writer, options)
+    : yield* copyImage(opened, writer)
+  const { receipt } = written
   const verification = options.verify === undefined
     ? undefined
     : yield* Effect.flatMap(
       Layouts.openVerifier(options.destination, options),
-      (verifier) => verifier.verify({ depth: options.verify!, receipt })
+      (verifier) =>
+        verifier.verify({
+          depth: options.verify!,
+          receipt,
+          ...(options.policy === undefined ? {} : { policy: options.policy }),
+          ...(options.limits === undefined ? {} : { limits: options.limits })
+        })
     )
-  const layers = new Set(image.layers.map((layer) => layer.diffId.slice("sha256:".length)))
+  return { ...written, verification } satisfies Processed
+})
+
+const copyImage = Effect.fnUntraced(function*({ selector, source }: Layouts.OpenedSource, writer: ImageWriter["Type"]) {
+  const image = yield* choose(source, selector)
+  const receipt = yield* writer.write(image, { filters: [] })
+  const diffIds = new Set(image.layers.map((layer) => layer.diffId.slice("sha256:".length)))
   return {
     receipt,
     layerCount: image.layers.length,
-    layerBytes: receipt.files.reduce((sum, file) => layers.has(file.sha256) ? sum + file.size : sum, 0),
-    verification
-  } satisfies Processed
+    layerBytes: receipt.files.reduce((sum, file) => diffIds.has(file.sha256) ? sum + file.size : sum, 0)
+  }
+})
+
+const copyGraph = Effect.fnUntraced(function*(
+  { selector, source }: Layouts.OpenedSource,
+  writer: ImageWriter["Type"],
+  { destination, referrers, source: from }: ProcessOptions
+) {
+  const flag = referrers === true ? "--referrers" : "--all-platforms"
+  if (source.graph === undefined || writer.writeGraph === undefined) {
+    const uri = source.graph === undefined ? from : destination
+    return yield* new UsageError({
+      reason: "BadValue",
+      message: `cannot use ${flag} with ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${
+        source.graph === undefined ? "source" : "destination"
+      } holds single images`
+    })
+  }
+  const root = yield* ContentGraph.choose(source.graph, rootSelector(selector))
+  const receipt = yield* writer.writeGraph(source.graph, { root, referrers: referrers === true })
+  return {
+    receipt,
+    layerCount: receipt.files.length,
+    layerBytes: receipt.files.reduce((sum, file) => sum + file.size, 0)
+  }
+})
+
+const rootSelector = ({ image, index }: Selector): ContentGraph.RootSelector => ({
+  ...(image === undefined ? {} : { image }),
+  ...(index === undefined ? {} : { index })
 })

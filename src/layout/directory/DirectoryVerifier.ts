@@ -27,7 +27,7 @@ export const make = Effect.fn("DirectoryVerifier.make")(function*(options: { rea
 })
 
 const verify = Effect.fn("DirectoryVerifier.verify")(function*(store: Store, options: VerifyOptions) {
-  const report = new Collector()
+  const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const { receipt } = options
   const names = store.list("")

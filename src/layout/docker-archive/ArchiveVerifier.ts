@@ -39,12 +39,12 @@ export const make = Effect.fn("ArchiveVerifier.make")(function*(
   return {
     verify: (verifyOptions) =>
       store instanceof SourceError
-        ? Effect.sync(() => notAnArchive(options.path, store))
+        ? Effect.sync(() => notAnArchive(options.path, store, verifyOptions))
         : verify(options.path, store, verifyOptions).pipe(Effect.provideService(WorkerPool, pool))
   }
 })
 
-const notAnArchive = (file: string, failed: SourceError): Verification => {
+const notAnArchive = (file: string, failed: SourceError, options: VerifyOptions): Verification => {
   const report = new Collector(options.policy)
   report.report("archive.unreadable", path.basename(file), failed.message.replace(/^cannot read .*?: (?=expected )/, ""))
   return { results: report.results(), images: [], layerCount: 0 }
