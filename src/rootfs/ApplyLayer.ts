@@ -10,7 +10,7 @@ import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { type TarEntry, xattrsOf } from "../content/TarEntry.ts"
 import { ContentHash } from "./ContentHash.ts"
-import { type FileTree, impliedDirectory, Inode, pathOf, TreeNode } from "./FileTree.ts"
+import { type FileTree, Inode, impliedDirectory, pathOf, TreeNode } from "./FileTree.ts"
 import { ProblemList, type RootfsProblem, type TreeCheck } from "./RootfsProblem.ts"
 
 export interface ApplyOptions {
@@ -183,14 +183,23 @@ export class LayerApplier {
     }
   }
 
-  #problem(check: TreeCheck, path: ByteString, message: string, more: { expected?: string; actual?: string } = {}): void {
+  #problem(
+    check: TreeCheck,
+    path: ByteString,
+    message: string,
+    more: { expected?: string; actual?: string } = {}
+  ): void {
     this.#problems.add({ check, path, message, layer: this.#layer, ...more })
   }
 
   /** The inode that the entry put into the tree, if it did. */
   #apply(entry: TarEntry): Inode | undefined {
     if (this.#tree.names >= this.#tree.maxNames) {
-      this.#problem("rootfs.too-large", "", `the image has more than ${this.#tree.maxNames} files; the rest is not looked at`)
+      this.#problem(
+        "rootfs.too-large",
+        "",
+        `the image has more than ${this.#tree.maxNames} files; the rest is not looked at`
+      )
       this.#complete = false
       return undefined
     }
@@ -228,7 +237,10 @@ export class LayerApplier {
   }
 
   #place(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString): Inode | undefined {
-    if (entry.type === "symlink" && (entry.linkname === "" || entry.linkname.length > maxPath || entry.linkname.includes("\0"))) {
+    if (
+      entry.type === "symlink" &&
+      (entry.linkname === "" || entry.linkname.length > maxPath || entry.linkname.includes("\0"))
+    ) {
       this.#problem("rootfs.path-unusable", entry.path, "a symlink's target that no file system can hold")
       return undefined
     }
@@ -283,7 +295,11 @@ export class LayerApplier {
       inode.devmajor = entry.devmajor
       inode.devminor = entry.devminor
       if (type === "char" && entry.devmajor === 0 && entry.devminor === 0) {
-        this.#problem("rootfs.overlay-artifact", entry.path, "a 0:0 character device, which overlay reads as a whiteout")
+        this.#problem(
+          "rootfs.overlay-artifact",
+          entry.path,
+          "a 0:0 character device, which overlay reads as a whiteout"
+        )
       }
     }
     if (entry.pax !== undefined) this.#xattrs(entry, inode)
@@ -294,7 +310,11 @@ export class LayerApplier {
     let xattrs: Map<ByteString, ByteString> | undefined
     for (const [name, value] of xattrsOf(entry)) {
       if (isOverlayXattr(name)) {
-        this.#problem("rootfs.overlay-artifact", entry.path, `an attribute of overlay itself, not applied: ${Bytes.display(name)}`)
+        this.#problem(
+          "rootfs.overlay-artifact",
+          entry.path,
+          `an attribute of overlay itself, not applied: ${Bytes.display(name)}`
+        )
         continue
       }
       xattrs ??= new Map()
@@ -323,7 +343,10 @@ export class LayerApplier {
     const existing = parent.children!.get(name)
     for (let at = found instanceof TreeNode ? found : undefined; at !== undefined; at = at.parent) {
       if (at !== existing) continue
-      return this.#badTarget(entry, at === found ? "a hardlink to itself" : "a hardlink to what is in the directory that it replaces")
+      return this.#badTarget(
+        entry,
+        at === found ? "a hardlink to itself" : "a hardlink to what is in the directory that it replaces"
+      )
     }
     if (target.layer !== this.#layer) {
       this.#problem("rootfs.hardlink-across-layers", entry.path, "a hardlink to a file that only a lower layer has", {
@@ -370,7 +393,11 @@ export class LayerApplier {
     const parent = this.#directory(parts, entry.path, false)
     if (marker === opaqueMarker) {
       if (parent === undefined) {
-        this.#problem("rootfs.whiteout-missing-target", entry.path, "an opaque whiteout of a directory that is not there")
+        this.#problem(
+          "rootfs.whiteout-missing-target",
+          entry.path,
+          "an opaque whiteout of a directory that is not there"
+        )
         return
       }
       this.#opaque.add(parent)
@@ -427,7 +454,11 @@ export class LayerApplier {
       return inode
     }
     if (!parts.some((part) => part.startsWith(aufsPrefix))) {
-      this.#problem("rootfs.path-unusable", entry.path, "the entry lies below a directory whose name is that of a whiteout")
+      this.#problem(
+        "rootfs.path-unusable",
+        entry.path,
+        "the entry lies below a directory whose name is that of a whiteout"
+      )
     }
     return undefined
   }
@@ -488,7 +519,9 @@ export class LayerApplier {
       node = child
       depth++
     }
-    if (create) for (let at: TreeNode | undefined = node; at !== undefined && at.layer !== this.#layer; at = at.parent) at.layer = this.#layer
+    if (create)
+      for (let at: TreeNode | undefined = node; at !== undefined && at.layer !== this.#layer; at = at.parent)
+        at.layer = this.#layer
     return node
   }
 

@@ -5,10 +5,19 @@ import * as Effect from "effect/Effect"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { type DiskError, type DiskOptions, type DiskTree, readDisk } from "./DiskTree.ts"
-import { childPath, type FileTree, type Inode, isImplied, secondsOnly, sortedChildren, type TreeNode, unknown } from "./FileTree.ts"
+import {
+  childPath,
+  type FileTree,
+  type Inode,
+  isImplied,
+  secondsOnly,
+  sortedChildren,
+  type TreeNode,
+  unknown
+} from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { type CompareCheck, ProblemList, type RootfsCheck, type RootfsProblem } from "./RootfsProblem.ts"
-import { isHostLabel, isRuntimeFile, isRuntimeParent, type Tolerance, tolerances as catalogue } from "./Tolerance.ts"
+import { tolerances as catalogue, isHostLabel, isRuntimeFile, isRuntimeParent, type Tolerance } from "./Tolerance.ts"
 
 export interface DiffOptions {
   /** Differences to put up with; none by default (those that are always put up with need not be named). */
@@ -206,7 +215,12 @@ class Differ {
       case "char":
       case "block":
         if (e.devmajor >= 0 && (e.devmajor !== a.devmajor || e.devminor !== a.devminor)) {
-          differs("rootfs.device-mismatch", "it is another device", `${e.devmajor}:${e.devminor}`, `${a.devmajor}:${a.devminor}`)
+          differs(
+            "rootfs.device-mismatch",
+            "it is another device",
+            `${e.devmajor}:${e.devminor}`,
+            `${a.devmajor}:${a.devminor}`
+          )
         }
     }
     const implied = isImplied(e) ? "implied-directories" : undefined
@@ -215,7 +229,13 @@ class Differ {
     }
     if ((e.uid >= 0 && e.uid !== a.uid) || (e.gid >= 0 && e.gid !== a.gid)) {
       const [uid, gid] = [e.uid >= 0 ? e.uid : a.uid, e.gid >= 0 ? e.gid : a.gid]
-      differs("rootfs.owner-mismatch", "it belongs to someone else", `${uid}:${gid}`, `${a.uid}:${a.gid}`, implied ?? "owner")
+      differs(
+        "rootfs.owner-mismatch",
+        "it belongs to someone else",
+        `${uid}:${gid}`,
+        `${a.uid}:${a.gid}`,
+        implied ?? "owner"
+      )
     }
     this.#mtime(path, e, a, differs)
     this.#xattrs(path, e, a, differs)
@@ -255,7 +275,8 @@ class Differ {
       return
     }
     if (
-      sameSecond && this.#asked.has("mtime-microseconds") &&
+      sameSecond &&
+      this.#asked.has("mtime-microseconds") &&
       Math.trunc(e.mtimeNanoseconds / 1000) === Math.trunc(a.mtimeNanoseconds / 1000)
     ) {
       this.#tolerate("mtime-microseconds", path)
@@ -290,8 +311,8 @@ class Differ {
         found === undefined
           ? `the attribute ${Bytes.display(name)} is missing`
           : wanted === undefined
-          ? `it has an attribute ${Bytes.display(name)} of its own`
-          : `the attribute ${Bytes.display(name)} has another value`,
+            ? `it has an attribute ${Bytes.display(name)} of its own`
+            : `the attribute ${Bytes.display(name)} has another value`,
         wanted === undefined ? "none" : xattrValue(wanted),
         found === undefined ? "none" : xattrValue(found),
         found === undefined ? "xattrs" : undefined
@@ -305,7 +326,14 @@ class Differ {
     if (!this.#expected.records.hardlinks) {
       if (e.nlink >= 0 && e.nlink !== links) {
         if (this.#asked.has("external-links") && e.nlink === a.nlink) this.#tolerate("external-links", path)
-        else this.#report("rootfs.hardlink-mismatch", path, "it has another number of links", String(e.nlink), String(links))
+        else
+          this.#report(
+            "rootfs.hardlink-mismatch",
+            path,
+            "it has another number of links",
+            String(e.nlink),
+            String(links)
+          )
       }
       return
     }
@@ -413,7 +441,7 @@ class Differ {
 
   #tolerate(tolerance: Tolerance, path: ByteString): void {
     let tally = this.#tolerated.get(tolerance)
-    if (tally === undefined) this.#tolerated.set(tolerance, tally = { count: 0, examples: [] })
+    if (tally === undefined) this.#tolerated.set(tolerance, (tally = { count: 0, examples: [] }))
     tally.count++
     if (tally.examples.length < maxExamples) tally.examples.push(path)
   }
@@ -421,7 +449,7 @@ class Differ {
   #skip(what: NotCompared["what"], reason: string, path: ByteString, count = 1): void {
     const key = `${what} ${reason}`
     let tally = this.#notCompared.get(key)
-    if (tally === undefined) this.#notCompared.set(key, tally = { what, reason, count: 0, examples: [] })
+    if (tally === undefined) this.#notCompared.set(key, (tally = { what, reason, count: 0, examples: [] }))
     tally.count += count
     if (tally.examples.length < maxExamples && path !== "") tally.examples.push(path)
   }
@@ -429,7 +457,12 @@ class Differ {
 
 type Differs = (check: CompareCheck, message: string, expected?: string, actual?: string, tolerance?: Tolerance) => void
 
-const unreadableWhat = { entry: "it", children: "the directory", content: "the content", xattrs: "the extended attributes" } as const
+const unreadableWhat = {
+  entry: "it",
+  children: "the directory",
+  content: "the content",
+  xattrs: "the extended attributes"
+} as const
 
 const octal = (mode: number): string => mode.toString(8).padStart(4, "0")
 
@@ -441,7 +474,9 @@ const time = (inode: Inode): string =>
 /** Values are mostly binary and may be long. */
 const xattrValue = (value: ByteString): string => {
   const bytes = Bytes.toBytes(value)
-  return bytes.length <= 64 ? `0x${bytes.toString("hex")}` : `${bytes.length} bytes, 0x${bytes.toString("hex", 0, 32)}...`
+  return bytes.length <= 64
+    ? `0x${bytes.toString("hex")}`
+    : `${bytes.length} bytes, 0x${bytes.toString("hex", 0, 32)}...`
 }
 
 const namesBelow = (node: TreeNode): number => {

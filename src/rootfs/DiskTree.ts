@@ -1,7 +1,8 @@
 /** What a directory on disk holds, as a `FileTree`. Symlinks are never followed. */
+
+import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { childPath, FileTree, Inode, type InodeType, pathOf, TreeNode, unknown } from "./FileTree.ts"
@@ -12,9 +13,9 @@ import {
   hashNever,
   numberColumns,
   putStat,
-  scanFiles,
   type ScanResult,
-  type ScanTask
+  type ScanTask,
+  scanFiles
 } from "./ScanFiles.ts"
 
 export interface DiskOptions {
@@ -59,7 +60,7 @@ export class DiskError extends Schema.TaggedError<DiskError>()("DiskError", {
 /** Reads the directory `root`, an absolute path in bytes. Only what is wrong with the root itself is an error. */
 export const readDisk: (root: Buffer, options?: DiskOptions) => Effect.Effect<DiskTree, DiskError> = Effect.fn(
   "DiskTree.readDisk"
-)(function*(root, options = {}) {
+)(function* (root, options = {}) {
   const reader = yield* Effect.try({ try: () => new Reader(root, options), catch: (cause) => rootError(root, cause) })
   const scan = options.scan ?? inThisThread
   return reader.finish(yield* scan(reader.tasks))
@@ -89,7 +90,7 @@ const rootError = (root: Buffer, cause: unknown): DiskError => {
 const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? String(cause)
 
 const nonAscii = /[^\x00-\x7f]/
-const nodePath = (path: ByteString): string | Buffer => nonAscii.test(path) ? Buffer.from(path, "latin1") : path
+const nodePath = (path: ByteString): string | Buffer => (nonAscii.test(path) ? Buffer.from(path, "latin1") : path)
 
 const S_IFMT = 0o170000
 const types: ReadonlyMap<number, InodeType> = new Map([
@@ -199,7 +200,8 @@ class Reader {
   #wish(expected: TreeNode | undefined): number {
     if (this.#hash === "none") return hashNever
     if (this.#hash === "all") return hashAlways
-    if (expected === undefined || expected.inode.type !== "file" || expected.inode.sha256 === undefined) return hashNever
+    if (expected === undefined || expected.inode.type !== "file" || expected.inode.sha256 === undefined)
+      return hashNever
     return expected.inode.size >= 0 ? expected.inode.size : hashAlways
   }
 
@@ -302,7 +304,14 @@ class Reader {
 const inodeOf = (numbers: Float64Array, row: number): Inode => {
   const mode = numbers[row]!
   const type = types.get(mode & S_IFMT) ?? "socket"
-  const inode = new Inode(type, mode & 0o7777, numbers[row + 1]!, numbers[row + 2]!, numbers[row + 5]!, numbers[row + 6]!)
+  const inode = new Inode(
+    type,
+    mode & 0o7777,
+    numbers[row + 1]!,
+    numbers[row + 2]!,
+    numbers[row + 5]!,
+    numbers[row + 6]!
+  )
   if (type === "file") inode.size = numbers[row + 4]!
   if (type === "char" || type === "block") {
     inode.devmajor = numbers[row + 7]!

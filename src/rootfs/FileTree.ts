@@ -48,14 +48,7 @@ export class Inode {
   /** Names that this has in the tree (1 for a directory). A manifest's own figure for a tree read from an mtree. */
   nlink = 0
 
-  constructor(
-    type: InodeType,
-    mode: number,
-    uid: number,
-    gid: number,
-    mtimeSeconds: number,
-    mtimeNanoseconds: number
-  ) {
+  constructor(type: InodeType, mode: number, uid: number, gid: number, mtimeSeconds: number, mtimeNanoseconds: number) {
     this.type = type
     this.mode = mode
     this.uid = uid
@@ -111,9 +104,9 @@ export const pathOf = (node: TreeNode): ByteString => {
 }
 
 /** The path of a name below `node`. */
-export const childPath = (path: ByteString, name: ByteString): ByteString => path === "" ? name : `${path}/${name}`
+export const childPath = (path: ByteString, name: ByteString): ByteString => (path === "" ? name : `${path}/${name}`)
 
-const compare = (a: ByteString, b: ByteString): number => a < b ? -1 : a > b ? 1 : 0
+const compare = (a: ByteString, b: ByteString): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** The children sorted bytewise by name. */
 export const sortedChildren = (node: TreeNode): ReadonlyArray<TreeNode> =>

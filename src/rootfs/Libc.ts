@@ -65,7 +65,8 @@ const attempt = (): { readonly libc: Libc | undefined; readonly reason: string |
     const code = (cause as NodeJS.ErrnoException).code
     return {
       libc: undefined,
-      reason: code === "MODULE_NOT_FOUND" ? "the optional package koffi is not installed" : `koffi does not load: ${cause}`
+      reason:
+        code === "MODULE_NOT_FOUND" ? "the optional package koffi is not installed" : `koffi does not load: ${cause}`
     }
   }
 }
@@ -88,7 +89,7 @@ const make = (koffi: Koffi): Libc => {
   const utimensat = library.func("int utimensat(int, const void*, const void*, int)")
   const futimens = library.func("int futimens(int, const void*)")
   const mknod = mknodOf(library)
-  const result = (returned: number): number => returned === 0 ? 0 : koffi.errno()
+  const result = (returned: number): number => (returned === 0 ? 0 : koffi.errno())
   const cstring = (value: ByteString): Buffer => Buffer.from(`${value}\0`, "latin1")
   const times = new BigInt64Array(4)
   const fill = (seconds: number, nanoseconds: number): BigInt64Array => {
@@ -109,7 +110,7 @@ const make = (koffi: Koffi): Libc => {
       const errno = koffi.errno()
       return errno === ENOTSUP ? noXattrs : errno
     }
-    const buffer = space ??= Buffer.allocUnsafeSlow(65536)
+    const buffer = (space ??= Buffer.allocUnsafeSlow(65536))
     const length = list(buffer, buffer.length)
     if (length < 0) return koffi.errno()
     const found = new Map<ByteString, ByteString>()
@@ -150,7 +151,7 @@ const make = (koffi: Koffi): Libc => {
 }
 
 /** glibc before 2.33 exports mknod only under another name, with a version and the device by reference. */
-const mknodOf = (library: ReturnType<Koffi["load"]>): (path: Buffer, mode: number, device: bigint) => number => {
+const mknodOf = (library: ReturnType<Koffi["load"]>): ((path: Buffer, mode: number, device: bigint) => number) => {
   try {
     return library.func("int mknod(const void*, uint32_t, uint64_t)")
   } catch {

@@ -218,7 +218,7 @@ class Parser {
         else this.#set.delete(canonical(words[at]!))
       }
     } else if (first === "..") {
-      if (this.#directory.parent === undefined && this.#last === undefined) this.#problem("\"..\" above the root")
+      if (this.#directory.parent === undefined && this.#last === undefined) this.#problem('".." above the root')
       this.#directory = this.#directory.parent ?? this.#directory
     } else {
       const equals = first.indexOf("=")
@@ -421,9 +421,34 @@ const canonical = (keyword: string): string =>
 
 /** With which a line begins whose path comes last. */
 const knownKeywords = new Set([
-  "type", "mode", "uid", "gid", "uname", "gname", "nlink", "size", "link", "time", "device", "flags", "cksum", "md5",
-  "md5digest", "sha1", "sha1digest", "sha256", "sha256digest", "sha384", "sha384digest", "sha512", "sha512digest", "rmd160",
-  "rmd160digest", "ripemd160digest", "inode", "tags"
+  "type",
+  "mode",
+  "uid",
+  "gid",
+  "uname",
+  "gname",
+  "nlink",
+  "size",
+  "link",
+  "time",
+  "device",
+  "flags",
+  "cksum",
+  "md5",
+  "md5digest",
+  "sha1",
+  "sha1digest",
+  "sha256",
+  "sha256digest",
+  "sha384",
+  "sha384digest",
+  "sha512",
+  "sha512digest",
+  "rmd160",
+  "rmd160digest",
+  "ripemd160digest",
+  "inode",
+  "tags"
 ])
 
 const unknownInode = (type: InodeType): Inode => {

@@ -58,7 +58,7 @@ const chunkSize = 256 * 1024
 let shared: Buffer | undefined
 
 const nonAscii = /[^\x00-\x7f]/
-const nodePath = (path: ByteString): string | Buffer => nonAscii.test(path) ? Buffer.from(path, "latin1") : path
+const nodePath = (path: ByteString): string | Buffer => (nonAscii.test(path) ? Buffer.from(path, "latin1") : path)
 
 /** O_NONBLOCK: what was a file when it was listed may be a FIFO now. */
 const readFlags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
@@ -69,7 +69,13 @@ const S_IFLNK = 0o120000
 const thousandMillion = 1_000_000_000n
 
 /** The row of one file, from `at` and `id` on. */
-export const putStat = (stat: fs.BigIntStats, numbers: Float64Array, at: number, ids: BigUint64Array, id: number): void => {
+export const putStat = (
+  stat: fs.BigIntStats,
+  numbers: Float64Array,
+  at: number,
+  ids: BigUint64Array,
+  id: number
+): void => {
   numbers[at] = Number(stat.mode)
   numbers[at + 1] = Number(stat.uid)
   numbers[at + 2] = Number(stat.gid)
@@ -123,7 +129,7 @@ export const scanFiles = (task: ScanTask, progress: (bytes: number) => void = ()
   }
 
   const hash = (index: number, fd: number, size: number): void => {
-    const buffer = shared ??= Buffer.allocUnsafeSlow(chunkSize)
+    const buffer = (shared ??= Buffer.allocUnsafeSlow(chunkSize))
     let count = fs.readSync(fd, buffer, 0, chunkSize, null)
     let read = count
     // A file of the size it should have ends there: one call less than waiting for the end.
@@ -186,9 +192,10 @@ export const scanFiles = (task: ScanTask, progress: (bytes: number) => void = ()
 }
 
 /** Node has a call for bytes at hand from 20.12 on, which saves making an object for every file. */
-const digestOf: (buffer: Buffer, length: number) => Uint8Array = "hash" in crypto
-  ? (buffer, length) => oneShot("sha256", buffer.subarray(0, length), "buffer")
-  : (buffer, length) => crypto.createHash("sha256").update(buffer.subarray(0, length)).digest()
+const digestOf: (buffer: Buffer, length: number) => Uint8Array =
+  "hash" in crypto
+    ? (buffer, length) => oneShot("sha256", buffer.subarray(0, length), "buffer")
+    : (buffer, length) => crypto.createHash("sha256").update(buffer.subarray(0, length)).digest()
 
 const { hash: oneShot } = crypto as unknown as {
   readonly hash: (algorithm: string, data: Uint8Array, encoding: "buffer") => Buffer

@@ -34,7 +34,8 @@ export const tolerances: Readonly<Record<Tolerance, { readonly always: boolean; 
   },
   owner: {
     always: false,
-    explanation: "Owners are not compared: only root can give files away, so a tree unpacked by a user is all that user's."
+    explanation:
+      "Owners are not compared: only root can give files away, so a tree unpacked by a user is all that user's."
   },
   devices: {
     always: false,
@@ -47,7 +48,8 @@ export const tolerances: Readonly<Record<Tolerance, { readonly always: boolean; 
   },
   "external-links": {
     always: false,
-    explanation: "A file may have hardlinks outside the tree, as copies made with links (cp -al) and stores that share content have."
+    explanation:
+      "A file may have hardlinks outside the tree, as copies made with links (cp -al) and stores that share content have."
   },
   "implied-directories": {
     always: true,

@@ -5,18 +5,32 @@
  * the end: nothing in a layer can make a write follow a symlink or leave the root. Files are opened with
  * O_CREAT | O_EXCL | O_NOFOLLOW, so that even a device or FIFO of the same name is never opened.
  */
+
+import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as fs from "node:fs"
-import * as Bytes from "../content/ByteString.ts"
 import type { ByteString } from "../content/ByteString.ts"
-import type { TarEntry } from "../content/TarEntry.ts"
-import type { TarVisitor } from "../content/TarScan.ts"
+import * as Bytes from "../content/ByteString.ts"
+import * as Codec from "../content/Compression.ts"
+import type { LayerInput } from "../content/LayerStream.ts"
+import { openForRead } from "../content/OpenFile.ts"
 import { childPath, type FileTree, type Inode, pathOf, type TreeNode } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
+import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat } from "./Restore.ts"
+import {
+  digestSize,
+  type EntryVisitor,
+  nameErrors,
+  nameMessage,
+  type WriteExtra,
+  type WriteResult,
+  type WriteTask,
+  writeColumns,
+  writeFiles
+} from "./WriteFiles.ts"
 
-/** What receives the members of a layer. */
-export type EntryVisitor = Required<Pick<TarVisitor, "onEntry" | "onBody" | "onEntryEnd">>
+export type { UnrestoredWhat } from "./Restore.ts"
+export type { EntryVisitor } from "./WriteFiles.ts"
 
 /**
  * Streams the members of one layer, by its index, through `visitor`: a `TarScanner` over its uncompressed bytes. It may
@@ -25,16 +39,20 @@ export type EntryVisitor = Required<Pick<TarVisitor, "onEntry" | "onBody" | "onE
 export type LayerFeed = (layer: number, visitor: EntryVisitor) => void
 
 export interface UnpackOptions {
-  /** The calls Node lacks; by default `Libc.load()`. Undefined: none. */
-  readonly libc?: Libc.Libc | undefined
+  /**
+   * Compute sha256 of the files written that have no digest in the tree, and note it there. Default true: it is cheaper
+   * than hashing all files of all layers before.
+   */
+  readonly digests?: boolean
+  /** A sparse file larger than this gets no digest, as hashing holes takes time in proportion. Default 64 GiB. */
+  readonly maxSparseDigest?: number
+  /** Whether to use the calls Node lacks. Default: where `Libc.load()` gives them. */
+  readonly libc?: boolean
+  /** Writes files by slices, by default in this thread: `(tasks) => pool.runAll(writeJob, tasks)` for several. */
+  readonly write?: (tasks: ReadonlyArray<WriteTask>) => Effect.Effect<ReadonlyArray<WriteResult>>
   /** Entries of `unrestored` that are kept; more are counted. Default 100,000. */
   readonly maxUnrestored?: number
-  /** Called with bytes of content written since the last call. */
-  readonly onProgress?: (bytes: number) => void
 }
-
-/** `entry`, `device`, `fifo`: the name itself is not there. `hardlink`: a copy is there instead. */
-export type UnrestoredWhat = "owner" | "mode" | "mtime" | "xattr" | "hardlink" | "device" | "fifo" | "entry"
 
 /** Something of the tree that the disk does not have. */
 export interface Unrestored {
@@ -67,116 +85,200 @@ export class UnpackError extends Schema.TaggedError<UnpackError>()("UnpackError"
 }) {}
 
 /**
- * Writes `tree` to the new directory `root`, a path in bytes whose parent exists. Synchronous, and sets the process's
- * umask to 0 meanwhile; on failure what was written so far stays. Fails with `UnpackError`.
+ * Writes `tree` to the new directory `root`, an absolute path in bytes whose parent exists; `layers` are those that it
+ * was made from, base first. On failure what was written so far stays.
  */
 export const unpack = (
   tree: FileTree,
   root: Buffer,
-  feed: LayerFeed,
+  layers: ReadonlyArray<LayerInput>,
   options: UnpackOptions = {}
 ): Effect.Effect<UnpackResult, UnpackError> =>
-  Effect.try({
-    try: () => unpackSync(tree, root, feed, options),
-    catch: (cause) =>
-      cause instanceof UnpackError
-        ? cause
-        : new UnpackError({ reason: "layer-read", path: root.toString(), message: `cannot read a layer: ${cause}`, cause })
+  Effect.gen(function* () {
+    yield* Effect.promise(Codec.prepare)
+    const unpacker = new Unpacker(tree, root, options)
+    const tasks = yield* attempt(() => unpacker.begin((layer) => layers[layer]))
+    const write = options.write ?? inThisThread
+    const results = yield* write(tasks)
+    return yield* attempt(() => unpacker.end(tasks, results))
   })
 
-/** `unpack` that throws: `UnpackError`, or whatever `feed` throws. */
+/** `unpack` in this thread from whatever gives the layers' members. Throws `UnpackError`. */
 export const unpackSync = (
   tree: FileTree,
   root: Buffer,
   feed: LayerFeed,
-  options: UnpackOptions = {}
+  options: Omit<UnpackOptions, "write"> = {}
 ): UnpackResult => {
-  const umask = setUmask(0)
-  try {
-    return new Unpacker(tree, root, feed, options).run()
-  } finally {
-    if (umask !== undefined) setUmask(umask)
-  }
+  const unpacker = new Unpacker(tree, root, options)
+  const tasks = unpacker.begin(() => undefined)
+  const results = tasks.map((task, index) =>
+    writeFiles(task, undefined, (visitor) => feed(unpacker.layerOf(index), visitor))
+  )
+  return unpacker.end(tasks, results)
 }
 
-/** The umask before, or undefined in a worker thread, where it cannot be set. */
-const setUmask = (mask: number): number | undefined => {
-  try {
-    return process.umask(mask)
-  } catch {
-    return undefined
-  }
-}
+const inThisThread = (tasks: ReadonlyArray<WriteTask>): Effect.Effect<ReadonlyArray<WriteResult>> =>
+  Effect.forEach(tasks, (task) => Effect.sync(() => writeFiles(task)))
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
-const createOnly = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+const attempt = <A>(run: () => A): Effect.Effect<A, UnpackError> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(run())
+    } catch (cause) {
+      return cause instanceof UnpackError ? Effect.fail(cause) : Effect.die(cause)
+    }
+  })
 
-/** Node's `uid_t` -1 means "leave it". */
-const maxId = 0xfffffffe
-
-/** Host-specific: a label of the machine where the layer was made says nothing here. */
-const hostXattr = "security.selinux"
-/** Set after the mode, as each changes the other. */
-const aclPrefix = "system.posix_acl_"
-
-/** A file system's refusal of one name; anything else concerns the whole. */
-const nameErrors = new Set(["ENAMETOOLONG", "EINVAL", "EILSEQ", "EEXIST", "ELOOP", "EOPNOTSUPP", "ENOTSUP"])
-const spaceErrors = new Set(["ENOSPC", "EDQUOT", "EFBIG"])
 const linkErrors = new Set(["EMLINK", "EPERM", "EOPNOTSUPP", "ENOTSUP", "EXDEV", "EACCES"])
 
-/** ASCII is passed as text, which is quicker than a buffer of the same bytes. */
-const nonAscii = /[^\x00-\x7f]/
-const nodePath = (path: ByteString): string | Buffer => nonAscii.test(path) ? Buffer.from(path, "latin1") : path
+/** Slices of a layer that is read in place: small enough that several threads end at nearly the same time. */
+const sliceBytes = 16 * 1024 * 1024
+const sliceFiles = 1000
 
 class Unpacker {
   readonly #tree: FileTree
   readonly #root: ByteString
-  readonly #feed: LayerFeed
-  readonly #libc: Libc.Libc | undefined
-  readonly #maxUnrestored: number
-  readonly #onProgress: ((bytes: number) => void) | undefined
-  readonly #euid = process.geteuid?.() ?? 0
-  readonly #egid = process.getegid?.() ?? 0
-  readonly #umask = process.umask()
+  readonly #options: UnpackOptions
+  readonly #libc: boolean
+  readonly #restorer: Restorer
   readonly #unrestored: Array<Unrestored> = []
   readonly #counts = new Map<UnrestoredWhat, number>()
-  /** Owners that this user may not give away: asked once each. */
-  readonly #refusedOwners = new Set<string>()
   /** Directories in the order in which they were made: parents first. */
   readonly #directories: Array<TreeNode> = []
-  /** Files with content by layer, and names without any. */
-  readonly #planned = new Map<number, Array<TreeNode>>()
+  /** Regular files by layer, and names of anything else. */
+  readonly #files = new Map<number, Array<TreeNode>>()
   readonly #special: Array<TreeNode> = []
   /** First name of a file with several, and the other names. */
   readonly #first = new Map<Inode, TreeNode>()
   readonly #links: Array<TreeNode> = []
   readonly #lost = new Set<Inode>()
+  /** Files and layer of each task. */
+  readonly #slices: Array<{ readonly layer: number; readonly nodes: ReadonlyArray<TreeNode> }> = []
   #names = 0
-  #files = 0
-  #bytes = 0
+  #copies = 0
   #cachedDirectory: TreeNode | undefined
   #cachedPath: ByteString = ""
 
-  constructor(tree: FileTree, root: Buffer, feed: LayerFeed, options: UnpackOptions) {
+  constructor(tree: FileTree, root: Buffer, options: UnpackOptions) {
     this.#tree = tree
     this.#root = Bytes.fromBytes(root)
-    this.#feed = feed
-    this.#libc = "libc" in options ? options.libc : Libc.load()
-    this.#maxUnrestored = options.maxUnrestored ?? 100_000
-    this.#onProgress = options.onProgress
+    this.#options = options
+    this.#libc = options.libc ?? true
+    this.#restorer = new Restorer(this.#libc ? Libc.load() : undefined)
   }
 
-  run(): UnpackResult {
+  layerOf(task: number): number {
+    return this.#slices[task]!.layer
+  }
+
+  /** Makes all directories; answers what is left to write. */
+  begin(sourceOf: (layer: number) => LayerInput | undefined): ReadonlyArray<WriteTask> {
     this.#makeRoot()
     this.#makeDirectories()
-    for (const layer of [...this.#planned.keys()].sort((a, b) => a - b)) this.#writeLayer(layer, this.#planned.get(layer)!)
+    const tasks: Array<WriteTask> = []
+    for (const layer of [...this.#files.keys()].sort((a, b) => a - b)) {
+      const nodes = this.#files.get(layer)!.sort((a, b) => a.inode.entry - b.inode.entry)
+      const source = sourceOf(layer)
+      const inPlace = source !== undefined && source.edits.length === 0 && isPlain(source)
+      let from = 0
+      while (from < nodes.length) {
+        let to = from
+        for (let bytes = 0; to < nodes.length && (!inPlace || (bytes < sliceBytes && to - from < sliceFiles)); to++) {
+          bytes += nodes[to]!.inode.dataSize
+        }
+        const slice = nodes.slice(from, to)
+        this.#slices.push({ layer, nodes: slice })
+        tasks.push(this.#task(slice, source, inPlace))
+        from = to
+      }
+    }
+    return tasks
+  }
+
+  #task(nodes: ReadonlyArray<TreeNode>, source: LayerInput | undefined, inPlace: boolean): WriteTask {
+    const numbers = new Float64Array(nodes.length * writeColumns)
+    const wanted = new Uint8Array(nodes.length)
+    const extras: Array<WriteExtra> = []
+    const digests = this.#options.digests ?? true
+    const maxSparse = this.#options.maxSparseDigest ?? 64 * 1024 ** 3
+    let bytes = 0
+    const paths = nodes.map((node, index) => {
+      const { inode } = node
+      numbers.set(
+        [
+          inode.entry,
+          inode.dataOffset,
+          inode.dataSize,
+          inode.size,
+          inode.mode,
+          inode.uid,
+          inode.gid,
+          inode.mtimeSeconds,
+          inode.mtimeNanoseconds
+        ],
+        index * writeColumns
+      )
+      if (inode.xattrs !== undefined || inode.sparse !== undefined) {
+        extras.push({
+          index,
+          ...(inode.xattrs === undefined ? {} : { xattrs: inode.xattrs }),
+          ...(inode.sparse === undefined ? {} : { sparse: inode.sparse })
+        })
+      }
+      if (digests && inode.sha256 === undefined && (inode.sparse === undefined || inode.size <= maxSparse))
+        wanted[index] = 1
+      bytes += inode.dataSize
+      return this.#pathIn(node).slice(this.#root.length + 1)
+    })
+    return { root: this.#root, source, inPlace, paths, numbers, extras, wanted, libc: this.#libc, bytes }
+  }
+
+  /** Takes what came of the tasks, and makes everything that needs no bytes from a layer. */
+  end(tasks: ReadonlyArray<WriteTask>, results: ReadonlyArray<WriteResult>): UnpackResult {
+    let files = 0
+    let bytes = 0
+    results.forEach((result, task) => {
+      const { layer, nodes } = this.#slices[task]!
+      const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString(
+        "hex"
+      )
+      for (const { index, message, what } of result.unrestored) {
+        const node = nodes[index]!
+        if (what === "entry") this.#lost.add(node.inode)
+        this.#fail(node, what, message)
+      }
+      if (result.failure !== undefined) {
+        const { index, message, reason } = result.failure
+        const shown = Bytes.display(index < 0 ? this.#root : `${this.#root}/${tasks[task]!.paths[index]!}`)
+        throw new UnpackError({
+          reason,
+          path: shown,
+          message:
+            reason === "layer-changed"
+              ? `layer ${layer} has changed since it was read: ${shown}: ${message}`
+              : reason === "layer-read"
+                ? `cannot read layer ${layer}: ${message}`
+                : `cannot write ${shown}: ${message}`
+        })
+      }
+      nodes.forEach(({ inode }, index) => {
+        if (result.hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize * 2, (index + 1) * digestSize * 2)
+      })
+      files += result.files
+      bytes += result.bytes
+    })
+    this.#names += files
     for (const node of this.#special) this.#makeSpecial(node)
     for (const node of this.#links) this.#makeLink(node)
-    for (let index = this.#directories.length - 1; index >= 0; index--) this.#finishDirectory(this.#directories[index]!)
+    for (let index = this.#directories.length - 1; index >= 0; index--) {
+      const node = this.#directories[index]!
+      this.#restore(node, this.#pathIn(node))
+    }
     return {
       names: this.#names,
-      files: this.#files,
-      bytes: this.#bytes,
+      files: files + this.#copies,
+      bytes,
       unrestored: this.#unrestored,
       unrestoredCounts: this.#counts
     }
@@ -187,7 +289,7 @@ class Unpacker {
     const path = nodePath(this.#root)
     try {
       fs.mkdirSync(path, 0o700)
-      fs.chownSync(path, this.#euid, this.#egid)
+      fs.chownSync(path, process.geteuid?.() ?? 0, process.getegid?.() ?? 0)
       fs.chmodSync(path, 0o700)
     } catch (cause) {
       throw this.#error(cause, "")
@@ -198,14 +300,13 @@ class Unpacker {
 
   #makeDirectories(): void {
     for (let index = 0; index < this.#directories.length; index++) {
-      const directory = this.#directories[index]!
-      for (const node of directory.children!.values()) {
+      for (const node of this.#directories[index]!.children!.values()) {
         if (node.inode.type !== "directory") {
           this.#plan(node)
           continue
         }
         try {
-          fs.mkdirSync(nodePath(this.#pathIn(directory, node)), 0o700)
+          fs.mkdirSync(nodePath(this.#pathIn(node)), 0o700)
           this.#directories.push(node)
           this.#names++
         } catch (cause) {
@@ -224,162 +325,22 @@ class Unpacker {
       }
       this.#first.set(inode, node)
     }
-    if (inode.type !== "file" || inode.dataSize === 0) {
+    if (inode.type !== "file") {
       this.#special.push(node)
       return
     }
-    const planned = this.#planned.get(inode.layer)
-    if (planned === undefined) this.#planned.set(inode.layer, [node])
+    const planned = this.#files.get(inode.layer)
+    if (planned === undefined) this.#files.set(inode.layer, [node])
     else planned.push(node)
   }
 
-  #writeLayer(layer: number, planned: Array<TreeNode>): void {
-    planned.sort((a, b) => a.inode.entry - b.inode.entry)
-    let next = 0
-    let wanted = planned[0]!.inode.entry
-    let fd = -1
-    let node: TreeNode | undefined
-    let path: ByteString = ""
-    let position = 0
-    let segment = 0
-    let left = 0
-    try {
-      this.#feed(layer, {
-        onEntry: (entry) => {
-          if (entry.index !== wanted) return
-          node = planned[next++]!
-          wanted = planned[next]?.inode.entry ?? -1
-          this.#sameEntry(node, entry)
-          path = this.#pathIn(node.parent!, node)
-          fd = this.#create(node, path)
-          if (fd === -1) node = undefined
-          position = segment = left = 0
-        },
-        onBody: (_entry, chunk, from, to) => {
-          if (fd === -1) return
-          const { sparse } = node!.inode
-          if (sparse === undefined) {
-            this.#write(fd, node!, chunk, from, to, null)
-            return
-          }
-          for (let at = from; at < to;) {
-            if (left === 0) {
-              const next = sparse[segment++]
-              if (next === undefined) return
-              position = next[0]
-              left = next[1]
-              continue
-            }
-            const taken = Math.min(left, to - at)
-            this.#write(fd, node!, chunk, at, at + taken, position)
-            position += taken
-            left -= taken
-            at += taken
-          }
-        },
-        onEntryEnd: () => {
-          if (fd === -1) return
-          const done = fd
-          this.#finishFile(done, node!, path)
-          fd = -1
-          fs.closeSync(done)
-          node = undefined
-        }
-      })
-    } finally {
-      if (fd !== -1) fs.closeSync(fd)
-    }
-    const missing = node ?? planned[next]
-    if (missing !== undefined) this.#changed(missing, layer, "the entry is not there any more")
-  }
-
-  #sameEntry(node: TreeNode, entry: TarEntry): void {
-    const { inode } = node
-    if (entry.type === "file" && entry.size === inode.dataSize && entry.realSize === inode.size) return
-    this.#changed(node, inode.layer, `the entry is a ${entry.type} of ${entry.size} bytes now`)
-  }
-
-  #changed(node: TreeNode, layer: number, what: string): never {
-    throw new UnpackError({
-      reason: "layer-changed",
-      path: Bytes.display(pathOf(node)),
-      message: `layer ${layer} has changed since it was read: ${what}`
-    })
-  }
-
-  /** Opened for writing, or -1 when this name cannot be. */
-  #create(node: TreeNode, path: ByteString): number {
-    const { inode } = node
-    try {
-      return fs.openSync(nodePath(path), createOnly, this.#modeIsLate(inode) ? 0o600 : inode.mode)
-    } catch (cause) {
-      this.#entryFailed(cause, node)
-      return -1
-    }
-  }
-
-  /** Whether the mode has to be set behind the rest: chown and write clear its upper bits, attributes need write access. */
-  #modeIsLate(inode: Inode): boolean {
-    return (inode.mode & (0o7000 | this.#umask)) !== 0 || inode.xattrs !== undefined
-  }
-
-  #write(fd: number, node: TreeNode, chunk: Uint8Array, from: number, to: number, position: number | null): void {
-    try {
-      let at = from
-      while (at < to) {
-        const written = fs.writeSync(fd, chunk, at, to - at, position)
-        at += written
-        if (position !== null) position += written
-      }
-    } catch (cause) {
-      throw this.#error(cause, pathOf(node))
-    }
-    this.#bytes += to - from
-    this.#onProgress?.(to - from)
-  }
-
-  #finishFile(fd: number, node: TreeNode, path: ByteString): void {
-    const { inode } = node
-    this.#names++
-    this.#files++
-    try {
-      if (inode.sparse !== undefined) fs.ftruncateSync(fd, inode.size)
-      if (inode.uid !== this.#euid || inode.gid !== this.#egid) {
-        this.#own(node, () => fs.fchownSync(fd, inode.uid, inode.gid))
-      }
-      if (this.#modeIsLate(inode)) {
-        this.#setXattrs(node, path, false)
-        this.#attempt(node, "mode", () => fs.fchmodSync(fd, inode.mode))
-        this.#setXattrs(node, path, true)
-      }
-      if (inode.mtimeNanoseconds > 0 || inode.mtimeSeconds < 0) {
-        this.#preciseTime(node, (libc) => libc.futimes(fd, inode.mtimeSeconds, inode.mtimeNanoseconds), (time) =>
-          fs.futimesSync(fd, time, time))
-      } else fs.futimesSync(fd, inode.mtimeSeconds, inode.mtimeSeconds)
-    } catch (cause) {
-      throw this.#error(cause, pathOf(node))
-    }
-  }
-
-  /** Everything that needs no bytes from a layer, empty files included. */
   #makeSpecial(node: TreeNode): void {
-    const { inode } = node
-    const path = this.#pathIn(node.parent!, node)
-    if (inode.type === "file") {
-      const fd = this.#create(node, path)
-      if (fd === -1) return
-      try {
-        this.#finishFile(fd, node, path)
-      } finally {
-        fs.closeSync(fd)
-      }
-      return
-    }
+    const path = this.#pathIn(node)
     try {
-      if (inode.type === "symlink") {
-        fs.symlinkSync(nodePath(inode.link), nodePath(path))
+      if (node.inode.type === "symlink") {
+        fs.symlinkSync(nodePath(node.inode.link), nodePath(path))
       } else if (!this.#makeNode(node, path)) {
-        this.#lost.add(inode)
+        this.#lost.add(node.inode)
         return
       }
     } catch (cause) {
@@ -387,25 +348,27 @@ class Unpacker {
       return
     }
     this.#names++
-    this.#finishPath(node, path)
+    this.#restore(node, path)
   }
 
   /** A device or FIFO: first for nobody, its mode comes after its owner. */
   #makeNode(node: TreeNode, path: ByteString): boolean {
     const { inode } = node
+    const { libc } = this.#restorer
     const what = inode.type === "fifo" ? "fifo" : "device"
     if (inode.type === "socket") {
       this.#fail(node, "entry", "no archive can hold a socket")
       return false
     }
-    if (this.#libc === undefined) {
-      this.#fail(node, what, this.#noLibc())
+    if (libc === undefined) {
+      this.#fail(node, what, this.#restorer.noLibc())
       return false
     }
     const target = Libc.path(Buffer.from(path, "latin1"))
-    const errno = inode.type === "fifo"
-      ? this.#libc.mkfifo(target, 0o600)
-      : this.#libc.mknod(target, inode.type === "char" ? "char" : "block", 0o600, inode.devmajor, inode.devminor)
+    const errno =
+      inode.type === "fifo"
+        ? libc.mkfifo(target, 0o600)
+        : libc.mknod(target, inode.type === "char" ? "char" : "block", 0o600, inode.devmajor, inode.devminor)
     if (errno === 0) return true
     this.#fail(node, what, Libc.errorName(errno))
     return false
@@ -414,21 +377,18 @@ class Unpacker {
   #makeLink(node: TreeNode): void {
     const { inode } = node
     if (this.#lost.has(inode)) {
-      this.#fail(node, inode.type === "fifo" ? "fifo" : inode.type === "file" ? "entry" : "device", "its first name could not be made")
+      const what = inode.type === "fifo" ? "fifo" : inode.type === "char" || inode.type === "block" ? "device" : "entry"
+      this.#fail(node, what, "its first name could not be made")
       return
     }
-    const first = this.#first.get(inode)!
-    const from = nodePath(this.#pathIn(first.parent!, first))
-    const path = this.#pathIn(node.parent!, node)
+    const from = nodePath(this.#pathIn(this.#first.get(inode)!))
+    const path = this.#pathIn(node)
     try {
       fs.linkSync(from, nodePath(path))
     } catch (cause) {
       const code = codeOf(cause)
-      if (inode.type !== "file" || !linkErrors.has(code)) {
-        this.#entryFailed(cause, node)
-        return
-      }
-      this.#copyInsteadOfLink(node, from, path, code)
+      if (inode.type !== "file" || !linkErrors.has(code)) this.#entryFailed(cause, node)
+      else this.#copyInsteadOfLink(node, from, path, code)
       return
     }
     this.#names++
@@ -444,132 +404,64 @@ class Unpacker {
       return
     }
     this.#names++
-    this.#files++
-    this.#finishPath(node, path)
+    this.#copies++
+    this.#restore(node, path)
   }
 
-  #finishDirectory(node: TreeNode): void {
-    this.#finishPath(node, node.parent === undefined ? this.#root : this.#pathIn(node.parent, node))
-  }
-
-  /** Attributes of something that is not open. The path's last part is ours, and no symlink unless `node` is one. */
-  #finishPath(node: TreeNode, path: ByteString): void {
-    const { inode } = node
-    const target = nodePath(path)
+  /** The path's last part is ours, and no symlink unless `node` is one. */
+  #restore(node: TreeNode, path: ByteString): void {
     try {
-      if (inode.uid !== this.#euid || inode.gid !== this.#egid) {
-        this.#own(node, () => fs.lchownSync(target, inode.uid, inode.gid))
-      }
-      this.#setXattrs(node, path, false)
-      if (inode.type !== "symlink") this.#attempt(node, "mode", () => fs.chmodSync(target, inode.mode))
-      this.#setXattrs(node, path, true)
-      const seconds = inode.mtimeNanoseconds < 0 ? 0 : inode.mtimeSeconds
-      if (inode.mtimeNanoseconds > 0 || seconds < 0) {
-        this.#preciseTime(
-          node,
-          (libc) => libc.lutimes(Libc.path(Buffer.from(path, "latin1")), seconds, inode.mtimeNanoseconds),
-          (time) => fs.lutimesSync(target, time, time)
-        )
-      } else fs.lutimesSync(target, seconds, seconds)
+      this.#restorer.path(path, node.inode, node.inode.type === "symlink", (what, message) =>
+        this.#fail(node, what, message)
+      )
     } catch (cause) {
       throw this.#error(cause, pathOf(node))
     }
-  }
-
-  #own(node: TreeNode, chown: () => void): void {
-    const { gid, uid } = node.inode
-    const owner = `${uid}:${gid}`
-    if (uid < 0 || gid < 0 || uid > maxId || gid > maxId) {
-      this.#fail(node, "owner", `${owner} is out of range`)
-      return
-    }
-    if (this.#refusedOwners.has(owner)) {
-      this.#fail(node, "owner", `EPERM for ${owner}`)
-      return
-    }
-    try {
-      chown()
-    } catch (cause) {
-      const code = codeOf(cause)
-      if (code !== "EPERM" && code !== "EINVAL") throw cause
-      this.#refusedOwners.add(owner)
-      this.#fail(node, "owner", `${code} for ${owner}`)
-    }
-  }
-
-  #attempt(node: TreeNode, what: UnrestoredWhat, act: () => void): void {
-    try {
-      act()
-    } catch (cause) {
-      const code = codeOf(cause)
-      if (code !== "EPERM" && code !== "EINVAL" && code !== "EOPNOTSUPP") throw cause
-      this.#fail(node, what, code)
-    }
-  }
-
-  #setXattrs(node: TreeNode, path: ByteString, acls: boolean): void {
-    const { xattrs } = node.inode
-    if (xattrs === undefined) return
-    let target: Buffer | undefined
-    for (const [name, value] of xattrs) {
-      if (name === hostXattr || name.startsWith(aclPrefix) !== acls) continue
-      if (this.#libc === undefined) {
-        this.#fail(node, "xattr", `${Bytes.display(name)}: ${this.#noLibc()}`)
-        continue
-      }
-      target ??= Libc.path(Buffer.from(path, "latin1"))
-      const errno = this.#libc.lsetxattr(target, name, value)
-      if (errno === 0) continue
-      const code = Libc.errorName(errno)
-      if (spaceErrors.has(code)) throw new UnpackError({ reason: "no-space", path: Bytes.display(pathOf(node)), message: `cannot set ${Bytes.display(name)}: ${code}` })
-      this.#fail(node, "xattr", `${Bytes.display(name)}: ${code}`)
-    }
-  }
-
-  /** Node's own calls cut times to microseconds and mangle those before 1970. */
-  #preciseTime(node: TreeNode, precise: (libc: Libc.Libc) => number, coarse: (time: number) => void): void {
-    const { mtimeNanoseconds, mtimeSeconds } = node.inode
-    if (this.#libc !== undefined) {
-      const errno = precise(this.#libc)
-      if (errno !== 0) this.#fail(node, "mtime", Libc.errorName(errno))
-      return
-    }
-    coarse(Math.max(0, mtimeSeconds + mtimeNanoseconds / 1e9))
-    this.#fail(node, "mtime", `not to the nanosecond: ${this.#noLibc()}`)
-  }
-
-  #noLibc(): string {
-    return Libc.reason() ?? "not asked for"
   }
 
   #entryFailed(cause: unknown, node: TreeNode): void {
     const code = codeOf(cause)
     if (!nameErrors.has(code)) throw this.#error(cause, pathOf(node))
     this.#lost.add(node.inode)
-    this.#fail(node, "entry", code === "EEXIST" ? "EEXIST: the file system takes it for another name of the tree" : code)
+    this.#fail(node, "entry", nameMessage(code))
   }
 
   #fail(node: TreeNode, what: UnrestoredWhat, message: string): void {
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1)
-    if (this.#unrestored.length < this.#maxUnrestored) this.#unrestored.push({ path: pathOf(node), what, message })
+    if (this.#unrestored.length >= (this.#options.maxUnrestored ?? 100_000)) return
+    this.#unrestored.push({ path: pathOf(node), what, message })
   }
 
   #error(cause: unknown, path: ByteString): UnpackError {
-    if (cause instanceof UnpackError) return cause
     const code = codeOf(cause)
     const reason = spaceErrors.has(code) ? "no-space" : code === "EEXIST" && path === "" ? "exists" : "write"
-    const shown = Bytes.display(childPath(this.#root, path))
+    const shown = Bytes.display(path === "" ? this.#root : childPath(this.#root, path))
     return new UnpackError({ reason, path: shown, message: `cannot write ${shown}: ${code}`, cause })
   }
 
-  #pathIn(directory: TreeNode, node: TreeNode): ByteString {
-    if (this.#cachedDirectory !== directory) {
-      this.#cachedDirectory = directory
-      const path = pathOf(directory)
+  #pathIn(node: TreeNode): ByteString {
+    const { parent } = node
+    if (parent === undefined) return this.#root
+    if (this.#cachedDirectory !== parent) {
+      this.#cachedDirectory = parent
+      const path = pathOf(parent)
       this.#cachedPath = path === "" ? `${this.#root}/` : `${this.#root}/${path}/`
     }
     return this.#cachedPath + node.name
   }
 }
 
-const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? String(cause)
+/** Whether a layer is stored as the tar itself. What cannot be read is left to the pass that reads it. */
+const isPlain = ({ region }: LayerInput): boolean => {
+  try {
+    const fd = openForRead(region.path)
+    try {
+      const head = Buffer.alloc(Math.min(512, region.size))
+      return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, region.offset))) === "none"
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch {
+    return false
+  }
+}

@@ -2,14 +2,29 @@
  * Every known way in which a layer makes an unpacker touch what is not its own: the tree outside the root stays as it
  * was, to the nanosecond, and each attempt is reported.
  */
-import * as fc from "fast-check"
+
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { readDiskSync } from "../../src/rootfs/DiskTree.ts"
 import * as Libc from "../../src/rootfs/Libc.ts"
 import { unpackSync } from "../../src/rootfs/Unpack.ts"
-import { type Applied, apply, device, dir, fifo, file, hardlink, isRoot, type Member, opaque, symlink, whiteout, withDirectory } from "./Layers.ts"
+import {
+  type Applied,
+  apply,
+  device,
+  dir,
+  fifo,
+  file,
+  hardlink,
+  isRoot,
+  type Member,
+  opaque,
+  symlink,
+  whiteout,
+  withDirectory
+} from "./Layers.ts"
 
 /** All there is to know of everything below `directory`, without `root`. */
 const state = (directory: string): unknown => {
@@ -19,7 +34,14 @@ const state = (directory: string): unknown => {
     const xattrs = Libc.load()?.xattrs(Libc.path(Buffer.from(at)))
     lines.push([
       at,
-      stat.mode, stat.uid, stat.gid, stat.nlink, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs,
+      stat.mode,
+      stat.uid,
+      stat.gid,
+      stat.nlink,
+      stat.ino,
+      stat.size,
+      stat.mtimeNs,
+      stat.ctimeNs,
       stat.isFile() ? fs.readFileSync(at, "latin1") : stat.isSymbolicLink() ? fs.readlinkSync(at) : "",
       xattrs
     ])
@@ -64,37 +86,140 @@ const attempt = (layers: (outside: string) => ReadonlyArray<ReadonlyArray<Member
     return { applied, checks: [...checks], names }
   })
 
-type Case = readonly [name: string, layers: (outside: string) => ReadonlyArray<ReadonlyArray<Member>>, checks: ReadonlyArray<string>]
+type Case = readonly [
+  name: string,
+  layers: (outside: string) => ReadonlyArray<ReadonlyArray<Member>>,
+  checks: ReadonlyArray<string>
+]
 
 const cases: ReadonlyArray<Case> = [
-  ["a name with ..", () => [[file("../../outside/secret", "x"), file("a/../../../outside/new", "x")]], ["tar.path-escapes"]],
+  [
+    "a name with ..",
+    () => [[file("../../outside/secret", "x"), file("a/../../../outside/new", "x")]],
+    ["tar.path-escapes"]
+  ],
   ["an absolute name", (outside) => [[file(`${outside}/secret`, "x")]], ["tar.path-absolute"]],
-  ["a symlink to a directory, then a file through it", (outside) => [[symlink("l", outside), file("l/secret", "x"), file("l/new", "x")]], ["rootfs.path-through-symlink"]],
-  ["the same in a later layer", (outside) => [[symlink("l", outside)], [file("l/secret", "x")]], ["rootfs.path-through-symlink"]],
-  ["a relative symlink upwards", () => [[symlink("l", "../../outside"), file("l/secret", "x")]], ["rootfs.path-through-symlink"]],
-  ["two symlinks, one through the other", () => [[symlink("a", "."), symlink("a/b", "../.."), file("b/outside/secret", "x")]], ["rootfs.path-through-symlink"]],
-  ["a symlink in the middle of symlinks", (outside) => [[symlink("x", "y"), symlink("y", outside), dir("x/dir/"), file("x/dir/file", "x")]], ["rootfs.path-through-symlink"]],
+  [
+    "a symlink to a directory, then a file through it",
+    (outside) => [[symlink("l", outside), file("l/secret", "x"), file("l/new", "x")]],
+    ["rootfs.path-through-symlink"]
+  ],
+  [
+    "the same in a later layer",
+    (outside) => [[symlink("l", outside)], [file("l/secret", "x")]],
+    ["rootfs.path-through-symlink"]
+  ],
+  [
+    "a relative symlink upwards",
+    () => [[symlink("l", "../../outside"), file("l/secret", "x")]],
+    ["rootfs.path-through-symlink"]
+  ],
+  [
+    "two symlinks, one through the other",
+    () => [[symlink("a", "."), symlink("a/b", "../.."), file("b/outside/secret", "x")]],
+    ["rootfs.path-through-symlink"]
+  ],
+  [
+    "a symlink in the middle of symlinks",
+    (outside) => [[symlink("x", "y"), symlink("y", outside), dir("x/dir/"), file("x/dir/file", "x")]],
+    ["rootfs.path-through-symlink"]
+  ],
   ["a symlink to a file, then the file itself", (outside) => [[symlink("l", `${outside}/secret`), file("l", "x")]], []],
-  ["a directory's attributes through a symlink", (outside) => [[symlink("l", outside)], [dir("l/", { mode: 0o777, uid: 7 })]], []],
-  ["a directory below a symlink", (outside) => [[symlink("l", outside), dir("l/dir/", { mode: 0o777, uid: 7 })]], ["rootfs.path-through-symlink"]],
-  ["a whiteout through a symlink", (outside) => [[symlink("l", outside)], [whiteout("l/secret"), whiteout("l/dir")]], ["rootfs.path-through-symlink", "rootfs.whiteout-missing-target"]],
-  ["an opaque whiteout through a symlink", (outside) => [[symlink("l", outside)], [opaque("l")]], ["rootfs.path-through-symlink", "rootfs.whiteout-missing-target"]],
-  ["a whiteout of ..", () => [[dir("d/")], [file("d/.wh..."), file(".wh..."), file(".wh..")]], ["rootfs.whiteout-escapes"]],
-  ["a whiteout with a path in its name", () => [[dir("d/")], [file("d/.wh.../../../../outside/secret")]], ["tar.path-escapes"]],
-  ["a hardlink to an absolute path outside", (outside) => [[hardlink("h", `${outside}/secret`)]], ["rootfs.hardlink-missing-target"]],
+  [
+    "a directory's attributes through a symlink",
+    (outside) => [[symlink("l", outside)], [dir("l/", { mode: 0o777, uid: 7 })]],
+    []
+  ],
+  [
+    "a directory below a symlink",
+    (outside) => [[symlink("l", outside), dir("l/dir/", { mode: 0o777, uid: 7 })]],
+    ["rootfs.path-through-symlink"]
+  ],
+  [
+    "a whiteout through a symlink",
+    (outside) => [[symlink("l", outside)], [whiteout("l/secret"), whiteout("l/dir")]],
+    ["rootfs.path-through-symlink", "rootfs.whiteout-missing-target"]
+  ],
+  [
+    "an opaque whiteout through a symlink",
+    (outside) => [[symlink("l", outside)], [opaque("l")]],
+    ["rootfs.path-through-symlink", "rootfs.whiteout-missing-target"]
+  ],
+  [
+    "a whiteout of ..",
+    () => [[dir("d/")], [file("d/.wh..."), file(".wh..."), file(".wh..")]],
+    ["rootfs.whiteout-escapes"]
+  ],
+  [
+    "a whiteout with a path in its name",
+    () => [[dir("d/")], [file("d/.wh.../../../../outside/secret")]],
+    ["tar.path-escapes"]
+  ],
+  [
+    "a hardlink to an absolute path outside",
+    (outside) => [[hardlink("h", `${outside}/secret`)]],
+    ["rootfs.hardlink-missing-target"]
+  ],
   ["a hardlink upwards", () => [[hardlink("h", "../../outside/secret")]], ["rootfs.hardlink-bad-target"]],
-  ["a hardlink through a symlink", (outside) => [[symlink("l", outside), hardlink("h", "l/secret")]], ["rootfs.path-through-symlink", "rootfs.hardlink-missing-target"]],
-  ["a hardlink to a symlink, then a write to it", (outside) => [[symlink("l", `${outside}/secret`), hardlink("h", "l"), file("h", "x")]], []],
-  ["a hardlink to a symlink to a directory, then a file below it", (outside) => [[symlink("l", outside), hardlink("h", "l"), file("h/secret", "x")]], ["rootfs.path-through-symlink"]],
-  ["attributes of a hardlinked symlink", (outside) => [[symlink("l", `${outside}/secret`), hardlink("h", "l", { mode: 0o777, uid: 7, mtimeSeconds: 1 })]], []],
-  ["the root as a symlink", (outside) => [[symlink("./", outside), file("secret", "x")]], ["rootfs.root-not-directory"]],
-  ["the root as a file, and as a hardlink", () => [[file("./", "x"), hardlink(".", "x")]], ["rootfs.root-not-directory"]],
+  [
+    "a hardlink through a symlink",
+    (outside) => [[symlink("l", outside), hardlink("h", "l/secret")]],
+    ["rootfs.path-through-symlink", "rootfs.hardlink-missing-target"]
+  ],
+  [
+    "a hardlink to a symlink, then a write to it",
+    (outside) => [[symlink("l", `${outside}/secret`), hardlink("h", "l"), file("h", "x")]],
+    []
+  ],
+  [
+    "a hardlink to a symlink to a directory, then a file below it",
+    (outside) => [[symlink("l", outside), hardlink("h", "l"), file("h/secret", "x")]],
+    ["rootfs.path-through-symlink"]
+  ],
+  [
+    "attributes of a hardlinked symlink",
+    (outside) => [[symlink("l", `${outside}/secret`), hardlink("h", "l", { mode: 0o777, uid: 7, mtimeSeconds: 1 })]],
+    []
+  ],
+  [
+    "the root as a symlink",
+    (outside) => [[symlink("./", outside), file("secret", "x")]],
+    ["rootfs.root-not-directory"]
+  ],
+  [
+    "the root as a file, and as a hardlink",
+    () => [[file("./", "x"), hardlink(".", "x")]],
+    ["rootfs.root-not-directory"]
+  ],
   ["a device, then a file of its name", () => [[device("zero", 1, 5), file("zero", "x")]], []],
   ["a FIFO, then a file of its name", () => [[fifo("p"), file("p", "x")]], []],
   ["a file below a device", () => [[device("d", 1, 3), file("d/x", "x")]], ["rootfs.path-through-file"]],
-  ["overlay's marks", () => [[device("w", 0, 0), dir("d/", { xattrs: new Map([["trusted.overlay.redirect", Buffer.from("/../../outside")]]) })]], ["rootfs.overlay-artifact"]],
-  ["attributes of what a symlink points to", (outside) => [[symlink("l", `${outside}/secret`, { xattrs: new Map([["trusted.evil", Buffer.from("x")], ["user.evil", Buffer.from("x")]]) })]], []],
-  ["a loop", () => [[symlink("a", "b"), symlink("b", "a"), file("a/x", "x")]], ["rootfs.path-through-symlink", "rootfs.path-unusable"]]
+  [
+    "overlay's marks",
+    () => [
+      [device("w", 0, 0), dir("d/", { xattrs: new Map([["trusted.overlay.redirect", Buffer.from("/../../outside")]]) })]
+    ],
+    ["rootfs.overlay-artifact"]
+  ],
+  [
+    "attributes of what a symlink points to",
+    (outside) => [
+      [
+        symlink("l", `${outside}/secret`, {
+          xattrs: new Map([
+            ["trusted.evil", Buffer.from("x")],
+            ["user.evil", Buffer.from("x")]
+          ])
+        })
+      ]
+    ],
+    []
+  ],
+  [
+    "a loop",
+    () => [[symlink("a", "b"), symlink("b", "a"), file("a/x", "x")]],
+    ["rootfs.path-through-symlink", "rootfs.path-unusable"]
+  ]
 ]
 
 describe("nothing outside the root is touched by", () => {
@@ -104,11 +229,43 @@ describe("nothing outside the root is touched by", () => {
   })
 
   it("any mixture", async () => {
-    const name = fc.constantFrom("a", "b", "a/b", "l", "l/a", "l/secret", "l/dir/file", "b/l", "../outside/secret", "/outside/secret", "a/../l/x")
-    const target = fc.constantFrom("..", "../..", "/", "../../outside", "OUT", "OUT/secret", "l", "a", "b", ".", "OUT/dir/..")
+    const name = fc.constantFrom(
+      "a",
+      "b",
+      "a/b",
+      "l",
+      "l/a",
+      "l/secret",
+      "l/dir/file",
+      "b/l",
+      "../outside/secret",
+      "/outside/secret",
+      "a/../l/x"
+    )
+    const target = fc.constantFrom(
+      "..",
+      "../..",
+      "/",
+      "../../outside",
+      "OUT",
+      "OUT/secret",
+      "l",
+      "a",
+      "b",
+      ".",
+      "OUT/dir/.."
+    )
     const member: fc.Arbitrary<(outside: string) => Member> = fc.oneof(
-      fc.tuple(name, target).map(([at, to]) => (outside: string) => symlink(at, to.replace("OUT", outside))),
-      fc.tuple(name, target).map(([at, to]) => (outside: string) => hardlink(at, to.replace("OUT", outside))),
+      fc.tuple(name, target).map(
+        ([at, to]) =>
+          (outside: string) =>
+            symlink(at, to.replace("OUT", outside))
+      ),
+      fc.tuple(name, target).map(
+        ([at, to]) =>
+          (outside: string) =>
+            hardlink(at, to.replace("OUT", outside))
+      ),
       name.map((at) => () => file(at, "hostile", { mode: 0o6777 })),
       name.map((at) => () => dir(`${at}/`, { mode: 0o777, mtimeSeconds: 3 })),
       name.map((at) => () => whiteout(at)),
@@ -125,7 +282,9 @@ describe("nothing outside the root is touched by", () => {
   it("a directory swapped for a symlink while it is written", () => {
     // Nothing can be swapped by another user: until the end only the owner may enter.
     return withDirectory((directory) => {
-      const applied = apply([[dir("./", { mode: 0o777 }), dir("open/", { mode: 0o777 }), file("open/x", "x"), file("open/y", "y")]])
+      const applied = apply([
+        [dir("./", { mode: 0o777 }), dir("open/", { mode: 0o777 }), file("open/x", "x"), file("open/y", "y")]
+      ])
       const root = path.join(directory, "root")
       const modes: Array<number> = []
       unpackSync(applied.tree, Buffer.from(root), (layer, visitor) =>
@@ -135,7 +294,8 @@ describe("nothing outside the root is touched by", () => {
             visitor.onEntryEnd(entry)
             modes.push(fs.lstatSync(root).mode & 0o777, fs.lstatSync(path.join(root, "open")).mode & 0o777)
           }
-        }))
+        })
+      )
       assert.isNotEmpty(modes)
       assert.isTrue(modes.every((mode) => mode === 0o700))
       assert.strictEqual(fs.lstatSync(path.join(root, "open")).mode & 0o777, 0o777)
@@ -155,6 +315,10 @@ describe("a file that is there already", () => {
         applied.feed(layer, visitor)
       })
       assert.strictEqual(fs.readFileSync(path.join(directory, "target"), "utf8"), "old")
-      assert.deepStrictEqual(result.unrestored.map(({ path, what }) => [what, path]), [["entry", "d/x"]])
-    }))
+      assert.deepStrictEqual(
+        result.unrestored.map(({ path, what }) => [what, path]),
+        [["entry", "d/x"]]
+      )
+    })
+  )
 })

@@ -17,13 +17,15 @@ export type Member = Omit<TarWriteEntry, "size"> & {
 }
 type More = Partial<Omit<Member, "path" | "type">>
 
-const member = (type: TarEntryType, mode: number) => (name: string, more: More = {}): Member => ({
-  path: name,
-  type,
-  mode,
-  mtimeSeconds: 1_600_000_000,
-  ...more
-})
+const member =
+  (type: TarEntryType, mode: number) =>
+  (name: string, more: More = {}): Member => ({
+    path: name,
+    type,
+    mode,
+    mtimeSeconds: 1_600_000_000,
+    ...more
+  })
 
 export const file = (name: string, body: string | Uint8Array = "", more: More = {}): Member =>
   member("file", 0o644)(name, { body, ...more })
@@ -46,7 +48,7 @@ export const tar = (members: ReadonlyArray<Member>): Buffer => {
   const parts: Array<Uint8Array> = []
   for (const { body, records, ...entry } of members) {
     if (records !== undefined) parts.push(paxHeader(records))
-    const bytes = typeof body === "string" ? Buffer.from(body) : body ?? new Uint8Array()
+    const bytes = typeof body === "string" ? Buffer.from(body) : (body ?? new Uint8Array())
     parts.push(encodeHeader({ ...entry, size: bytes.length }), bytes, padding(bytes.length))
   }
   parts.push(endOfArchive)
@@ -54,16 +56,24 @@ export const tar = (members: ReadonlyArray<Member>): Buffer => {
 }
 
 const paxHeader = (records: Readonly<Record<string, string>>): Buffer => {
-  const text = Object.entries(records).map(([keyword, value]) => {
-    const rest = ` ${keyword}=${value}\n`
-    let length = rest.length + 1
-    while (`${length}${rest}`.length !== length) length++
-    return `${length}${rest}`
-  }).join("")
+  const text = Object.entries(records)
+    .map(([keyword, value]) => {
+      const rest = ` ${keyword}=${value}\n`
+      let length = rest.length + 1
+      while (`${length}${rest}`.length !== length) length++
+      return `${length}${rest}`
+    })
+    .join("")
   const header = Buffer.from(encodeHeader({ path: "pax", type: "file", size: text.length }))
   header.write("x", 156)
   header.fill(" ", 148, 156)
-  header.write(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, "0"), 148)
+  header.write(
+    header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, "0"),
+    148
+  )
   header.writeUInt8(0, 154)
   return Buffer.concat([header, Buffer.from(text), padding(text.length)])
 }
@@ -71,7 +81,8 @@ const paxHeader = (records: Readonly<Record<string, string>>): Buffer => {
 export const scan = (bytes: Uint8Array, visitor: EntryVisitor, problems: Array<Problem> = []): void => {
   const scanner = new TarScanner({ ...visitor, onProblem: (problem) => problems.push(problem) })
   // Odd pieces, so that bodies and headers are split.
-  for (let at = 0; at < bytes.length; at += 70_001) scanner.write(bytes.subarray(at, Math.min(bytes.length, at + 70_001)))
+  for (let at = 0; at < bytes.length; at += 70_001)
+    scanner.write(bytes.subarray(at, Math.min(bytes.length, at + 70_001)))
   scanner.end()
 }
 
@@ -86,7 +97,7 @@ export interface Applied {
 
 export const apply = (layers: ReadonlyArray<ReadonlyArray<Member> | Buffer>, options: ApplyOptions = {}): Applied => {
   const tree = new FileTree()
-  const tars = layers.map((layer) => Buffer.isBuffer(layer) ? layer : tar(layer as ReadonlyArray<Member>))
+  const tars = layers.map((layer) => (Buffer.isBuffer(layer) ? layer : tar(layer as ReadonlyArray<Member>)))
   const tarProblems: Array<Problem> = []
   const applied = tars.map((bytes, index) => {
     const applier = new LayerApplier(tree, index, options)

@@ -1,6 +1,6 @@
-import * as fc from "fast-check"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { diff } from "../../src/rootfs/Compare.ts"
 import { readDiskSync } from "../../src/rootfs/DiskTree.ts"
@@ -18,28 +18,37 @@ const text = (tree: FileTree, options?: Mtree.MtreeOptions) => [...Mtree.write(t
 const oddName = "a b\tc\nd\\e#f*g?h[i=j\xff\xc3\xa9\x01\x7f"
 
 const image = () =>
-  apply([[
-    dir("./", { mode: 0o755, mtimeSeconds: 10 }),
-    file("plain", "text", { mode: 0o4755, uid: 1, gid: 2, mtimeSeconds: 1_600_000_000, mtimeNanoseconds: 5 }),
-    file(oddName, "odd"),
-    file("\\", "backslash"),
-    file("#comment"),
-    symlink("link", `${oddName}\\`),
-    hardlink("hard", "plain"),
-    file("implied/below/x"),
-    dir("b-dir/", { mode: 0o1777 }),
-    file("b-dir/in", "i"),
-    symlink("z", "y"),
-    file("old", "", { mtimeSeconds: 0 })
-  ]])
+  apply([
+    [
+      dir("./", { mode: 0o755, mtimeSeconds: 10 }),
+      file("plain", "text", { mode: 0o4755, uid: 1, gid: 2, mtimeSeconds: 1_600_000_000, mtimeNanoseconds: 5 }),
+      file(oddName, "odd"),
+      file("\\", "backslash"),
+      file("#comment"),
+      symlink("link", `${oddName}\\`),
+      hardlink("hard", "plain"),
+      file("implied/below/x"),
+      dir("b-dir/", { mode: 0o1777 }),
+      file("b-dir/in", "i"),
+      symlink("z", "y"),
+      file("old", "", { mtimeSeconds: 0 })
+    ]
+  ])
 
 const full = () =>
-  apply([[
-    device("null", 1, 3),
-    device("disk", 259, 70_000, "block"),
-    fifo("pipe"),
-    file("caps", "c", { xattrs: new Map([["security.capability", Buffer.from([0, 1, 255])], ["user.o d", Buffer.from("")]]) })
-  ]])
+  apply([
+    [
+      device("null", 1, 3),
+      device("disk", 259, 70_000, "block"),
+      fifo("pipe"),
+      file("caps", "c", {
+        xattrs: new Map([
+          ["security.capability", Buffer.from([0, 1, 255])],
+          ["user.o d", Buffer.from("")]
+        ])
+      })
+    ]
+  ])
 
 const facts = (inode: Inode) => {
   const { entry: _e, layer: _l, dataOffset: _o, dataSize: _d, sparse: _s, ...rest } = inode
@@ -56,35 +65,46 @@ const allFacts = (tree: FileTree) => [...tree.entries()].map(([name, { inode }])
 
 describe("Vis", () => {
   it("encodes as go-mtree does", () => {
-    assert.strictEqual(Vis.encode(oddName), "a\\040b\\011c\\012d\\\\e\\043f\\052g\\077h\\133i=j\\377\\303\\251\\001\\177")
+    assert.strictEqual(
+      Vis.encode(oddName),
+      "a\\040b\\011c\\012d\\\\e\\043f\\052g\\077h\\133i=j\\377\\303\\251\\001\\177"
+    )
     assert.strictEqual(Vis.encode("plain-name_1.2+3~(x)"), "plain-name_1.2+3~(x)")
   })
 
   it("decodes what it encoded", () => {
     const bytes = fc.uint8Array({ minLength: 1 }).map((value) => Buffer.from(value).toString("latin1"))
-    fc.assert(fc.property(bytes, (value) => {
-      assert.match(Vis.encode(value), /^[\x21-\x7e]*$/)
-      assert.strictEqual(Vis.decode(Vis.encode(value)), value)
-    }))
+    fc.assert(
+      fc.property(bytes, (value) => {
+        assert.match(Vis.encode(value), /^[\x21-\x7e]*$/)
+        assert.strictEqual(Vis.decode(Vis.encode(value)), value)
+      })
+    )
   })
 
   it("decodes other flavours", () => {
-    assert.strictEqual(Vis.decode("a\\sb\\tc\\nd\\#\\M-C\\M-)\\M^?\\^A\\^?\\x41\\E\\0"), "a b\tc\nd#\xc3\xa9\xff\x01\x7fA\x1b\0")
+    assert.strictEqual(
+      Vis.decode("a\\sb\\tc\\nd\\#\\M-C\\M-)\\M^?\\^A\\^?\\x41\\E\\0"),
+      "a b\tc\nd#\xc3\xa9\xff\x01\x7fA\x1b\0"
+    )
     assert.strictEqual(Vis.decode("\\M^A\\M-\\040\\1"), "\x81\xdc040\x01")
   })
 })
 
 describe("write and parse", () => {
-  it.each([["comment"], ["keyword"]] as const)("agree on everything a manifest can tell (attributes by %s)", (xattrs) => {
-    for (const { tree } of [image(), full()]) {
-      const parsed = parseText(text(tree, { xattrs }))
-      assert.deepStrictEqual(parsed.problems, [])
-      assert.deepStrictEqual([...parsed.ignored], [])
-      assert.deepStrictEqual(allFacts(parsed.tree), allFacts(tree))
-      assert.isTrue(parsed.tree.records.xattrs)
-      assert.isFalse(parsed.tree.records.hardlinks)
+  it.each([["comment"], ["keyword"]] as const)(
+    "agree on everything a manifest can tell (attributes by %s)",
+    (xattrs) => {
+      for (const { tree } of [image(), full()]) {
+        const parsed = parseText(text(tree, { xattrs }))
+        assert.deepStrictEqual(parsed.problems, [])
+        assert.deepStrictEqual([...parsed.ignored], [])
+        assert.deepStrictEqual(allFacts(parsed.tree), allFacts(tree))
+        assert.isTrue(parsed.tree.records.xattrs)
+        assert.isFalse(parsed.tree.records.hardlinks)
+      }
     }
-  })
+  )
 
   it("leaves attributes out when told, and says so", () => {
     const parsed = parseText(text(full().tree, { xattrs: "omit" }))
@@ -93,24 +113,34 @@ describe("write and parse", () => {
   })
 
   it("writes what go-mtree lays out", () => {
-    const { tree } = apply([[dir("./", { mtimeSeconds: 3 }), dir("d/", { mode: 0o700, uid: 4, mtimeSeconds: 1 }), file("d/x", "abc", { mtimeSeconds: 2 }), symlink("a", "d/x", { mtimeSeconds: 2 })]])
-    assert.strictEqual(text(tree), [
-      "#mtree",
-      "#      keywords: type,mode,uid,gid,nlink,size,link,device,time,sha256digest,xattr",
-      "",
-      "/set type=file uid=0 gid=0",
-      "",
-      "# .",
-      ". type=dir mode=0755 time=3.000000000",
-      "    a type=link link=d/x nlink=1 time=2.000000000",
-      "",
-      "# d",
-      "d type=dir mode=0700 uid=4 time=1.000000000",
-      "    x mode=0644 nlink=1 size=3 time=2.000000000 sha256digest=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-      "..",
-      "..",
-      ""
-    ].join("\n"))
+    const { tree } = apply([
+      [
+        dir("./", { mtimeSeconds: 3 }),
+        dir("d/", { mode: 0o700, uid: 4, mtimeSeconds: 1 }),
+        file("d/x", "abc", { mtimeSeconds: 2 }),
+        symlink("a", "d/x", { mtimeSeconds: 2 })
+      ]
+    ])
+    assert.strictEqual(
+      text(tree),
+      [
+        "#mtree",
+        "#      keywords: type,mode,uid,gid,nlink,size,link,device,time,sha256digest,xattr",
+        "",
+        "/set type=file uid=0 gid=0",
+        "",
+        "# .",
+        ". type=dir mode=0755 time=3.000000000",
+        "    a type=link link=d/x nlink=1 time=2.000000000",
+        "",
+        "# d",
+        "d type=dir mode=0700 uid=4 time=1.000000000",
+        "    x mode=0644 nlink=1 size=3 time=2.000000000 sha256digest=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "..",
+        "..",
+        ""
+      ].join("\n")
+    )
   })
 
   it("comes in pieces of bounded size", () => {
@@ -147,9 +177,19 @@ sub             type=dir mode=0755 nlink=2
 
 `)
     assert.deepStrictEqual(problems, [])
-    assert.deepStrictEqual(listing(tree), ["a b", "blk (block)", "n\xff\xc3\xa9\\=#*[?x\ty", "sl -> x y#", "sub/", "sub/f"])
+    assert.deepStrictEqual(listing(tree), [
+      "a b",
+      "blk (block)",
+      "n\xff\xc3\xa9\\=#*[?x\ty",
+      "sl -> x y#",
+      "sub/",
+      "sub/f"
+    ])
     const a = tree.lookup("a b")!.inode
-    assert.deepStrictEqual([a.mode, a.nlink, a.size, a.uid, a.mtimeSeconds, a.mtimeNanoseconds], [0o4755, 2, 2, 0, 1795413128, 484391690])
+    assert.deepStrictEqual(
+      [a.mode, a.nlink, a.size, a.uid, a.mtimeSeconds, a.mtimeNanoseconds],
+      [0o4755, 2, 2, 0, 1795413128, 484391690]
+    )
     assert.strictEqual(a.sha256, "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4")
     const blk = tree.lookup("blk")!.inode
     assert.deepStrictEqual([blk.devmajor, blk.devminor, blk.mode, blk.size], [8, 1, 0o644, unknown])
@@ -159,24 +199,42 @@ sub             type=dir mode=0755 nlink=2
   })
 
   it("reads full paths, first and last on the line, and /unset", () => {
-    const first = parseText("#mtree\n. type=dir\n./a\\040b/c type=file size=3\n./a\\040b type=dir mode=755\nusr/lib type=link link=x\n")
+    const first = parseText(
+      "#mtree\n. type=dir\n./a\\040b/c type=file size=3\n./a\\040b type=dir mode=755\nusr/lib type=link link=x\n"
+    )
     assert.deepStrictEqual(first.problems, [])
     assert.deepStrictEqual(listing(first.tree), ["a b/", "a b/c", "usr/", "usr/lib -> x"])
     assert.strictEqual(first.tree.lookup("a b")!.inode.mode, 0o755)
     const last = parseText("type=dir mode=0755 .\nsize=3 mode=0644 type=file ./a/b\n")
     assert.deepStrictEqual(listing(last.tree), ["a/", "a/b"])
     const unset = parseText("/set mode=0644 uid=7\na\n/unset mode\nb\n/set uid=8\nc\n/unset all\nd\n")
-    assert.deepStrictEqual(["a", "b", "c", "d"].map((name) => {
-      const { mode, uid } = unset.tree.lookup(name)!.inode
-      return [mode, uid]
-    }), [[0o644, 7], [unknown, 7], [unknown, 8], [unknown, unknown]])
+    assert.deepStrictEqual(
+      ["a", "b", "c", "d"].map((name) => {
+        const { mode, uid } = unset.tree.lookup(name)!.inode
+        return [mode, uid]
+      }),
+      [
+        [0o644, 7],
+        [unknown, 7],
+        [unknown, 8],
+        [unknown, unknown]
+      ]
+    )
   })
 
   it("reads umoci's times and attributes", () => {
-    const { tree } = parseText("#      keywords: size,xattr\n. type=dir\n    f tar_time=12.000000000 xattr.user.k=dg== xattrs.user.l=\n    g tar_time=12.000000000 time=12.000000007\n")
+    const { tree } = parseText(
+      "#      keywords: size,xattr\n. type=dir\n    f tar_time=12.000000000 xattr.user.k=dg== xattrs.user.l=\n    g tar_time=12.000000000 time=12.000000007\n"
+    )
     const f = tree.lookup("f")!.inode
     assert.deepStrictEqual([f.mtimeSeconds, f.mtimeNanoseconds], [12, secondsOnly])
-    assert.deepStrictEqual(f.xattrs, new Map([["user.k", "v"], ["user.l", ""]]))
+    assert.deepStrictEqual(
+      f.xattrs,
+      new Map([
+        ["user.k", "v"],
+        ["user.l", ""]
+      ])
+    )
     assert.strictEqual(tree.lookup("g")!.inode.mtimeNanoseconds, 7)
   })
 
@@ -199,20 +257,46 @@ sub             type=dir mode=0755 nlink=2
       "end \\"
     ].join("\n")
     const { problems, tree } = parseText(bad)
-    assert.deepStrictEqual(problems.map((problem) => problem.line), [2, 3, 4, 5, 6, 6, 7, 8, 10, 11, 12, 13, 14, 15])
+    assert.deepStrictEqual(
+      problems.map((problem) => problem.line),
+      [2, 3, 4, 5, 6, 6, 7, 8, 10, 11, 12, 13, 14, 15]
+    )
     assert.deepStrictEqual(listing(tree), ["f", "q", "v (char)", "w", "y", "z"])
     assert.strictEqual(tree.lookup("y")!.inode.mode, unknown)
   })
 
   it("never throws and never leaves the root, whatever it reads", () => {
-    const word = fc.constantFrom("/set", "/unset", "..", ".", "a", "./a/b", "../x", "type=dir", "type=file", "mode=0755", "size=3", "\\", "\\040", "#", "=", "time=1.5", "all", "xattr.a=YQ==")
-    fc.assert(fc.property(fc.array(fc.array(word, { maxLength: 5 })), (lines) => {
-      const { tree } = parseText(lines.map((words) => words.join(" ")).join("\n"))
-      for (const [name] of tree.entries()) assert.notInclude(name.split("/"), "..")
-    }))
-    fc.assert(fc.property(fc.uint8Array(), (bytes) => {
-      Mtree.parse(bytes)
-    }))
+    const word = fc.constantFrom(
+      "/set",
+      "/unset",
+      "..",
+      ".",
+      "a",
+      "./a/b",
+      "../x",
+      "type=dir",
+      "type=file",
+      "mode=0755",
+      "size=3",
+      "\\",
+      "\\040",
+      "#",
+      "=",
+      "time=1.5",
+      "all",
+      "xattr.a=YQ=="
+    )
+    fc.assert(
+      fc.property(fc.array(fc.array(word, { maxLength: 5 })), (lines) => {
+        const { tree } = parseText(lines.map((words) => words.join(" ")).join("\n"))
+        for (const [name] of tree.entries()) assert.notInclude(name.split("/"), "..")
+      })
+    )
+    fc.assert(
+      fc.property(fc.uint8Array(), (bytes) => {
+        Mtree.parse(bytes)
+      })
+    )
   })
 })
 
@@ -235,7 +319,8 @@ describe("beside other implementations", () => {
       const bad = run("mtree", ["-f", spec, "-p", root], { allowFailure: true })
       assert.notStrictEqual(bad.code, 0)
       assert.match(bad.stdout, /b-dir\/in/)
-    }))
+    })
+  )
 
   peerTest(["mtree"], "mtree(8) reads a manifest with attributes and devices", () => {
     if (!isRoot || Libc.load() === undefined) return
@@ -254,7 +339,8 @@ describe("beside other implementations", () => {
       const listed = run("bsdtar", ["-tf", spec], { cwd: root })
       assert.strictEqual(listed.stderr, "")
       assert.strictEqual(listed.stdout.trim().split("\n").length, image().tree.names)
-    }))
+    })
+  )
 
   const compared = (root: string, manifest: Uint8Array) => {
     const { problems, tree } = Mtree.parse(manifest)
@@ -266,13 +352,18 @@ describe("beside other implementations", () => {
 
   peerTest(["bsdtar"], "reads bsdtar's manifests", () =>
     unpacked(image(), (root) => {
-      for (const options of ["mtree:all", "mtree:use-set,mtree:indent,mtree:sha256,mtree:nlink", "mtree:!all,mtree:sha256,mtree:type,mtree:size,mtree:link"]) {
+      for (const options of [
+        "mtree:all",
+        "mtree:use-set,mtree:indent,mtree:sha256,mtree:nlink",
+        "mtree:!all,mtree:sha256,mtree:type,mtree:size,mtree:link"
+      ]) {
         const { bytes } = run("bsdtar", ["-cf", "-", "--format=mtree", `--options=${options}`, "-C", root, "."])
         const result = compared(root, bytes)
         assert.deepStrictEqual(result.problems, [])
         assert.isFalse(result.notCompared.some(({ what }) => what === "content"))
       }
-    }))
+    })
+  )
 
   peerTest(["mtree"], "reads mtree(8)'s manifests", () =>
     unpacked(image(), (root) => {
@@ -282,5 +373,6 @@ describe("beside other implementations", () => {
         const { bytes } = run("mtree", [form, "-k", "sha256,mode,type,link,size,time"], { input: made.bytes })
         assert.deepStrictEqual(compared(root, bytes).problems, [])
       }
-    }))
+    })
+  )
 })

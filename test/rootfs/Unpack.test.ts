@@ -1,14 +1,30 @@
-import * as Effect from "effect/Effect"
+import * as ChildProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as zlib from "node:zlib"
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
+import type { LayerInput } from "../../src/content/LayerStream.ts"
 import { compare } from "../../src/rootfs/Compare.ts"
 import * as Libc from "../../src/rootfs/Libc.ts"
-import { unpack, UnpackError, type UnpackOptions, type UnpackResult } from "../../src/rootfs/Unpack.ts"
-import { type Applied, apply, device, dir, fifo, file, hardlink, isRoot, type Member, symlink, withDirectory } from "./Layers.ts"
+import { UnpackError, type UnpackOptions, type UnpackResult, unpack, unpackSync } from "../../src/rootfs/Unpack.ts"
+import { writeJob } from "../../src/rootfs/WriteFiles.ts"
+import {
+  type Applied,
+  apply,
+  device,
+  dir,
+  fifo,
+  file,
+  hardlink,
+  isRoot,
+  type Member,
+  symlink,
+  withDirectory
+} from "./Layers.ts"
 
-const run = (applied: Applied, root: string, options?: UnpackOptions): Promise<UnpackResult> =>
-  Effect.runPromise(unpack(applied.tree, Buffer.from(root), applied.feed, options))
+const run = async (applied: Applied, root: string, options?: UnpackOptions): Promise<UnpackResult> =>
+  unpackSync(applied.tree, Buffer.from(root), applied.feed, options)
 
 /** Check ids and paths of all differences between the tree and what is on disk. */
 const differences = async (applied: Applied, root: string) =>
@@ -21,23 +37,32 @@ describe("unpack", () => {
   it.runIf(isRoot && withLibc)("restores every attribute", () =>
     withDirectory(async (directory) => {
       const root = path.join(directory, "root")
-      const applied = apply([[
-        dir("./", { mode: 0o711, mtimeSeconds: 1_500_000_000, mtimeNanoseconds: 1 }),
-        dir("d/", { mode: 0o2770, uid: 12, gid: 34, mtimeSeconds: 77, mtimeNanoseconds: 999_999_999 }),
-        file("d/suid", "#!", { mode: 0o6755, uid: 1000, gid: 1001, mtimeSeconds: 1_600_000_000, mtimeNanoseconds: 123_456_789 }),
-        file("d/readonly", "r", { mode: 0o0, xattrs: new Map([["user.note", Buffer.from("a\0b")]]) }),
-        file("caps", "c", { mode: 0o755, xattrs: new Map([["security.capability", caps]]) }),
-        file("old", "o", { mtimeSeconds: 0 }),
-        file("older", "o", { records: { mtime: "-5.5" } }),
-        file("sticky", "", { mode: 0o1644 }),
-        symlink("link", "d/../../etc/passwd", { uid: 3, gid: 4, mtimeSeconds: 5, mtimeNanoseconds: 6 }),
-        symlink("dangling", "/no/where"),
-        hardlink("d/hard", "d/suid"),
-        hardlink("hardsymlink", "link"),
-        device("char", 1, 3),
-        device("block", 259, 70_000, "block"),
-        fifo("fifo", { mode: 0o622 })
-      ], [dir("d/", { mode: 0o1777 }), file("implied/x", "x"), file("d/readonly2", "", { mode: 0o444 })]])
+      const applied = apply([
+        [
+          dir("./", { mode: 0o711, mtimeSeconds: 1_500_000_000, mtimeNanoseconds: 1 }),
+          dir("d/", { mode: 0o2770, uid: 12, gid: 34, mtimeSeconds: 77, mtimeNanoseconds: 999_999_999 }),
+          file("d/suid", "#!", {
+            mode: 0o6755,
+            uid: 1000,
+            gid: 1001,
+            mtimeSeconds: 1_600_000_000,
+            mtimeNanoseconds: 123_456_789
+          }),
+          file("d/readonly", "r", { mode: 0o0, xattrs: new Map([["user.note", Buffer.from("a\0b")]]) }),
+          file("caps", "c", { mode: 0o755, xattrs: new Map([["security.capability", caps]]) }),
+          file("old", "o", { mtimeSeconds: 0 }),
+          file("older", "o", { records: { mtime: "-5.5" } }),
+          file("sticky", "", { mode: 0o1644 }),
+          symlink("link", "d/../../etc/passwd", { uid: 3, gid: 4, mtimeSeconds: 5, mtimeNanoseconds: 6 }),
+          symlink("dangling", "/no/where"),
+          hardlink("d/hard", "d/suid"),
+          hardlink("hardsymlink", "link"),
+          device("char", 1, 3),
+          device("block", 259, 70_000, "block"),
+          fifo("fifo", { mode: 0o622 })
+        ],
+        [dir("d/", { mode: 0o1777 }), file("implied/x", "x"), file("d/readonly2", "", { mode: 0o444 })]
+      ])
       const result = await run(applied, root)
       assert.deepStrictEqual(result.unrestored, [])
       assert.strictEqual(result.names, applied.tree.names)
@@ -59,9 +84,13 @@ describe("unpack", () => {
       assert.isTrue(block.isBlockDevice())
       assert.strictEqual(block.mode & 0o7777, 0o660)
       assert.isTrue(fs.lstatSync(path.join(root, "fifo")).isFIFO())
-      assert.deepStrictEqual(Libc.load()!.xattrs(Libc.path(Buffer.from(path.join(root, "caps")))), new Map([["security.capability", caps.toString("latin1")]]))
+      assert.deepStrictEqual(
+        Libc.load()!.xattrs(Libc.path(Buffer.from(path.join(root, "caps")))),
+        new Map([["security.capability", caps.toString("latin1")]])
+      )
       assert.deepStrictEqual(fs.lstatSync(path.join(root, "implied"), { bigint: true }).mtimeNs, 0n)
-    }))
+    })
+  )
 
   it("writes what survives, from the layer that has it, and nothing else", () =>
     withDirectory(async (directory) => {
@@ -83,7 +112,9 @@ describe("unpack", () => {
   it("takes names and targets that are no UTF-8", () =>
     withDirectory(async (directory) => {
       const root = path.join(directory, "rööt")
-      const applied = apply([[dir("d\xff/"), file("d\xff/n\xc3\xa9\xfe\n", "x"), symlink("l", "d\xff/n\xc3\xa9\xfe\n")]])
+      const applied = apply([
+        [dir("d\xff/"), file("d\xff/n\xc3\xa9\xfe\n", "x"), symlink("l", "d\xff/n\xc3\xa9\xfe\n")]
+      ])
       await run(applied, root)
       const d = Buffer.concat([Buffer.from(`${root}/d`), Buffer.from([0xff])])
       assert.deepStrictEqual(fs.readdirSync(d, "latin1" as BufferEncoding), ["n\xc3\xa9\xfe\n"])
@@ -106,23 +137,35 @@ describe("unpack", () => {
       const long = `${"d".repeat(250)}/`.repeat(15)
       const applied = apply([[file(`${long}${"x".repeat(255)}/file`, "x"), file("ok", "ok")]])
       const result = await run(applied, root)
-      assert.deepStrictEqual(result.unrestored.map(({ message, what }) => [what, message]), [["entry", "ENAMETOOLONG"]])
+      assert.deepStrictEqual(
+        result.unrestored.map(({ message, what }) => [what, message]),
+        [["entry", "ENAMETOOLONG"]]
+      )
       assert.strictEqual(fs.readFileSync(path.join(root, "ok"), "utf8"), "ok")
     }))
 
   it("lists per file what it cannot restore without libc", () =>
     withDirectory(async (directory) => {
       const root = path.join(directory, "root")
-      const applied = apply([[
-        file("x", "content", { mtimeNanoseconds: 1, xattrs: new Map([["user.a", Buffer.from("1")]]) }),
-        device("null", 1, 3),
-        hardlink("null2", "null"),
-        fifo("pipe")
-      ]])
-      const result = await run(applied, root, { libc: undefined })
-      assert.sameDeepMembers(result.unrestored.map(({ path, what }) => [what, path]), [
-        ["xattr", "x"], ["mtime", "x"], ["device", "null"], ["device", "null2"], ["fifo", "pipe"]
+      const applied = apply([
+        [
+          file("x", "content", { mtimeNanoseconds: 1, xattrs: new Map([["user.a", Buffer.from("1")]]) }),
+          device("null", 1, 3),
+          hardlink("null2", "null"),
+          fifo("pipe")
+        ]
       ])
+      const result = await run(applied, root, { libc: false })
+      assert.sameDeepMembers(
+        result.unrestored.map(({ path, what }) => [what, path]),
+        [
+          ["xattr", "x"],
+          ["mtime", "x"],
+          ["device", "null"],
+          ["device", "null2"],
+          ["fifo", "pipe"]
+        ]
+      )
       for (const { message } of result.unrestored) assert.isNotEmpty(message)
       assert.strictEqual(fs.readFileSync(path.join(root, "x"), "utf8"), "content")
       assert.deepStrictEqual(fs.readdirSync(root), ["x"])
@@ -132,13 +175,21 @@ describe("unpack", () => {
     withDirectory(async (directory) => {
       fs.chmodSync(directory, 0o777)
       const root = path.join(directory, "root")
-      const applied = apply([[
-        dir("closed/", { mode: 0o0, uid: 0 }),
-        file("closed/x", "content", { mode: 0o400, uid: 5, gid: 6 }),
-        file("user", "u", { mode: 0o444, xattrs: new Map([["trusted.a", Buffer.from("1")], ["security.capability", caps]]) }),
-        device("null", 1, 3),
-        fifo("pipe")
-      ]])
+      const applied = apply([
+        [
+          dir("closed/", { mode: 0o0, uid: 0 }),
+          file("closed/x", "content", { mode: 0o400, uid: 5, gid: 6 }),
+          file("user", "u", {
+            mode: 0o444,
+            xattrs: new Map([
+              ["trusted.a", Buffer.from("1")],
+              ["security.capability", caps]
+            ])
+          }),
+          device("null", 1, 3),
+          fifo("pipe")
+        ]
+      ])
       process.setegid!(65534)
       process.seteuid!(65534)
       let result: UnpackResult
@@ -155,7 +206,8 @@ describe("unpack", () => {
       assert.strictEqual(fs.lstatSync(path.join(root, "closed")).mode & 0o7777, 0)
       assert.isFalse(fs.existsSync(path.join(root, "null")))
       assert.strictEqual(fs.existsSync(path.join(root, "pipe")), withLibc)
-    }))
+    })
+  )
 
   it("keeps holes as holes", () =>
     withDirectory(async (directory) => {
@@ -189,9 +241,6 @@ describe("unpack", () => {
       assert.strictEqual(fs.lstatSync(path.join(root, "d")).gid, process.getegid!())
     }))
 
-  const failing = (applied: Applied, root: string): Promise<UnpackError> =>
-    Effect.runPromise(Effect.flip(unpack(applied.tree, Buffer.from(root), applied.feed)))
-
   it("refuses a root that is there", () =>
     withDirectory(async (directory) => {
       const root = path.join(directory, "root")
@@ -204,7 +253,11 @@ describe("unpack", () => {
   it("notices a layer that is not the one that was read", () =>
     withDirectory(async (directory) => {
       const applied = apply([[file("x", "content"), file("y", "more")]])
-      const changes: ReadonlyArray<ReadonlyArray<Member>> = [[file("x", "longer content"), file("y", "more")], [file("x", "content")], [symlink("x", "content"), file("y", "more")]]
+      const changes: ReadonlyArray<ReadonlyArray<Member>> = [
+        [file("x", "longer content"), file("y", "more")],
+        [file("x", "content")],
+        [symlink("x", "content"), file("y", "more")]
+      ]
       for (const [index, members] of changes.entries()) {
         const other = apply([members])
         const error = await failing({ ...applied, feed: other.feed }, path.join(directory, `root${index}`))
@@ -215,12 +268,15 @@ describe("unpack", () => {
   it("fails with the feed's own trouble", () =>
     withDirectory(async (directory) => {
       const applied = apply([[file("x", "content")]])
-      const error = await failing({
-        ...applied,
-        feed: () => {
-          throw new Error("read failed")
-        }
-      }, path.join(directory, "root"))
+      const error = await failing(
+        {
+          ...applied,
+          feed: () => {
+            throw new Error("read failed")
+          }
+        },
+        path.join(directory, "root")
+      )
       assert.strictEqual(error.reason, "layer-read")
       assert.include(error.message, "read failed")
     }))
@@ -236,6 +292,119 @@ describe("unpack", () => {
       }
     }))
 })
+
+describe("layers in files", () => {
+  const layers = (): ReadonlyArray<ReadonlyArray<Member> | Buffer> => [
+    Array.from({ length: 2500 }, (_, index) =>
+      file(`d${index % 7}/f${index}`, "x".repeat(index * 3), { mtimeNanoseconds: index })
+    ),
+    sparseLayer,
+    [
+      file("big", Buffer.alloc(3_000_000, "0123456789")),
+      hardlink("big2", "big"),
+      file("d1/f1", ""),
+      file("d2/f2", "changed"),
+      file("empty")
+    ]
+  ]
+
+  const inputs = (applied: Applied, directory: string, form: "plain" | "gzip", offset = 0): ReadonlyArray<LayerInput> =>
+    applied.tars.map((bytes, index) => {
+      const name = path.join(directory, `${index}.tar`)
+      const stored = form === "plain" ? bytes : zlib.gzipSync(bytes)
+      fs.writeFileSync(name, Buffer.concat([Buffer.alloc(offset, "#"), stored, Buffer.from("behind")]))
+      return { region: { path: name, offset, size: stored.length }, edits: [] }
+    })
+
+  it.each([
+    ["plain", 0],
+    ["plain", 12345],
+    ["gzip", 0],
+    ["gzip", 77]
+  ] as const)("%s at %i", (form, offset) =>
+    withDirectory(async (directory) => {
+      const applied = apply(layers(), { digests: false })
+      const hashed = apply(layers())
+      const root = path.join(directory, "root")
+      const result = await Effect.runPromise(
+        unpack(applied.tree, Buffer.from(root), inputs(applied, directory, form, offset))
+      )
+      assert.deepStrictEqual(
+        result.unrestored.filter(({ what }) => what !== "mtime"),
+        []
+      )
+      assert.strictEqual(result.names, applied.tree.names)
+      // The digests that unpacking noted are those of a pass over the layers, and of the disk.
+      for (const [name, { inode }] of hashed.tree.entries())
+        assert.strictEqual(applied.tree.lookup(name)!.inode.sha256, inode.sha256, name)
+      if (withLibc) assert.deepStrictEqual(await differences(applied, root), [])
+    })
+  )
+
+  it("are written by slices that another thread may take", () =>
+    withDirectory(async (directory) => {
+      const applied = apply(layers(), { digests: false })
+      const root = path.join(directory, "root")
+      let slices = 0
+      await Effect.runPromise(
+        unpack(applied.tree, Buffer.from(root), inputs(applied, directory, "plain"), {
+          write: (tasks) =>
+            Effect.sync(() => {
+              slices = tasks.length
+              return tasks.map((task) => structuredClone(writeJob.run(structuredClone(task), () => {})))
+            })
+        })
+      )
+      assert.isAbove(slices, 3)
+      if (withLibc) assert.deepStrictEqual(await differences(applied, root), [])
+    }))
+
+  it("that are gone, cut or damaged since are told", () =>
+    withDirectory(async (directory) => {
+      const applied = apply([[file("a", "x".repeat(100_000)), file("b", "y".repeat(100_000))]])
+      const attempt = async (name: string, form: "plain" | "gzip", damage: (file: string) => void) => {
+        const sources = inputs(applied, directory, form)
+        damage(sources[0]!.region.path)
+        const error = await Effect.runPromise(
+          Effect.flip(unpack(applied.tree, Buffer.from(path.join(directory, name)), sources))
+        )
+        return error.reason
+      }
+      assert.strictEqual(await attempt("r1", "plain", (name) => fs.rmSync(name)), "layer-read")
+      assert.strictEqual(await attempt("r2", "plain", (name) => fs.truncateSync(name, 150_000)), "layer-changed")
+      assert.strictEqual(await attempt("r3", "gzip", (name) => fs.truncateSync(name, 300)), "layer-read")
+      assert.strictEqual(await attempt("r4", "gzip", (name) => fs.rmSync(name)), "layer-read")
+      assert.strictEqual(
+        await attempt("r5", "gzip", (name) => fs.writeFileSync(name, "x".repeat(100_000))),
+        "layer-changed"
+      )
+    }))
+
+  it("fail with what is there when the disk is full", async () => {
+    if (!isRoot) return
+    await withDirectory(async (directory) => {
+      const small = path.join(directory, "small")
+      fs.mkdirSync(small)
+      ChildProcess.execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", small])
+      try {
+        const error = await failing(apply([[file("a", Buffer.alloc(3_000_000, "x"))]]), path.join(small, "root"))
+        assert.deepStrictEqual([error.reason, error.path], ["no-space", path.join(small, "root/a")])
+      } finally {
+        ChildProcess.execFileSync("umount", [small])
+      }
+    })
+  })
+})
+
+const failing = async (applied: Applied, root: string): Promise<UnpackError> => {
+  try {
+    unpackSync(applied.tree, Buffer.from(root), applied.feed)
+  } catch (error) {
+    assert.instanceOf(error, UnpackError)
+    return error as UnpackError
+  }
+  return assert.fail("it does not fail")
+}
 
 /** A pax 1.0 sparse member as GNU tar writes it: 64 MiB with five bytes in the middle. */
 const sparseLayer = ((): Buffer => {
