@@ -131,8 +131,8 @@ function setLevel(level: i32): void {
   else if (level == 3) setSearch(4, 24, 12)
   else if (level == 4) setSearch(6, 32, 16)
   else if (level == 5) setSearch(8, 32, 16)
-  else if (level == 6) setSearch(8, 32, 16)
-  else if (level == 7) setSearch(20, 64, 40)
+  else if (level == 6) setSearch(10, 48, 24)
+  else if (level == 7) setSearch(24, 96, 48)
   else if (level == 8) setSearch(60, 130, 130)
   else setSearch(300, 258, 258)
 }

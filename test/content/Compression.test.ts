@@ -1,4 +1,5 @@
 import * as crypto from "node:crypto"
+import * as fs from "node:fs"
 import * as zlib from "node:zlib"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
@@ -85,13 +86,15 @@ const sample = (size: number): Buffer => {
   let seed = 12345
   const next = (bound: number): number => {
     seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
-    return (seed >>> 8) % bound
+    return Math.floor((seed / 2 ** 32) * bound)
   }
   const out = Buffer.alloc(size)
   for (let i = 0; i < size; ) {
     const kind = next(20)
-    if (kind === 0 && i > 5000) i += out.copy(out, i, i - 1 - next(5000), i - 1 - next(5000) + next(300))
-    else if (kind === 1) out[i++] = next(256)
+    if (kind === 0 && i > 5000) {
+      const from = i - 301 - next(4000)
+      i += out.copy(out, i, from, from + next(60))
+    } else if (kind === 1) out[i++] = next(256)
     else i += out.write(words[next(words.length)]!, i, "latin1")
   }
   return out
@@ -864,4 +867,235 @@ describe("zstd", () => {
       }
     }
   })
+})
+
+describe("encoders", () => {
+  beforeAll(() => Compression.prepareEncoder("zstd"))
+
+  /** Encodes `content` in pieces of the sizes that `cut` gives, the last of them repeated. */
+  const encode = (kind: Kind, level: number, content: Uint8Array, cut: ReadonlyArray<number> = [100_000]): Buffer => {
+    const parts: Array<Buffer> = []
+    const encoder = Compression.makeEncoder(kind, level, (chunk, from, to) =>
+      parts.push(Buffer.from(chunk.subarray(from, to)))
+    )
+    const padded = Buffer.concat([Buffer.alloc(3, 1), content, Buffer.alloc(5, 2)])
+    for (let position = 0, index = 0; position < content.length; ) {
+      const size = Math.min(content.length - position, Math.max(1, cut[Math.min(index++, cut.length - 1)]!))
+      encoder.write(padded, 3 + position, 3 + position + size)
+      position += size
+    }
+    const summary = encoder.end()
+    const packed = Buffer.concat(parts)
+    assert.deepStrictEqual(summary, { bytesIn: content.length, bytesOut: packed.length })
+    return packed
+  }
+
+  const levels: ReadonlyArray<readonly [Kind, number]> = [
+    ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((level) => ["gzip", level] as const),
+    ...[1, 3, 9, 19].map((level) => ["zstd", level] as const)
+  ]
+
+  /** Content with copies near and far, long and short, from alphabets small and large. */
+  const content = fc
+    .tuple(
+      fc.array(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 300 }).map((bytes) => ({ bytes: Buffer.from(bytes) })),
+          fc.tuple(fc.nat(255), fc.nat(40_000)).map(([byte, times]) => ({ bytes: Buffer.alloc(times, byte) })),
+          fc.tuple(fc.nat(40_000), fc.nat(600)).map(([back, length]) => ({ back, length }))
+        ),
+        { maxLength: 30 }
+      ),
+      fc.constantFrom(1, 3, 15, 255)
+    )
+    .map(([pieces, mask]) => {
+      let out: Buffer = Buffer.alloc(0)
+      for (const piece of pieces) {
+        const added =
+          "bytes" in piece
+            ? piece.bytes.map((byte) => byte & mask)
+            : out.subarray(Math.max(0, out.length - piece.back)).subarray(0, piece.length)
+        out = Buffer.concat([out, added])
+      }
+      return out
+    })
+
+  for (const [kind, level] of levels) {
+    it(`${kind} ${level}: what was encoded decodes, and is the same however it was cut`, () => {
+      fc.assert(
+        fc.property(
+          content,
+          fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 8 }),
+          (bytes, cut) => {
+            const packed = encode(kind, level, bytes, cut)
+            assertSound(decode(kind, packed), bytes)
+            if (kind === "gzip") assert.isTrue(zlib.gunzipSync(packed).equals(bytes))
+            assert.isTrue(packed.equals(encode(kind, level, bytes, [bytes.length])), "depends on the cuts")
+          }
+        ),
+        { numRuns: level > 9 ? 20 : 50 }
+      )
+    })
+  }
+
+  it("gzip: sizes around those of blocks and matches", () => {
+    const long = sample(2 * 1024 * 1024 + 300)
+    for (const level of [1, 6, 9]) {
+      for (const size of [0, 1, 2, 3, 4, 7, 8, 9, 10, 257, 258, 259, 260, 65_535, 65_536]) {
+        for (const bytes of [
+          long.subarray(0, size),
+          Buffer.alloc(size, 7),
+          Buffer.from(long.subarray(0, size)).reverse()
+        ]) {
+          assertSound(decode("gzip", encode("gzip", level, bytes)), bytes, 1)
+        }
+      }
+      for (const size of [-9, -1, 0, 1, 9].map((more) => 1024 * 1024 + more)) {
+        assertSound(decode("gzip", encode("gzip", level, long.subarray(0, size), [size])), long.subarray(0, size), 1)
+      }
+      assertSound(decode("gzip", encode("gzip", level, long)), long, 1)
+    }
+  })
+
+  it("zstd: a frame for each 4 MiB, one even for nothing", () => {
+    const block = Compression.blockFormat("zstd").blockSize
+    const long = Buffer.concat(Array.from({ length: 9 }, () => sample(1024 * 1024))).subarray(0, 2 * block + 1)
+    for (const [size, frames] of [
+      [0, 1],
+      [1, 1],
+      [block - 1, 1],
+      [block, 1],
+      [block + 1, 2],
+      [2 * block, 2],
+      [2 * block + 1, 3]
+    ] as const) {
+      assertSound(decode("zstd", encode("zstd", 1, long.subarray(0, size))), long.subarray(0, size), frames)
+    }
+  })
+
+  it("gives the same bytes on every machine and every Node", () => {
+    const bytes = Buffer.concat([sample(1_500_000), Buffer.alloc(100_000), crypto.createHash("sha512").digest()])
+    const digests = levels.map(
+      ([kind, level]) =>
+        `${kind} ${level} ${crypto
+          .createHash("sha256")
+          .update(encode(kind, level, bytes))
+          .digest("hex")
+          .slice(0, 16)}`
+    )
+    assert.deepStrictEqual(digests, [
+      "gzip 1 06bde1eb99809c7a",
+      "gzip 2 df4392a04c3fcd81",
+      "gzip 3 eaeb28cd70db1d77",
+      "gzip 4 2f75a26af53114b5",
+      "gzip 5 2585e8586b21612a",
+      "gzip 6 41fe5d0f4715fd97",
+      "gzip 7 ae2c716232c487c1",
+      "gzip 8 e072d9bfb210ec25",
+      "gzip 9 b8fcfd7e92174e81",
+      "zstd 1 3a91010266e68c9e",
+      "zstd 3 aaf36731d5190711",
+      "zstd 9 b80e0d3475ba47d3",
+      "zstd 19 99e48bc20170acb6"
+    ])
+  })
+
+  it("gzip: a header without time, name or system", () => {
+    assert.strictEqual(encode("gzip", 9, Buffer.from("x")).subarray(0, 10).toString("hex"), "1f8b08000000000000ff")
+  })
+
+  it("hardly grows what cannot be compressed, and shrinks the rest as gzip and zstd do", () => {
+    const noise = crypto.randomBytes(3_000_000)
+    for (const [kind, level] of levels) assert.isAtMost(encode(kind, level, noise).length, noise.length + 1000)
+    const text = sample(3_000_000)
+    const sizes = levels.map(([kind, level]) => [`${kind} ${level}`, encode(kind, level, text).length] as const)
+    const size = new Map(sizes)
+    for (const level of [2, 3, 4, 5, 6, 7, 8, 9]) {
+      assert.isAtMost(size.get(`gzip ${level}`)!, size.get(`gzip ${level - 1}`)! * 1.01)
+    }
+    assert.isAtMost(size.get("gzip 1")!, zlib.gzipSync(text, { level: 1 }).length * 1.03)
+    assert.isAtMost(size.get("gzip 6")!, zlib.gzipSync(text, { level: 6 }).length * 1.1)
+    assert.isAtMost(size.get("gzip 9")!, zlib.gzipSync(text, { level: 9 }).length * 1.03)
+  })
+
+  it("encodes blocks in any order to the same bytes", () => {
+    const bytes = sample(9_000_000)
+    for (const [kind, level] of [
+      ["gzip", 6],
+      ["gzip", 1],
+      ["zstd", 3]
+    ] as const) {
+      const format = Compression.blockFormat(kind)
+      const starts = Array.from({ length: Math.ceil(bytes.length / format.blockSize) }, (_, i) => i * format.blockSize)
+      const blocks = starts
+        .reverse()
+        .map((start) => {
+          const from = Math.max(0, start - format.historySize)
+          const end = Math.min(bytes.length, start + format.blockSize)
+          const input = bytes.subarray(from, end)
+          return Buffer.from(format.encode(level, input, start - from, end - from, end === bytes.length))
+        })
+        .reverse()
+      const tail = format.tail(Crc32.update(0, bytes, 0, bytes.length), bytes.length)
+      assert.isTrue(Buffer.concat([format.head, ...blocks, tail]).equals(encode(kind, level, bytes)))
+    }
+  })
+
+  it("keeps its memory to a few blocks", () => {
+    const chunk = Buffer.alloc(1024 * 1024)
+    for (const kind of ["gzip", "zstd"] as const) {
+      const before = process.memoryUsage().rss
+      let size = 0
+      let largest = 0
+      const encoder = Compression.makeEncoder(kind, 1, (_, from, to) => {
+        size += to - from
+        largest = Math.max(largest, to - from)
+      })
+      for (let i = 0; i < 300; i++) encoder.write(chunk, 0, chunk.length)
+      assert.strictEqual(encoder.end().bytesOut, size)
+      assert.isAtMost(largest, 1024 * 1024)
+      assert.isAtMost(process.memoryUsage().rss - before, 100 * 1024 * 1024)
+    }
+  })
+
+  it("refuses levels that the format does not have", () => {
+    for (const [kind, level] of [
+      ["gzip", 0],
+      ["gzip", 10],
+      ["gzip", 1.5],
+      ["zstd", 0],
+      ["zstd", 20],
+      ["zstd", Number.NaN]
+    ] as const) {
+      assert.throws(() => Compression.makeEncoder(kind, level, () => {}), RangeError)
+    }
+  })
+
+  it("has its WebAssembly from the source beside it", async (context) => {
+    const build: string = "../../wasm/build.mjs"
+    const { generate } = await import(build)
+    let text: string
+    try {
+      text = await generate()
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause
+      return context.skip("the package assemblyscript is not installed")
+    }
+    assert.strictEqual(fs.readFileSync(new URL("../../src/content/DeflateModule.ts", import.meta.url), "utf8"), text)
+  })
+
+  const text = sample(2_500_000)
+  for (const level of [1, 6, 9]) {
+    for (const program of ["gzip", "pigz"] as const) {
+      peerTest([program], `${program} decodes gzip ${level}`, () => {
+        assert.isTrue(Buffer.from(run(program, ["-dc"], { input: encode("gzip", level, text) }).bytes).equals(text))
+      })
+    }
+  }
+  for (const level of [1, 3, 19]) {
+    peerTest(["zstd"], `zstd decodes zstd ${level}`, () => {
+      const long = Buffer.concat([text, text])
+      assert.isTrue(Buffer.from(run("zstd", ["-dcq"], { input: encode("zstd", level, long) }).bytes).equals(long))
+    })
+  }
 })
