@@ -1,0 +1,77 @@
+/** What a filter is: a function from a valid image to a valid image, with an account of what it did. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { WorkerPool } from "../content/WorkerPool.ts"
+import type * as Image from "../image/Image.ts"
+import type { Report } from "./Report.ts"
+
+/** A filter could not be made or applied. */
+export class FilterError extends Schema.TaggedError<FilterError>()("FilterError", {
+  /**
+   * `Usage`: no such filter or option, or a value it cannot have. `Unreadable`: the system refuses a layer. `Damaged`: a
+   * layer is not what the config says, or no tar that can be edited. `Unwritable`: a file the filter writes.
+   * `Unsupported`: a diff_id in another algorithm than sha256.
+   */
+  reason: Schema.Literal("Usage", "Unreadable", "Damaged", "Unwritable", "Unsupported"),
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+/** For the receipt: what was applied, and the image IDs before and after. */
+export interface AppliedFilter {
+  readonly name: string
+  readonly options: Readonly<Record<string, unknown>>
+  readonly before: string
+  readonly after: string
+}
+
+export interface Filtered {
+  /** The very same one when nothing changed. */
+  readonly image: Image.Image
+  readonly applied: AppliedFilter
+  readonly report: Report
+}
+
+export interface Filter {
+  readonly name: string
+  /** As they are in force, defaults filled in. */
+  readonly options: Readonly<Record<string, unknown>>
+  readonly apply: (image: Image.Image) => Effect.Effect<Filtered, FilterError, WorkerPool>
+}
+
+/** A filter from its name, its options, and what it does to an image. */
+export const make = (
+  name: string,
+  options: Readonly<Record<string, unknown>>,
+  run: (
+    image: Image.Image
+  ) => Effect.Effect<{ readonly image: Image.Image; readonly report: Report }, FilterError, WorkerPool>
+): Filter => ({
+  name,
+  options,
+  apply: Effect.fn(`Filter.${name}`)(function* (image: Image.Image) {
+    const done = yield* run(image)
+    return { ...done, applied: { name, options, before: image.config.digest, after: done.image.config.digest } }
+  })
+})
+
+/** What a whole chain did. */
+export interface Chained {
+  readonly image: Image.Image
+  readonly applied: ReadonlyArray<AppliedFilter>
+  readonly reports: ReadonlyArray<Report>
+}
+
+/** Applies filters one after the other. */
+export const applyAll = Effect.fn("Filter.applyAll")(function* (filters: ReadonlyArray<Filter>, image: Image.Image) {
+  let current = image
+  const applied: Array<AppliedFilter> = []
+  const reports: Array<Report> = []
+  for (const filter of filters) {
+    const done = yield* filter.apply(current)
+    current = done.image
+    applied.push(done.applied)
+    reports.push(done.report)
+  }
+  return { image: current, applied, reports } satisfies Chained
+})

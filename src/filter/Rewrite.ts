@@ -1,0 +1,203 @@
+/** Layers rewritten by edits, and the config that names them rewritten once. */
+
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Codec from "../content/Compression.ts"
+import type { EditFacts } from "../content/LayerEdits.ts"
+import { openForRead } from "../content/OpenFile.ts"
+import * as Job from "../content/Rewrite.ts"
+import { WorkerPool } from "../content/WorkerPool.ts"
+import * as Digest from "../image/Digest.ts"
+import type * as Image from "../image/Image.ts"
+import * as ImageConfig from "../image/ImageConfig.ts"
+import { FilterError } from "./Filter.ts"
+import { type JsonPath, replaceScalars } from "./JsonText.ts"
+
+/** One layer, as it is behind an edit. */
+export interface RewrittenLayer {
+  /** The one that was given when the edit changed nothing. */
+  readonly layer: Image.Layer
+  readonly facts: EditFacts
+}
+
+/** For messages. */
+export const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${layer.name})`
+
+export const damaged = (layer: Image.Layer, message: string): FilterError =>
+  new FilterError({ reason: "Damaged", message: `cannot filter ${nameOf(layer)}: ${message}` })
+
+/** The error for what a pass over a layer met. */
+export const failed = (layer: Image.Layer, failure: NonNullable<Job.Rewritten["failure"]>): FilterError =>
+  new FilterError({
+    reason: failure.reason === "unreadable" ? "Unreadable" : "Damaged",
+    message: `cannot filter ${nameOf(layer)}: ${failure.message}`
+  })
+
+/**
+ * What an edit each makes of layers: every one is read once, proved to be what the config says, and hashed behind the edit. Nothing
+ * is written; writers apply the edits again. Layers of the same bytes are read once.
+ */
+export const rewriteLayers = Effect.fn("Rewrite.rewriteLayers")(function* (
+  layers: ReadonlyArray<Image.Layer>,
+  edits: ReadonlyArray<Image.Edit>
+): Effect.fn.Return<ReadonlyArray<RewrittenLayer>, FilterError, WorkerPool> {
+  const pool = yield* WorkerPool
+  const passes = new Map<string, Pass>()
+  const keys: Array<string> = []
+  for (const [position, layer] of layers.entries()) {
+    if (Digest.algorithmOf(layer.diffId) !== "sha256") {
+      return yield* new FilterError({
+        reason: "Unsupported",
+        message: `cannot filter ${nameOf(layer)}: expected a diff_id in sha256, found ${layer.diffId}`
+      })
+    }
+    const edit = edits[position]!
+    const key = JSON.stringify([layer.bytes, layer.diffId, layer.digest, layer.edits, edit])
+    keys.push(key)
+    if (!passes.has(key)) passes.set(key, passOver(layer, edit))
+  }
+  const all = [...passes.values()]
+  const results = yield* pool.runAll(
+    Job.job,
+    all.flatMap((pass) => pass.tasks)
+  )
+  const done = new Map<string, RewrittenLayer>()
+  let next = 0
+  for (const [key, pass] of passes) {
+    const own = results.slice(next, (next += pass.tasks.length))
+    done.set(key, yield* judge(pass, own))
+  }
+  return layers.map((layer, position) => {
+    const { facts, layer: rewritten } = done.get(keys[position]!)!
+    const same = rewritten.diffId === layer.diffId
+    return { facts, layer: same ? layer : { ...rewritten, index: layer.index, name: layer.name } }
+  })
+})
+
+interface Pass {
+  readonly layer: Image.Layer
+  readonly edits: ReadonlyArray<Image.Edit>
+  readonly tasks: ReadonlyArray<Job.RewriteTask>
+}
+
+/**
+ * A layer that is edited already was hashed when it was. Of an untouched one both sides have to be hashed: where it is a
+ * plain tar two threads can do that, as reading it twice costs next to nothing; decompressing it twice would not.
+ */
+const passOver = (layer: Image.Layer, edit: Image.Edit): Pass => {
+  const edits = [...layer.edits, edit]
+  const region = layer.bytes
+  const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
+  const stored = algorithm === undefined ? [] : [algorithm]
+  const tasks: ReadonlyArray<Job.RewriteTask> =
+    layer.edits.length > 0
+      ? [{ region, edits, stored: [], before: false, after: true }]
+      : isPlain(layer)
+        ? [
+            { region, edits: [], stored, before: true, after: false },
+            { region, edits, stored: [], before: false, after: true }
+          ]
+        : [{ region, edits, stored, before: true, after: true }]
+  return { layer, edits, tasks }
+}
+
+/** Whether the bytes as stored are the tar. What cannot be read counts as plain: the pass over it says why. */
+export const isPlain = (layer: Image.Layer): boolean => {
+  let fd: number | undefined
+  try {
+    fd = openForRead(layer.bytes.path)
+    const head = Buffer.alloc(Math.min(512, layer.bytes.size))
+    return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, layer.bytes.offset))) === "none"
+  } catch {
+    return true
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+const judge = (
+  { edits, layer }: Pass,
+  results: ReadonlyArray<Job.Rewritten>
+): Either.Either<RewrittenLayer, FilterError> => {
+  const [input, output] = [results[0]!, results.at(-1)!]
+  // A layer that is not the one the config names says more than that it cannot be edited.
+  if (input.failure === undefined && layer.edits.length === 0) {
+    const wrong = mismatch(layer, input)
+    if (wrong !== undefined) return Either.left(wrong)
+  }
+  const failure = input.failure ?? output.failure
+  if (failure !== undefined) return Either.left(failed(layer, failure))
+  const diffId = Digest.make("sha256", output.after!)
+  const facts = output.edits.at(-1)!
+  if (diffId === layer.diffId) return Either.right({ layer, facts })
+  const { digest: _, ...rest } = layer
+  return Either.right({ layer: { ...rest, diffId, edits, uncompressedSize: output.size }, facts })
+}
+
+const mismatch = (layer: Image.Layer, result: Job.Rewritten): FilterError | undefined => {
+  for (const [algorithm, hex] of Object.entries(result.stored)) {
+    if (`${algorithm}:${hex}` !== layer.digest) {
+      return damaged(layer, `expected ${layer.digest}, found ${algorithm}:${hex}`)
+    }
+  }
+  const found = `sha256:${result.before}`
+  return found === layer.diffId ? undefined : damaged(layer, `expected diff_id ${layer.diffId}, found ${found}`)
+}
+
+/** What changes in a config besides the diff_ids. */
+export interface ConfigChange {
+  /** For every `created` that is there, in the config and in its history: an RFC 3339 time. */
+  readonly created?: string
+}
+
+/**
+ * The image with these layers: the diff_ids in its config replaced, everything else in it kept byte for byte, and thereby
+ * a new image ID. The very same image when nothing changed. The manifest stays for what it says beside its descriptors;
+ * it no longer fits, which writers see by the config's digest.
+ */
+export const withLayers = (
+  image: Image.Image,
+  layers: ReadonlyArray<Image.Layer>,
+  change: ConfigChange = {}
+): Effect.Effect<Image.Image, FilterError> =>
+  Effect.suspend(() => {
+    const text = Buffer.from(image.config.raw).toString("utf8")
+    const wanted = layers.map((layer) => layer.diffId)
+    const created = change.created === undefined ? undefined : JSON.stringify(change.created)
+    const next = replaceScalars(text, (path, scalar) => {
+      const position = diffIdAt(path)
+      if (position !== undefined) {
+        const diffId = wanted[position]
+        return diffId === undefined || diffId === image.layers[position]!.diffId ? undefined : JSON.stringify(diffId)
+      }
+      return created !== undefined && scalar.startsWith('"') && isCreated(path) ? created : undefined
+    })
+    if (next === text) return Effect.succeed(image)
+    const raw = Buffer.from(next)
+    const value = ImageConfig.decode(JSON.parse(next.replace(/^\ufeff/, "")))
+    if (
+      Either.isLeft(value) ||
+      value.right.rootfs.diff_ids.length !== wanted.length ||
+      value.right.rootfs.diff_ids.some((diffId, index) => diffId !== wanted[index])
+    ) {
+      return Effect.fail(
+        new FilterError({
+          reason: "Damaged",
+          message: "cannot filter the image: its config has no diff_ids that could be rewritten"
+        })
+      )
+    }
+    const digest = Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex"))
+    return Effect.succeed({ ...image, config: { raw, value: value.right, digest }, layers })
+  })
+
+const diffIdAt = (path: JsonPath): number | undefined =>
+  path.length === 3 && path[0] === "rootfs" && path[1] === "diff_ids" && typeof path[2] === "number"
+    ? path[2]
+    : undefined
+
+const isCreated = (path: JsonPath): boolean =>
+  (path.length === 1 && path[0] === "created") ||
+  (path.length === 3 && path[0] === "history" && typeof path[1] === "number" && path[2] === "created")

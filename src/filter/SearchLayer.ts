@@ -1,0 +1,166 @@
+/** One layer's members that match: work for a thread. */
+
+import type { ByteString } from "../content/ByteString.ts"
+import * as Bytes from "../content/ByteString.ts"
+import * as Codec from "../content/Compression.ts"
+import { resolvePath } from "../content/ExcludeEdit.ts"
+import type { Job } from "../content/Job.ts"
+import { type LayerInput, walk } from "../content/LayerStream.ts"
+import { failureOf, type Rewritten } from "../content/Rewrite.ts"
+import type { TarEntry, TarEntryType } from "../content/TarEntry.ts"
+import { fnmatch } from "./Glob.ts"
+
+/** What to look for. Plain data. */
+export interface SearchPattern {
+  /** A shell pattern, which has to match a whole path or the last part of it; with `regex`, one found anywhere in it. */
+  readonly pattern: string
+  readonly regex: boolean
+}
+
+/** Plain data: it crosses to a worker. */
+export interface SearchTask extends LayerInput, SearchPattern {}
+
+/** A member as its headers tell it. */
+export interface SearchedMember {
+  /** As stored, without a slash at its end. */
+  readonly path: ByteString
+  /** Normalised, as layers are held against each other. */
+  readonly name: ByteString
+  readonly type: TarEntryType
+  readonly size: number
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly mtime: number
+  readonly linkname: ByteString
+}
+
+export interface SearchedLayer {
+  readonly members: ReadonlyArray<SearchedMember>
+  /** Paths that whiteouts hide in the layers below, and directories made opaque. */
+  readonly whiteouts: ReadonlyArray<ByteString>
+  readonly opaques: ReadonlyArray<ByteString>
+  /** Paths of all members that are no directories, each followed by a NUL, as latin1. */
+  readonly leaves: Uint8Array
+  /** False when there were too many leaves to keep. */
+  readonly leavesComplete: boolean
+  /** What is wrong with the tar, one line each; what lies behind it may be missing. */
+  readonly problems: ReadonlyArray<string>
+  readonly failure?: NonNullable<Rewritten["failure"]>
+}
+
+/** Throws a SyntaxError for a regular expression that is none. */
+export const matcher = ({ pattern, regex }: SearchPattern): ((path: ByteString) => boolean) => {
+  const expression = regex ? compile(pattern) : fnmatch(pattern)
+  return (path) => {
+    const text = Bytes.toText(path) ?? path
+    return expression.test(text) || (!regex && expression.test(text.slice(text.lastIndexOf("/") + 1)))
+  }
+}
+
+/** With the rules of Unicode where the expression follows them. */
+const compile = (pattern: string): RegExp => {
+  try {
+    return new RegExp(pattern, "u")
+  } catch {
+    return new RegExp(pattern)
+  }
+}
+
+const maxLeafBytes = 128 * 1024 * 1024
+const maxProblems = 10
+
+export const run = (task: SearchTask, progress: (bytes: number) => void = () => {}): SearchedLayer => {
+  const members: Array<SearchedMember> = []
+  const whiteouts: Array<ByteString> = []
+  const opaques: Array<ByteString> = []
+  const leaves = new PathList(maxLeafBytes)
+  const problems: Array<string> = []
+  try {
+    const matches = matcher(task)
+    const onEntry = (entry: TarEntry): void => {
+      const name = resolvePath(entry.path)
+      const slash = name.lastIndexOf("/")
+      if (name.startsWith(".wh.", slash + 1)) {
+        const base = name.slice(slash + 1)
+        const directory = slash < 0 ? "" : name.slice(0, slash)
+        if (base === ".wh..wh..opq") opaques.push(directory)
+        else if (!base.startsWith(".wh..wh."))
+          whiteouts.push(directory === "" ? base.slice(4) : `${directory}/${base.slice(4)}`)
+      } else if (entry.type !== "directory") leaves.add(name)
+      const path = entry.path.endsWith("/") ? entry.path.replace(/\/+$/, "") : entry.path
+      if (!matches(path) && (path === name || !matches(name))) return
+      members.push({
+        path,
+        name,
+        type: entry.type,
+        size: entry.realSize,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: entry.mtimeSeconds,
+        linkname: entry.linkname
+      })
+    }
+    walk(
+      task,
+      {
+        onEntry,
+        onProblem: ({ check, message }) => {
+          if (problems.length < maxProblems) problems.push(`${message} [${check}]`)
+        }
+      },
+      { onProgress: progress }
+    )
+    return { members, whiteouts, opaques, leaves: leaves.bytes(), leavesComplete: leaves.complete, problems }
+  } catch (cause) {
+    return {
+      members: [],
+      whiteouts: [],
+      opaques: [],
+      leaves: new Uint8Array(),
+      leavesComplete: true,
+      problems,
+      failure: failureOf(cause)
+    }
+  }
+}
+
+/** Paths packed into one buffer, which a thread hands over without copying. */
+class PathList {
+  readonly #max: number
+  #buffer = Buffer.allocUnsafeSlow(64 * 1024)
+  #used = 0
+  complete = true
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  add(path: ByteString): void {
+    const end = this.#used + path.length + 1
+    if (end > this.#buffer.length) {
+      if (end > this.#max) {
+        this.complete = false
+        return
+      }
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#buffer.length))
+      this.#buffer.copy(larger, 0, 0, this.#used)
+      this.#buffer = larger
+    }
+    this.#used += this.#buffer.write(path, this.#used, "latin1")
+    this.#buffer[this.#used++] = 0
+  }
+
+  bytes(): Uint8Array {
+    return this.#buffer.subarray(0, this.#used)
+  }
+}
+
+export const job: Job<SearchTask, SearchedLayer> = {
+  kind: "search",
+  prepare: Codec.prepare,
+  run,
+  cost: (task) => task.region.size,
+  transfer: ({ leaves }) => (leaves.length === 0 ? [] : [leaves.buffer as ArrayBuffer])
+}
