@@ -1,8 +1,8 @@
 /** Python's fnmatch, in which users of the older tool write what they look for. */
 
-const escape = (char: string): string => (/[\\^$.*+?()[\]{}|/]/.test(char) ? `\\${char}` : char)
+const escaped = (char: string): string => (/[\\^$.*+?()[\]{}|/]/.test(char) ? `\\${char}` : char)
 /** Within brackets. */
-const escapeInSet = (char: string): string => (char === "-" ? "\\-" : escape(char))
+const escapeInSet = (char: string): string => (char === "-" ? "\\-" : escaped(char))
 
 /**
  * The regular expression of a shell pattern as `fnmatch.translate` makes it: `*` (also across slashes), `?`, `[seq]`,
@@ -26,7 +26,7 @@ export const fnmatch = (pattern: string): RegExp => {
       }
       source += setOf(chars.slice(from, end), negated)
       i = end
-    } else source += escape(char)
+    } else source += escaped(char)
   }
   return new RegExp(`^(?:${source})$`, "su")
 }
