@@ -24,6 +24,8 @@ export interface Layer {
   readonly bytes: Region
   /** Applied in order to the uncompressed tar; empty when the bytes are used as they are. */
   readonly edits: ReadonlyArray<Edit>
+  /** Bytes of the uncompressed tar, `edits` applied, where they are known. */
+  readonly uncompressedSize?: number
 }
 
 /** A JSON document in both forms: what is hashed and copied, and what is reasoned over. */
