@@ -2,11 +2,14 @@
 import { parentPort, workerData } from "node:worker_threads"
 import * as Inspect from "./content/Inspect.ts"
 import { isWorkerData, serve } from "./content/Job.ts"
+import * as Locate from "./content/Locate.ts"
+import * as Rewrite from "./content/Rewrite.ts"
+import * as SearchLayer from "./filter/SearchLayer.ts"
 
 /** Begins to serve when this thread was started by a `WorkerPool`; tells whether it was. */
 export const serveIfWorker = (): boolean => {
   if (parentPort === null || !isWorkerData(workerData)) return false
-  serve(parentPort, workerData, [Inspect.job])
+  serve(parentPort, workerData, [Inspect.job, Rewrite.job, Locate.job, SearchLayer.job])
   return true
 }
 
