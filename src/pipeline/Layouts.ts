@@ -50,18 +50,26 @@ export const locate = Effect.fn("Layouts.locate")(function*(target: string): Eff
         cause
       })
   })
+  if (scheme === undefined) {
+    return yield* new SourceError({
+      reason: "Unsupported",
+      message: `cannot read ${target}: expected an archive, a directory of images, an OCI layout or a bundle, found a directory of skopeo's dir: transport (skopeo copy dir:... oci:... makes a layout of it)`
+    })
+  }
   return { scheme, text: target, path: target, options: new Map() }
 })
 
-/** What a path holds, by the files that only one layout has. Throws what the file system says. */
-const detect = (path: string): Uri.Scheme => {
+/** What a path holds, by the files that only one layout has; undefined for one that is none of ours. Throws what the file system says. */
+const detect = (path: string): Uri.Scheme | undefined => {
   const stat = fs.statSync(path)
   if (!stat.isDirectory()) return "tar"
   const names = new Set(fs.readdirSync(path))
   if (names.has("oci-layout") || (names.has("index.json") && (names.has("blobs") || !names.has("manifest.json")))) return "oci-layout"
   if (names.has("working") && names.has("delta")) return "mounts"
   if (names.has("rootfs") && names.has("config.json")) return "oci"
-  return "dir"
+  return names.has("version") && names.has("manifest.json") && /^Directory Transport Version/.test(fs.readFileSync(`${path}/version`, "utf8").slice(0, 100))
+    ? undefined
+    : "dir"
 }
 
 const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wanted | undefined) {

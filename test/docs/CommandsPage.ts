@@ -1,0 +1,86 @@
+import { execFileSync } from "node:child_process"
+import * as path from "node:path"
+
+/** docs/commands.md: what the built command says about itself. */
+export const commandsPage = (root: string): string => {
+  const help = (...args: ReadonlyArray<string>): string =>
+    execFileSync(process.execPath, [path.join(root, "dist/bin/tallyman.mjs"), ...args, "--help"], {
+      encoding: "utf8",
+      env: { ...process.env, NO_COLOR: "1" }
+    }).trim()
+  const overview = help()
+  const commands = [...overview.slice(0, overview.indexOf("EXAMPLES")).matchAll(/^ {2}([a-z]+) [A-Z[]/gm)].map((match) => match[1]!)
+  const sections = commands.map((name) => {
+    // The first lines repeat the program's name.
+    const text = help(name).split("\n").slice(4).join("\n").replace(/\n\n(?= {2})/g, "\n").trim()
+    return `## ${name}\n\n\`\`\`\n${text}\n\`\`\`\n`
+  })
+  return `<!-- Made by \`npm run docs\` from the command's own help. -->
+# Command reference
+
+\`\`\`
+${overview}
+\`\`\`
+
+${sections.join("\n")}
+## Sources and destinations
+
+\`SCHEME://PATH[?option=value&...]\`. Paths are taken as they are, relative or absolute. \`verify\` also takes a plain path and
+finds out what it holds.
+
+| as a source | |
+| --- | --- |
+| \`tar://\`, \`dir://\`, \`oci-layout://PATH[:REF]\` | \`image=NAME:TAG\` (or a digest, or its beginning), \`index=N\` (from 0), \`platform=OS/ARCH[/VARIANT]\`, or \`os=\`, \`architecture=\`, \`variant=\` |
+
+| as a destination | |
+| --- | --- |
+| \`dir://\` | \`unique_names=true\`: a manifest for each image, so that many images share the directory |
+| \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\` |
+| \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest |
+
+## Settings
+
+\`tallyman.json\`, in the working directory or above it, or named by \`--config\`, sets what need not be said each time; flags win
+over it. \`tallyman.schema.json\` describes it to editors.
+
+\`\`\`json
+{
+  "profile": "default",
+  "severity": { "tar.path-not-utf8": "ignore" },
+  "max-unpacked": "2T",
+  "max-ratio": 1000
+}
+\`\`\`
+
+| profile | |
+| --- | --- |
+| \`default\` | as the [catalogue](checks.md) says |
+| \`strict\` | every warning is an error |
+| \`docker\` | what Docker itself loads and runs without a word is no error |
+| \`occystrap\` | what every directory of the older tool has is not reported |
+
+## JSON
+
+\`verify --format json\` prints one document on stdout and nothing else there:
+
+\`\`\`
+{"tool", "version", "target", "layout", "depth", "ok", "has_errors", "error_count", "warning_count", "info_count",
+ "results": [{"severity", "check", "message", "subject", "expected", "actual"}],
+ "checked": [ids], "skipped": [{"check", "reason"}],
+ "images": [{"image", "ok", "error_count"}], "layers"}
+\`\`\`
+
+\`process --format json\` prints \`source\`, \`destination\`, \`image\`, \`names\`, \`images\`, \`layers\`, \`bytes\`, \`seconds\`, \`depth\` and, as
+\`verification\`, the fields from \`ok\` to \`skipped\`; its summary line goes to stderr.
+
+## Exit codes
+
+| | |
+| --- | --- |
+| 0 | fine |
+| 1 | verification found errors |
+| 2 | wrong usage |
+| 3 | it could not be done: I/O, network, an unreadable source |
+| 130 | interrupted |
+`
+}
