@@ -13,7 +13,7 @@ import { ContentHash } from "./ContentHash.ts"
 import { type FileTree, Inode, impliedDirectory, pathOf, TreeNode } from "./FileTree.ts"
 import { ProblemList, type RootfsProblem, type TreeCheck } from "./RootfsProblem.ts"
 
-export interface ApplyOptions {
+export interface LayerOptions {
   /** Compute sha256 of every file's content, for which `onBody` must be called. Default true. */
   readonly digests?: boolean
   /** A sparse file larger than this gets no digest, as hashing holes takes time in proportion. Default 64 GiB. */
@@ -134,7 +134,7 @@ export class LayerApplier {
   #overwrittenBytes = 0
   #deletedBytes = 0
 
-  constructor(tree: FileTree, layer: number, options: ApplyOptions = {}) {
+  constructor(tree: FileTree, layer: number, options: LayerOptions = {}) {
     this.#tree = tree
     this.#layer = layer
     this.#digests = options.digests ?? true
@@ -380,7 +380,7 @@ export class LayerApplier {
     const name = parts?.pop()
     if (parts === undefined || name === undefined) return undefined
     if (parts[0] === aufsLinks) return this.#aufsFiles.get(name)
-    return this.#directory(parts, entry.path, false)?.children!.get(name)
+    return this.#directory(parts, entry.path, false)?.children?.get(name)
   }
 
   #whiteout(entry: TarEntry, parts: ReadonlyArray<ByteString>, marker: ByteString): void {
@@ -405,7 +405,7 @@ export class LayerApplier {
       return
     }
     this.#whiteouts++
-    const node = parent?.children!.get(name)
+    const node = parent?.children?.get(name)
     if (parent === undefined || node === undefined) {
       // What an opaque whiteout of this layer already removed may be listed as well.
       if (parent === undefined || !this.#opaque.has(parent)) {

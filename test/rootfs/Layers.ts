@@ -6,7 +6,7 @@ import type { Problem } from "../../src/content/Problem.ts"
 import type { TarEntryType } from "../../src/content/TarEntry.ts"
 import { TarScanner } from "../../src/content/TarScan.ts"
 import { encodeHeader, endOfArchive, padding, type TarWriteEntry } from "../../src/content/TarWrite.ts"
-import { type AppliedLayer, type ApplyOptions, LayerApplier } from "../../src/rootfs/ApplyLayer.ts"
+import { type AppliedLayer, LayerApplier, type LayerOptions } from "../../src/rootfs/ApplyLayer.ts"
 import { FileTree } from "../../src/rootfs/FileTree.ts"
 import type { EntryVisitor, LayerFeed } from "../../src/rootfs/Unpack.ts"
 
@@ -95,7 +95,7 @@ export interface Applied {
   readonly feed: LayerFeed
 }
 
-export const apply = (layers: ReadonlyArray<ReadonlyArray<Member> | Buffer>, options: ApplyOptions = {}): Applied => {
+export const apply = (layers: ReadonlyArray<ReadonlyArray<Member> | Buffer>, options: LayerOptions = {}): Applied => {
   const tree = new FileTree()
   const tars = layers.map((layer) => (Buffer.isBuffer(layer) ? layer : tar(layer as ReadonlyArray<Member>)))
   const tarProblems: Array<Problem> = []

@@ -29,6 +29,7 @@ import {
   whiteout,
   withDirectory
 } from "./Layers.ts"
+import { faults, member, whiteoutsFirst, withoutDuplicates, withoutFaults } from "./RandomLayers.ts"
 
 const usable = isRoot && Libc.load() !== undefined
 
@@ -130,65 +131,6 @@ const sameAsUmoci = (
     assert.deepStrictEqual(seen(root, ...without), seen(path.join(bundle, "rootfs"), ...without))
     return true
   })
-
-const names = ["a", "b", "ab"]
-const at = fc.array(fc.constantFrom(...names), { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"))
-const prefixed = fc.tuple(fc.constantFrom("", "./", "/"), at).map(([prefix, name]) => prefix + name)
-const attributes = fc.record({
-  mode: fc.constantFrom(0o644, 0o755, 0o4711, 0o2755, 0o1777, 0o400, 0),
-  uid: fc.constantFrom(0, 1, 65534),
-  gid: fc.constantFrom(0, 5),
-  mtimeSeconds: fc.constantFrom(1, 1_600_000_000),
-  mtimeNanoseconds: fc.constantFrom(0, 1, 987_654_321)
-})
-
-const member: fc.Arbitrary<Member> = fc.oneof(
-  {
-    weight: 4,
-    arbitrary: fc
-      .tuple(prefixed, fc.string({ maxLength: 5 }), attributes)
-      .map(([name, body, more]) => file(name, body, more))
-  },
-  { weight: 4, arbitrary: fc.tuple(prefixed, attributes).map(([name, more]) => dir(`${name}/`, more)) },
-  { weight: 2, arbitrary: fc.tuple(prefixed, at).map(([name, target]) => symlink(name, target)) },
-  { weight: 2, arbitrary: fc.tuple(at, prefixed).map(([name, target]) => hardlink(name, target)) },
-  { weight: 2, arbitrary: at.map(whiteout) },
-  { weight: 1, arbitrary: at.map(opaque) },
-  { weight: 1, arbitrary: at.map((name) => device(name, 1, 3)) },
-  { weight: 1, arbitrary: at.map((name) => fifo(name)) }
-)
-
-/** Of two entries of one layer for one path tools make different things; that is reported elsewhere. */
-const withoutDuplicates = (members: ReadonlyArray<Member>): ReadonlyArray<Member> => [
-  ...new Map(members.map((one) => [one.path.replace(/^(\.?\/)?/, "").replace(/\/$/, ""), one])).values()
-]
-
-/** umoci applies whiteouts where they stand; first is where the specification wants them. */
-const whiteoutsFirst = (members: ReadonlyArray<Member>): ReadonlyArray<Member> => [
-  ...members.filter((one) => one.path.includes(".wh.")),
-  ...members.filter((one) => !one.path.includes(".wh."))
-]
-
-/** On which every tool fails that puts all layers into one directory. */
-const faults: ReadonlySet<string> = new Set([
-  "rootfs.path-through-file",
-  "rootfs.path-unusable",
-  "rootfs.hardlink-missing-target",
-  "rootfs.hardlink-bad-target"
-])
-
-/** The layers without the entries that we report as faults. */
-const withoutFaults = (layers: ReadonlyArray<ReadonlyArray<Member>>): ReadonlyArray<ReadonlyArray<Member>> => {
-  for (let current = layers; ; ) {
-    const found = apply(current)
-      .layers.flatMap(({ problems }) => problems)
-      .filter(({ check }) => faults.has(check))
-    if (found.length === 0) return current
-    current = current.map((members, layer) =>
-      members.filter((one) => !found.some((problem) => problem.layer === layer && problem.path === one.path))
-    )
-  }
-}
 
 describe("the tree that umoci makes", () => {
   if (!usable) {

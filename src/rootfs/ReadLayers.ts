@@ -1,0 +1,97 @@
+/** The tree that the layers of an image make. */
+
+import * as crypto from "node:crypto"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Codec from "../content/Compression.ts"
+import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
+import type { Problem } from "../content/Problem.ts"
+import { TarScanner } from "../content/TarScan.ts"
+import { type AppliedLayer, LayerApplier, type LayerOptions } from "./ApplyLayer.ts"
+import { FileTree } from "./FileTree.ts"
+
+export interface ReadLayersOptions extends LayerOptions {
+  /** Names that the tree may have; see `FileTree`. */
+  readonly maxNames?: number
+  /** Compute sha256 of each uncompressed tar in the same pass. Default false. */
+  readonly diffIds?: boolean
+  /** Called after each layer, when the tree is that of the layers up to it. */
+  readonly onLayer?: (tree: FileTree, layer: ReadLayer) => void
+  /** Bytes read since the last call. */
+  readonly onProgress?: (bytes: number) => void
+}
+
+export interface ReadLayer extends AppliedLayer {
+  /** What is wrong with the tar itself. */
+  readonly tarProblems: ReadonlyArray<Problem>
+  /** Of the uncompressed tar, edits applied. */
+  readonly size: number
+  /** Hex; undefined when it was not asked for. */
+  readonly diffId: string | undefined
+}
+
+export interface LayersRead {
+  readonly tree: FileTree
+  readonly layers: ReadonlyArray<ReadLayer>
+}
+
+/** A layer that cannot be read to its end: what the image's tree is cannot be told. */
+export class LayersError extends Schema.TaggedError<LayersError>()("LayersError", {
+  /** `unreadable`: the system says so. `damaged`: its bytes are no layer's. */
+  reason: Schema.Literal("unreadable", "damaged"),
+  /** Index of the layer. */
+  layer: Schema.Number,
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+/** Applies `layers`, base first, in one pass over each (layer.md "Applying Changesets"). */
+export const readLayers: (
+  layers: ReadonlyArray<LayerInput>,
+  options?: ReadLayersOptions
+) => Effect.Effect<LayersRead, LayersError> = Effect.fn("ReadLayers.readLayers")(function* (layers, options = {}) {
+  yield* Effect.promise(Codec.prepare)
+  const tree = new FileTree(options.maxNames === undefined ? {} : { maxNames: options.maxNames })
+  const read: Array<ReadLayer> = []
+  for (const [index, input] of layers.entries()) {
+    const layer = yield* Effect.try({
+      try: () => readLayer(tree, index, input, options),
+      catch: (cause) => layerError(index, cause)
+    })
+    read.push(layer)
+    options.onLayer?.(tree, layer)
+    yield* Effect.yieldNow()
+  }
+  return { tree, layers: read }
+})
+
+const layerError = (layer: number, cause: unknown): LayersError =>
+  new LayersError({
+    reason: cause instanceof LayerReadError ? cause.reason : "damaged",
+    layer,
+    message: `cannot read layer ${layer}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    cause
+  })
+
+const readLayer = (tree: FileTree, index: number, input: LayerInput, options: ReadLayersOptions): ReadLayer => {
+  const tarProblems: Array<Problem> = []
+  const applier = new LayerApplier(tree, index, options)
+  const scanner = new TarScanner({
+    onEntry: applier.onEntry,
+    onEntryEnd: applier.onEntryEnd,
+    // Without it the scanner passes over bodies.
+    ...(options.digests === false ? {} : { onBody: applier.onBody }),
+    onProblem: (problem) => tarProblems.push(problem)
+  })
+  const hash = options.diffIds === true ? crypto.createHash("sha256") : undefined
+  const { size } = stream(
+    input,
+    (chunk, from, to) => {
+      hash?.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+      scanner.write(chunk, from, to)
+    },
+    options.onProgress === undefined ? {} : { onProgress: options.onProgress }
+  )
+  scanner.end()
+  return { ...applier.finish(), tarProblems, size, diffId: hash?.digest("hex") }
+}
