@@ -30,7 +30,7 @@ export const config = {
     severity: "error",
     title: "a name stands twice in one object of the config",
     spec: "image-spec considerations.md; RFC 8259 section 4",
-    rules: [2],
+    rules: [2, 45],
     explanation: "Readers disagree on which of the two values counts.",
     remedy: "Treat the image as hostile until its producer is known to be merely sloppy."
   },
@@ -80,7 +80,7 @@ export const config = {
     severity: "error",
     title: "a field of the config has the wrong JSON type",
     spec: "image-spec config.md, properties",
-    rules: [41, 46],
+    rules: [41, 45, 46],
     explanation: "A field holds another kind of value than the specification says.",
     remedy: "Report it to the tool that made the image."
   },

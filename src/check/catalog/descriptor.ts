@@ -23,7 +23,7 @@ export const descriptor = {
     title: "a media type is malformed",
     spec: "image-spec descriptor.md, mediaType; RFC 6838 section 4.2",
     rules: [5],
-    explanation: "A media type is type/subtype, each of at most 127 letters, digits and !#$&-^_.+",
+    explanation: "A media type is type/subtype, each of at most 127 letters, digits and some of the marks !#$&-^_.+ between them.",
     remedy: "Report it to the tool that wrote the document."
   },
   "descriptor.bad-digest": {
