@@ -10,7 +10,7 @@ export interface DecoderSummary {
   readonly members: number
   /** Compressed bytes that were not decoded: all from the fault on, or all after the last member. 0 for a sound stream. */
   readonly unread: number
-  /** False when a problem was reported: the output is then not known to be the whole content. */
+  /** False after a problem or an early `close`: the output is then not known to be the whole content. */
   readonly complete: boolean
 }
 

@@ -261,6 +261,10 @@ export const makeDecoder = (
   }
 
   const close = (): void => {
+    if (state !== "stopped" && summary === undefined) {
+      complete = false
+      unreadFrom = bytesIn
+    }
     state = "stopped"
     inflater.close()
   }
@@ -281,8 +285,8 @@ export const makeDecoder = (
     end() {
       if (summary === undefined) {
         finish()
-        close()
         summary = { bytesIn, bytesOut, members, unread: unreadFrom === undefined ? 0 : bytesIn - unreadFrom, complete }
+        close()
       }
       return summary
     },

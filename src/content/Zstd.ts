@@ -357,6 +357,10 @@ export const makeDecoder = (
   }
 
   const close = (): void => {
+    if (state !== "stopped" && summary === undefined) {
+      complete = false
+      unreadFrom = bytesIn
+    }
     state = "stopped"
     if (closed) return
     closed = true
@@ -364,7 +368,8 @@ export const makeDecoder = (
     zstd.free(inputPointer)
     zstd.free(outputPointer)
     zstd.free(inputStruct)
-    if (zstd.memory.buffer.byteLength <= keptMemory) idle = zstd
+    // What hostile input did to an instance's memory must not reach the next stream.
+    if (complete && zstd.memory.buffer.byteLength <= keptMemory) idle = zstd
   }
 
   return {
@@ -383,8 +388,8 @@ export const makeDecoder = (
     end() {
       if (summary === undefined) {
         finish()
-        close()
         summary = { bytesIn, bytesOut, members, unread: unreadFrom === undefined ? 0 : bytesIn - unreadFrom, complete }
+        close()
       }
       return summary
     },

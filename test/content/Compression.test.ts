@@ -550,6 +550,8 @@ for (const [name, make] of gzipMakers) {
       closing.write(packed, 0, packed.length)
       closing.close()
       assert.strictEqual(calls, 1)
+      assert.isFalse(closing.end().complete)
+      assert.strictEqual(closing.end().unread, packed.length)
       const throwing = make(
         () => {
           throw new Error("disk full")
@@ -558,7 +560,7 @@ for (const [name, make] of gzipMakers) {
       )
       assert.throws(() => throwing.write(packed, 0, packed.length), "disk full")
       throwing.write(packed, 0, packed.length)
-      throwing.end()
+      assert.isFalse(throwing.end().complete)
     })
   })
 }
@@ -811,6 +813,8 @@ describe("zstd", () => {
     closing.write(input, 0, input.length)
     closing.write(input, 0, input.length)
     assert.strictEqual(calls, 1)
+    assert.isFalse(closing.end().complete)
+    assert.strictEqual(closing.end().unread, input.length)
     const throwing = make(
       () => {
         throw new Error("disk full")
@@ -819,7 +823,7 @@ describe("zstd", () => {
     )
     assert.throws(() => throwing.write(input, 0, input.length), "disk full")
     throwing.write(input, 0, input.length)
-    throwing.end()
+    assert.isFalse(throwing.end().complete)
     assertSound(decode("zstd", input), content)
   })
 
