@@ -147,7 +147,9 @@ export class LayerApplier {
     this.#hash = undefined
     this.#hashed = undefined
     const inode = this.#apply(entry)
-    if (inode === undefined || inode.type !== "file" || inode.entry !== entry.index || !this.#digests) return
+    if (inode === undefined || inode.type !== "file" || !this.#digests) return
+    // A hardlink's inode is another member's, perhaps one at the same position of a lower layer.
+    if (inode.entry !== entry.index || inode.layer !== this.#layer) return
     if (inode.sparse !== undefined && inode.size > this.#maxSparseDigest) return
     this.#hashed = inode
     this.#hash = new ContentHash(inode.size, inode.sparse)
@@ -519,9 +521,8 @@ export class LayerApplier {
       node = child
       depth++
     }
-    if (create)
-      for (let at: TreeNode | undefined = node; at !== undefined && at.layer !== this.#layer; at = at.parent)
-        at.layer = this.#layer
+    // Directories just made have the layer's mark already, those above them not yet.
+    if (create) for (let at: TreeNode | undefined = node; at !== undefined; at = at.parent) at.layer = this.#layer
     return node
   }
 

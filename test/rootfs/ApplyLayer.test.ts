@@ -256,6 +256,33 @@ describe("changes", () => {
     }
   })
 
+  it("gives the same wherever in a layer its whiteouts are", () => {
+    const at = fc.array(fc.constantFrom("a", "b", "ab"), { minLength: 1, maxLength: 4 }).map((parts) => parts.join("/"))
+    // A way through a symlink may lead elsewhere before a whiteout than behind it; that is reported.
+    const entry = fc.oneof(
+      at.map((name) => file(name, name)),
+      at.map((name) => dir(name, { mode: 0o711 }))
+    )
+    const hiding = fc.oneof(at.map(whiteout), at.map(opaque))
+    const layer = fc.record({ entries: fc.array(entry, { maxLength: 6 }), hiding: fc.array(hiding, { maxLength: 3 }) })
+    const described = (layers: ReadonlyArray<ReadonlyArray<Member>>) =>
+      [...apply(layers).tree.entries()].map(([name, { inode }]) => [
+        name,
+        inode.type,
+        inode.mode,
+        inode.layer,
+        inode.sha256
+      ])
+    fc.assert(
+      fc.property(fc.array(layer, { maxLength: 4 }), (layers) => {
+        const first = described(layers.map((one) => [...one.hiding, ...one.entries]))
+        const last = described(layers.map((one) => [...one.entries, ...one.hiding]))
+        assert.deepStrictEqual(last, first)
+      }),
+      { numRuns: 500 }
+    )
+  })
+
   it("an opaque whiteout of the root empties it", () => {
     assert.deepStrictEqual(listing(apply([base, [file(".wh..wh..opq"), file("x")]]).tree), ["x"])
   })
@@ -303,6 +330,11 @@ describe("changes", () => {
 })
 
 describe("hardlinks", () => {
+  it("leave the digest of a lower layer's file alone, even at its own position", () => {
+    const applied = apply([[file("a", "content")], [hardlink("b", "a")]])
+    assert.strictEqual(applied.tree.lookup("b")!.inode.sha256, sha256("content"))
+  })
+
   it("share one inode", () => {
     const applied = apply([[file("a", "x"), hardlink("b", "a"), hardlink("c/d", "./b")]])
     const { tree } = applied
