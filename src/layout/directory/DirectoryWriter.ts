@@ -16,6 +16,7 @@ import * as LayerCopy from "../LayerCopy.ts"
 import * as Lock from "../Lock.ts"
 import { createEmpty, foreign, occupied, openRoot, place, replaceRegular, unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
+import { readRegion } from "../Store.ts"
 import * as Files from "./DirectoryFiles.ts"
 
 export interface DirectoryWriterOptions {
@@ -64,11 +65,13 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
       root,
       Effect.try({
         try: () => {
-          publishing.begun = true
           const receipt = publish(root, image, names, manifest, [Receipt.fileOf(configFile, image.config.raw), ...layers], {
             options,
             filters,
-            journal
+            journal,
+            onBegin: () => {
+              publishing.begun = true
+            }
           })
           for (const leftover of Journal.leftovers(root, fs.readdirSync(root), manifest)) {
             fs.rmSync(path.join(root, leftover), { force: true, recursive: true })
@@ -140,7 +143,10 @@ const prepareLayer = (root: string, layer: Image.Layer, trust: boolean, journal:
   const final = Files.layerFile(layer.diffId)
   const file = path.join(root, final)
   const plan = LayerCopy.plan(layer, { compression: "none" })
-  const there = fs.lstatSync(file, { throwIfNoEntry: false })
+  // A layer whose directory is a symlink is not in this directory: `place` refuses it.
+  const there = fs.lstatSync(path.dirname(file), { throwIfNoEntry: false })?.isDirectory()
+    ? fs.lstatSync(file, { throwIfNoEntry: false })
+    : undefined
   if (trust && there?.isFile()) {
     return { plan, final, temporary: undefined, task: LayerCopy.check(plan, { path: file, offset: 0, size: there.size }) }
   }
@@ -152,6 +158,8 @@ const prepareLayer = (root: string, layer: Image.Layer, trust: boolean, journal:
 interface Publishing extends WriteOptions {
   readonly options: DirectoryWriterOptions
   readonly journal: Journal.Journal
+  /** Called before the first file that others use is changed. */
+  readonly onBegin: () => void
 }
 
 /** Under the lock: receipt, catalog, and last of all the manifest. */
@@ -161,7 +169,7 @@ const publish = (
   names: ReadonlyArray<string>,
   manifest: string,
   files: ReadonlyArray<Receipt.File>,
-  { filters, journal, options }: Publishing
+  { filters, journal, onBegin, options }: Publishing
 ): Receipt.Receipt => {
   Journal.syncDirectory(root)
   const manifestBytes = Buffer.from(PythonJson.stringify([{
@@ -183,6 +191,7 @@ const publish = (
     details: { manifest, catalog: entries }
   }
   const catalog = mergedCatalog(root, manifest, entries, options.uniqueNames)
+  onBegin()
   replaceRegular(root, Files.receiptFile(manifest), Receipt.encode(receipt), journal)
   replaceRegular(root, Files.catalogFile, catalog, journal)
   replaceRegular(root, manifest, manifestBytes, journal)
@@ -193,8 +202,11 @@ const mergedCatalog = (root: string, manifest: string, entries: ReadonlyArray<Ca
   const catalog = new Map<string, Map<string, string>>()
   const file = path.join(root, Files.catalogFile)
   const keys = new Set(entries.map(({ image, tag }) => `${image}\0${tag}`))
-  if (fs.existsSync(file)) {
-    const read = readCatalog(fs.readFileSync(file))
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false })
+  if (stat !== undefined) {
+    if (!stat.isFile()) throw occupied(`cannot merge into ${file}: expected a file, found something else`)
+    const bytes = readRegion({ path: file, offset: 0, size: stat.size }, Json.maxBytes)
+    const read = "failure" in bytes ? Either.left(bytes.failure) : readCatalog(bytes.bytes)
     if (Either.isLeft(read)) throw occupied(`cannot merge into ${file}: ${read.left}`)
     for (const [image, tag, named] of read.right) {
       // An image written without unique names takes the place of the one before it, in the catalog too.
