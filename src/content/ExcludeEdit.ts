@@ -24,6 +24,17 @@ export interface ExcludeOptions {
   readonly copies: ReadonlyArray<Copy>
 }
 
+/**
+ * Puts the member that `copy` names, under `path`, into `sink`: headers, body and padding. It comes out with the attributes
+ * that it has in its own layer, whatever the global pax records in force where it goes.
+ */
+export type CopyMember = (
+  copy: Copy,
+  path: ByteString,
+  globals: ReadonlyMap<ByteString, ByteString>,
+  sink: Sink
+) => void
+
 /** What went, and what the hardlinks that stay need. Plain data. */
 export interface ExcludeFacts {
   /** Members left out, and the bytes of their bodies. */
@@ -118,7 +129,9 @@ export class ExcludeEdit implements MemberEdit {
   readonly #patterns: Patterns
   readonly #promote: ReadonlyMap<number, ByteString>
   readonly #copies: ReadonlyMap<number, Copy>
-  readonly #copy: (copy: Copy, path: ByteString, sink: Sink) => void
+  readonly #copy: CopyMember
+  /** Global pax records in force. */
+  readonly #globals = new Map<ByteString, ByteString>()
   /** By path: an excluded file, or the path that an excluded hardlink named. */
   readonly #gone = new Map<ByteString, Gone | ByteString>()
   /** Excluded targets in lower layers, and where in this layer they live on. */
@@ -129,7 +142,7 @@ export class ExcludeEdit implements MemberEdit {
   #entries = 0
   #bytes = 0
 
-  constructor(options: ExcludeOptions, copy: (copy: Copy, path: ByteString, sink: Sink) => void) {
+  constructor(options: ExcludeOptions, copy: CopyMember) {
     this.#patterns = new Patterns(options.patterns)
     this.#promote = new Map(options.promote)
     this.#copies = new Map(options.copies.map((one) => [one.link, one]))
@@ -147,6 +160,7 @@ export class ExcludeEdit implements MemberEdit {
   }
 
   member(headers: MemberHeaders): void {
+    if (this.#copies.size > 0) headers.readGlobals(this.#globals)
     if (headers.header < 0) return
     const path = resolvePath(headers.path())
     if (path === "") return
@@ -201,7 +215,7 @@ export class ExcludeEdit implements MemberEdit {
     }
     if (copy !== undefined) {
       this.#copied.set(target, path)
-      headers.replace(globalsOf(headers), (sink) => this.#copy(copy, path, sink))
+      headers.replace(globalsOf(headers), (sink) => this.#copy(copy, path, this.#globals, sink))
       return
     }
     if (this.#patterns.excludes(target, false)) {
@@ -217,24 +231,40 @@ export class ExcludeEdit implements MemberEdit {
   }
 }
 
-/** Keeps one member, under another path. `onHeaders` tells how many bytes it has in all, before any of them comes out. */
+/**
+ * Keeps one member, under another path, for a place where the global pax records `there` are in force.
+ * `onHeaders` tells how many bytes it has in all, before any of them comes out.
+ */
 export class TakeEdit implements MemberEdit {
   readonly #entry: number
   readonly #path: ByteString
+  readonly #there: ReadonlyMap<ByteString, ByteString>
   readonly #onHeaders: (bytes: number) => void
+  /** Global pax records in force. */
+  readonly #globals = new Map<ByteString, ByteString>()
 
-  constructor(entry: number, path: ByteString, onHeaders: (bytes: number) => void) {
+  constructor(
+    entry: number,
+    path: ByteString,
+    there: ReadonlyMap<ByteString, ByteString>,
+    onHeaders: (bytes: number) => void
+  ) {
     this.#entry = entry
     this.#path = path
+    this.#there = there
     this.#onHeaders = onHeaders
   }
 
   member(headers: MemberHeaders): void {
+    headers.readGlobals(this.#globals)
     if (headers.header < 0 || headers.index !== this.#entry) {
       headers.drop()
       return
     }
-    const replacement = renamed(headers, { path: this.#path })
+    // What is in force here the member takes along as its own; what is in force there it takes back.
+    const records = new Map([...[...this.#there.keys()].map((keyword) => [keyword, ""] as const), ...this.#globals])
+    headers.readOwn((keyword) => records.delete(keyword))
+    const replacement = renamed(headers, { path: this.#path, records })
     headers.replace(replacement)
     this.#onHeaders(replacement.length + headers.size)
   }

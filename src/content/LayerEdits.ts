@@ -1,7 +1,7 @@
 /** Edits of layers as plain data (`Image.Edit`), and what applies them to a stream. */
 import type { Edit } from "../image/Image.ts"
 import type { Sink } from "./Decoder.ts"
-import { type Copy, ExcludeEdit, type ExcludeFacts, type ExcludeOptions } from "./ExcludeEdit.ts"
+import { type CopyMember, ExcludeEdit, type ExcludeFacts, type ExcludeOptions } from "./ExcludeEdit.ts"
 import { type MemberEdit, TarEditor } from "./TarEdit.ts"
 import { TimestampEdit } from "./TimestampEdit.ts"
 
@@ -18,9 +18,6 @@ export interface EditFacts {
   readonly changed: number
   readonly exclude?: ExcludeFacts
 }
-
-/** Puts the member that `copy` names, under `path`, into `sink`: headers, body and padding. */
-export type CopyMember = (copy: Copy, path: string, sink: Sink) => void
 
 export interface EditChain {
   /** May change the bytes it is given. */

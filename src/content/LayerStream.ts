@@ -3,10 +3,8 @@ import * as fs from "node:fs"
 import type { Compression } from "../image/Compression.ts"
 import type { Edit } from "../image/Image.ts"
 import type { Region } from "../image/Region.ts"
-import type { ByteString } from "./ByteString.ts"
 import * as Codec from "./Compression.ts"
-import type { Copy } from "./ExcludeEdit.ts"
-import { TakeEdit } from "./ExcludeEdit.ts"
+import { type CopyMember, TakeEdit } from "./ExcludeEdit.ts"
 import { type EditFacts, makeChain } from "./LayerEdits.ts"
 import { openForRead } from "./OpenFile.ts"
 import type { Problem } from "./Problem.ts"
@@ -188,12 +186,12 @@ class Pass {
 class Enough extends Error {}
 
 /** The member that a copy names, under `path`, with its padding. */
-export const copyMember = (copy: Copy, path: ByteString, sink: Codec.Sink): void => {
+export const copyMember: CopyMember = (copy, path, globals, sink) => {
   const from = copy.from as LayerInput
   let left = -1
   let size = 0
   const take = new TarEditor(
-    new TakeEdit(copy.entry, path, (bytes) => {
+    new TakeEdit(copy.entry, path, globals, (bytes) => {
       left = size = bytes
     }),
     (chunk, start, end) => {

@@ -129,6 +129,28 @@ export class MemberHeaders {
     return value === "" ? undefined : value
   }
 
+  /** Takes the records of the global pax headers among the extensions into `records`, which are those in force so far. */
+  readGlobals(records: Map<ByteString, ByteString>): void {
+    for (let i = 0; i < this.extensions; i++) {
+      if (this.extensionType[i] !== typeGlobal) continue
+      this.eachRecord(i, (keyword, value) => {
+        if (value === "") records.delete(keyword)
+        else records.set(keyword, value)
+      })
+    }
+  }
+
+  /** Calls `visit` for each record of the member's own pax header. */
+  readOwn(visit: (keyword: ByteString, value: ByteString) => void): void {
+    for (let i = 0; i < this.extensions; i++) if (isPax(this.extensionType[i]!)) this.eachRecord(i, visit)
+  }
+
+  private eachRecord(extension: number, visit: (keyword: ByteString, value: ByteString) => void): void {
+    const from = this.extensionStart[extension]! + blockSize
+    const cursor = this.cursor.reset(this.bytes, from, from + this.extensionSize[extension]!)
+    while (cursor.advance()) visit(this.bytes.toString("latin1", cursor.key, cursor.equals), cursor.value())
+  }
+
   /** The text of a GNU long name ("L") or long link name ("K") header. */
   gnuLong(type: "L" | "K"): ByteString | undefined {
     const code = type.charCodeAt(0)

@@ -14,11 +14,16 @@ const isAscii = (value: ByteString): boolean => /^[\x00-\x7f]*$/.test(value)
  */
 export const renamed = (
   headers: MemberHeaders,
-  names: { readonly path?: ByteString; readonly linkname?: ByteString }
+  names: {
+    readonly path?: ByteString
+    readonly linkname?: ByteString
+    /** Further pax records, in place of the member's own of the same keyword. */
+    readonly records?: ReadonlyMap<ByteString, ByteString>
+  }
 ): Buffer => {
   const { bytes, format, header } = headers
   const blocks = Buffer.from(bytes.subarray(header, headers.end))
-  const records = new Map<ByteString, ByteString>()
+  const records = new Map<ByteString, ByteString>(names.records)
   const parts: Array<Buffer> = []
   const gone = new Set<string>()
   const goneTypes = new Set<number>()

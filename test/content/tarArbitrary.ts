@@ -1,6 +1,9 @@
 /** Random archives with everything in them that a filter must not lose. */
 import * as fc from "fast-check"
+import { TarScanner } from "../../src/content/TarScan.ts"
 import { encodeHeader, padding, type TarWriteEntry } from "../../src/content/TarWrite.ts"
+import { LayerApplier } from "../../src/rootfs/ApplyLayer.ts"
+import { FileTree } from "../../src/rootfs/FileTree.ts"
 import { header, longName, member, octal, padded, pax, record } from "./tarFixtures.ts"
 
 const utf8 = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
@@ -94,6 +97,8 @@ export interface RandomLayer {
   /** Paths of regular files and of hardlinks to them, which a layer above may name as the target of a hardlink. */
   readonly files: ReadonlyArray<string>
   readonly directories: ReadonlyArray<string>
+  /** Paths of all that are no directories. */
+  readonly leaves: ReadonlyArray<string>
   readonly [fc.toStringMethod]: () => string
 }
 
@@ -119,12 +124,13 @@ const build = (plans: ReadonlyArray<Plan>, lower: ReadonlyArray<RandomLayer>): R
   const taken = new Map<string, "directory" | "leaf">()
   const files: Array<string> = []
   const lowerFiles = lower.flatMap((one) => one.files)
+  const lowerLeaves = new Set(lower.flatMap((one) => one.leaves))
   const lowerDirectories = lower.flatMap((one) => one.directories)
   const free = (path: string): boolean => {
     if (taken.has(path)) return false
     for (let slash = path.lastIndexOf("/"); slash > 0; slash = path.lastIndexOf("/", slash - 1)) {
       const parent = path.slice(0, slash)
-      if (taken.get(parent) === "leaf" || (!taken.has(parent) && lowerFiles.includes(parent))) return false
+      if (taken.get(parent) === "leaf" || (!taken.has(parent) && lowerLeaves.has(parent))) return false
     }
     return ![...taken.keys()].some((other) => other.startsWith(`${path}/`))
   }
@@ -317,12 +323,29 @@ const build = (plans: ReadonlyArray<Plan>, lower: ReadonlyArray<RandomLayer>): R
     tar: Buffer.concat([...parts, Buffer.alloc(1024 + 512 * (plans.length % 3))]),
     files,
     directories: [...taken].flatMap(([path, what]) => (what === "directory" ? [path] : [])),
+    leaves: [...taken].flatMap(([path, what]) => (what === "leaf" ? [path] : [])),
     // The bytes would fill the screen.
     [fc.toStringMethod]: () => JSON.stringify(plans)
   }
 }
 
 export const layer: fc.Arbitrary<RandomLayer> = fc.array(plan, { maxLength: 14 }).map((plans) => build(plans, []))
+
+/** Whether every hardlink finds a target that it can have, in its own layer or below it. */
+const linked = (layers: ReadonlyArray<RandomLayer>): boolean => {
+  const tree = new FileTree()
+  return layers.every(({ tar }, index) => {
+    const applier = new LayerApplier(tree, index, { digests: false })
+    const scanner = new TarScanner({ onEntry: applier.onEntry, onProblem: () => {} })
+    scanner.write(tar)
+    scanner.end()
+    return !applier
+      .finish()
+      .problems.some(
+        (one) => one.check === "rootfs.hardlink-missing-target" || one.check === "rootfs.hardlink-bad-target"
+      )
+  })
+}
 
 /** Layers of one image: the upper ones replace, hide and link to what the lower ones have. */
 export const layers: fc.Arbitrary<ReadonlyArray<RandomLayer>> = fc
@@ -332,3 +355,4 @@ export const layers: fc.Arbitrary<ReadonlyArray<RandomLayer>> = fc
     for (const plans of all) built.push(build(plans, built))
     return built
   })
+  .filter(linked)
