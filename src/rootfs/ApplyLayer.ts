@@ -49,7 +49,7 @@ export interface AppliedLayer {
   /** Stored bytes of earlier content that entries of this layer replaced, and that its whiteouts removed. */
   readonly overwrittenBytes: number
   readonly deletedBytes: number
-  /** Paths hidden by explicit whiteouts, where there was something to hide, as they are in the tree. */
+  /** Where lower layers' files were hidden by explicit whiteouts, and directories by something else, as it is in the tree. */
   readonly hidden: ReadonlyArray<readonly [directory: TreeNode, name: ByteString]>
   /** Directories made opaque, as they are in the tree. */
   readonly opaque: ReadonlyArray<TreeNode>
@@ -267,7 +267,10 @@ export class LayerApplier {
     if (inode.type === "directory") inode.nlink = 1
     else inode.nlink++
     const existing = parent.children!.get(name)
-    if (existing !== undefined) this.#remove(existing, "overwritten")
+    if (existing !== undefined) {
+      if (existing.children !== undefined) this.#hidden.push([parent, name])
+      this.#remove(existing, "overwritten")
+    }
     this.#tree.names++
     const node = new TreeNode(name, parent, inode, this.#layer)
     parent.children!.set(name, node)

@@ -113,8 +113,10 @@ const make = (koffi: Koffi): Libc => {
     const buffer = (space ??= Buffer.allocUnsafeSlow(65536))
     const length = list(buffer, buffer.length)
     if (length < 0) return koffi.errno()
+    // overlay counts names that it then does not show.
+    if (length === 0) return noXattrs
     const found = new Map<ByteString, ByteString>()
-    for (const name of buffer.toString("latin1", 0, Math.max(0, length - 1)).split("\0")) {
+    for (const name of buffer.toString("latin1", 0, length - 1).split("\0")) {
       const size = get(cstring(name), buffer, buffer.length)
       if (size >= 0) {
         found.set(name, buffer.toString("latin1", 0, size))

@@ -31,7 +31,7 @@ export const overlayLayer = (tree: FileTree, applied: AppliedLayer, namespace: O
   const add = (parent: TreeNode, name: ByteString, inode: Inode): TreeNode => {
     if (inode.type === "directory") inode.nlink = 1
     else inode.nlink++
-    const node = new Node(name, parent, inode, layer)
+    const node = new TreeNode(name, parent, inode, layer)
     parent.children!.set(name, node)
     result.names++
     return node
@@ -85,7 +85,11 @@ export const overlayLayer = (tree: FileTree, applied: AppliedLayer, namespace: O
     here.inode = directoryOf(node, layer, "y", namespace)
     here.inode.nlink = 1
   }
+  const isHiding = (node: TreeNode | undefined): boolean =>
+    node !== undefined && (opaque.has(node) || hidden.has(node) || isHiding(node.parent))
   for (const [parent, name] of whiteouts) {
+    // Overlay shows the device itself in a directory that has nothing below it.
+    if (isHiding(parent)) continue
     const inode = new Inode("char", 0, 0, 0, 0, 0)
     inode.layer = layer
     add(directory(parent), name, inode)
