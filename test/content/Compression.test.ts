@@ -518,7 +518,9 @@ for (const [name, make] of gzipMakers) {
       assert.deepStrictEqual(problems, [])
       assert.strictEqual(size, 20 * 32 * 1024 * 1024)
       assert.isAtMost(largest, 1024 * 1024)
-      assert.isAtMost(process.memoryUsage().rss - before, 80 * 1024 * 1024)
+      // minizlib allocates every chunk anew, so that it is up to the garbage collector how many there are.
+      const allowed = name.includes("minizlib") ? 400 : 80
+      assert.isAtMost(process.memoryUsage().rss - before, allowed * 1024 * 1024)
 
       const byOutput = decodeWith(make, bomb, [bomb.length], { maxOutput: 1_000_000 })
       assert.deepStrictEqual(checksOf(byOutput), ["compression.limit"])
