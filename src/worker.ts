@@ -1,5 +1,6 @@
 /** A worker thread of the library: every job that can run in one. */
 import { parentPort, workerData } from "node:worker_threads"
+import * as Compress from "./content/Compress.ts"
 import * as Inspect from "./content/Inspect.ts"
 import { isWorkerData, serve } from "./content/Job.ts"
 import * as Locate from "./content/Locate.ts"
@@ -9,7 +10,7 @@ import * as SearchLayer from "./filter/SearchLayer.ts"
 /** Begins to serve when this thread was started by a `WorkerPool`; tells whether it was. */
 export const serveIfWorker = (): boolean => {
   if (parentPort === null || !isWorkerData(workerData)) return false
-  serve(parentPort, workerData, [Inspect.job, Rewrite.job, Locate.job, SearchLayer.job])
+  serve(parentPort, workerData, [Inspect.job, Compress.job, Rewrite.job, Locate.job, SearchLayer.job])
   return true
 }
 

@@ -55,3 +55,36 @@ const native = (zlib as { readonly crc32?: Native }).crc32
 /** The CRC-32 of gzip (RFC 1952 section 8), unsigned, of bytes whose first part has the CRC `value` (0 at the start). */
 export const update: (value: number, bytes: Uint8Array, from: number, to: number) => number =
   native === undefined ? updateWithTables : (value, bytes, from, to) => native(bytes.subarray(from, to), value)
+
+/** Row n: the polynomial x^(8 * 2^n) modulo the CRC's, reflected, which moves a CRC over 2^n zero bytes. */
+let powers: ReadonlyArray<number> | undefined
+
+/** The product of two polynomials modulo the CRC's, bit 31 being x^0. */
+const multiply = (a: number, b: number): number => {
+  let product = 0
+  for (let mask = 0x80000000; mask !== 0 && a !== 0; mask >>>= 1) {
+    if ((a & mask) !== 0) {
+      product ^= b
+      a ^= mask
+    }
+    b = (b & 1) !== 0 ? (b >>> 1) ^ 0xedb88320 : b >>> 1
+  }
+  return product >>> 0
+}
+
+const makePowers = (): ReadonlyArray<number> => {
+  // x^8; each is the square of the one before it.
+  const all = [0x00800000]
+  while (all.length < 53) all.push(multiply(all.at(-1)!, all.at(-1)!))
+  return all
+}
+
+/** The CRC of two runs of bytes one after the other, from their CRCs and the length of the second. */
+export const combine = (first: number, second: number, secondLength: number): number => {
+  powers ??= makePowers()
+  let shifted = first
+  for (let n = 0, left = secondLength; left > 0; n++, left = Math.floor(left / 2)) {
+    if (left % 2 === 1) shifted = multiply(powers[n]!, shifted)
+  }
+  return (shifted ^ second) >>> 0
+}

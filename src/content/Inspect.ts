@@ -45,8 +45,6 @@ export interface Evidence {
   /** Hex by algorithm, over the bytes as stored. Not the whole truth when `failure` is set. */
   readonly digests: Readonly<Partial<Record<Algorithm, string>>>
   readonly layer?: LayerEvidence
-  /** What the task's output asked for, when all of it was written. */
-  readonly written?: Output.Written
   readonly problems: ReadonlyArray<Problem>
   /** Why reading or writing stopped. */
   readonly failure?: { readonly during: "read" | "write"; readonly code: string; readonly message: string; readonly offset: number }
@@ -94,7 +92,6 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   let done = 0
   let input: number | undefined
   let writer: Output.Writer | undefined
-  let compressed: Output.Written | undefined
   let layer: LayerPass | undefined
   let failure: Evidence["failure"]
   const buffer = shared ??= Buffer.allocUnsafeSlow(chunkSize)
@@ -107,7 +104,7 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
       if (edits.length > 0 && task.output.form === "stored") {
         throw Object.assign(new Error("an edited layer cannot be stored as it was"), { code: "EINVAL" })
       }
-      writer = Output.open(task.output, { entered: () => during = "write", left: () => during = "read" })
+      writer = new Output.Writer(task.output, { entered: () => during = "write", left: () => during = "read" })
       during = "read"
     }
     const stored = writer !== undefined && task.output?.form === "stored" ? writer : undefined
@@ -127,7 +124,7 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
     }
     if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), task.limits, plain, edits)
     layer?.finish()
-    compressed = writer?.close()
+    writer?.close()
     writer = undefined
   } catch (cause) {
     failure = {
@@ -143,17 +140,11 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   const digests: Partial<Record<Algorithm, string>> = {}
   for (const [algorithm, hash] of hashes) digests[algorithm] = hash.digest("hex")
   const layerEvidence = layer?.evidence(digests.sha256, done, task.keepPaths)
-  const written = task.output === undefined || failure !== undefined
-    ? undefined
-    : task.output.form === "uncompressed" && layerEvidence !== undefined
-    ? { size: layerEvidence.uncompressedSize, sha256: layerEvidence.diffId }
-    : compressed ?? { size: done, sha256: digests.sha256! }
   return {
     size: done,
     digests,
     problems,
     ...(layerEvidence === undefined ? {} : { layer: layerEvidence }),
-    ...(written === undefined ? {} : { written }),
     ...(failure === undefined ? {} : { failure })
   }
 }

@@ -31,24 +31,34 @@ export interface WrittenManifest {
   readonly conversions: ReadonlyArray<string>
 }
 
-const familyOf = (mediaType: string): Family => MediaType.isDocker(mediaType) ? "docker" : "oci"
+const familyOf = (mediaType: string): Family => (MediaType.isDocker(mediaType) ? "docker" : "oci")
 
 /** The manifest of an image whose layers were written as `layers` say, in the image's order. */
-export const manifestOf = (image: Image.Image, layers: ReadonlyArray<Stored>, wanted: Family | undefined): WrittenManifest => {
+export const manifestOf = (
+  image: Image.Image,
+  layers: ReadonlyArray<Stored>,
+  wanted: Family | undefined
+): WrittenManifest => {
   const source = sourceOf(image)
   const family = wanted ?? source?.family ?? "oci"
-  const own = layers.flatMap((layer) => layer.kept ? [] : [layerConversion(layer)])
-  if (source !== undefined && source.family === family && source.fits && source.layers.every((one, index) => one["digest"] === layers[index]!.digest)) {
+  const own = layers.flatMap((layer) => (layer.kept ? [] : [layerConversion(layer)]))
+  if (
+    source !== undefined &&
+    source.family === family &&
+    source.fits &&
+    source.layers.every((one, index) => one["digest"] === layers[index]!.digest)
+  ) {
     const { digest, mediaType, raw } = image.manifest!
     return { raw, descriptor: { mediaType, digest, size: raw.length }, kept: true, conversions: own }
   }
-  const value = source === undefined || source.family !== family
-    ? anew(image, layers, family, source)
-    : {
-      ...source.value,
-      config: { ...source.config, digest: image.config.digest, size: image.config.raw.length },
-      layers: layers.map((layer) => layerDescriptor(layer, family, source))
-    }
+  const value =
+    source === undefined || source.family !== family
+      ? anew(image, layers, family, source)
+      : {
+          ...source.value,
+          config: { ...source.config, digest: image.config.digest, size: image.config.raw.length },
+          layers: layers.map((layer) => layerDescriptor(layer, family, source))
+        }
   const raw = Buffer.from(JSON.stringify(value))
   const mediaType = family === "docker" ? MediaType.dockerManifest : MediaType.ociManifest
   const digest = Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex"))
@@ -61,16 +71,18 @@ export const manifestOf = (image: Image.Image, layers: ReadonlyArray<Stored>, wa
       source === undefined
         ? `manifest: the source has none; made ${mediaType} ${digest}`
         : source.family === family
-        ? `manifest: ${image.manifest!.digest} became ${digest}`
-        : `manifest: ${source.mediaType} ${image.manifest!.digest} became ${mediaType} ${digest}${lost(source, family)}`
+          ? `manifest: ${image.manifest!.digest} became ${digest}`
+          : `manifest: ${source.mediaType} ${image.manifest!.digest} became ${mediaType} ${digest}${lost(source, family)}`
     ]
   }
 }
 
 /** What is said for the receipt where layers are written without a manifest. */
 export const withoutManifest = (image: Image.Image, layers: ReadonlyArray<Stored>): ReadonlyArray<string> => [
-  ...layers.flatMap((layer) => layer.kept ? [] : [layerConversion(layer)]),
-  ...(image.manifest === undefined ? [] : [`manifest: ${image.manifest.mediaType} ${image.manifest.digest} is left out: the format holds none`])
+  ...layers.flatMap((layer) => (layer.kept ? [] : [layerConversion(layer)])),
+  ...(image.manifest === undefined
+    ? []
+    : [`manifest: ${image.manifest.mediaType} ${image.manifest.digest} is left out: the format holds none`])
 ]
 
 const layerConversion = ({ compression, digest, layer, level }: Stored): string => {
@@ -123,8 +135,11 @@ const anew = (
 /** What an OCI manifest may say about itself; schema 2 has no place for it. */
 const ociFields = ["artifactType", "subject", "annotations"]
 
-const pick = (value: Readonly<Record<string, unknown>>, fields: ReadonlyArray<string>): Readonly<Record<string, unknown>> =>
-  Object.fromEntries(fields.flatMap((field) => value[field] === undefined ? [] : [[field, value[field]]]))
+const pick = (
+  value: Readonly<Record<string, unknown>>,
+  fields: ReadonlyArray<string>
+): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(fields.flatMap((field) => (value[field] === undefined ? [] : [[field, value[field]]])))
 
 const lost = (source: Source, family: Family): string => {
   const fields = family === "docker" ? ociFields.filter((field) => source.value[field] !== undefined) : []
@@ -132,23 +147,30 @@ const lost = (source: Source, family: Family): string => {
 }
 
 /** A layer that was kept keeps what its source's descriptor says; anything else there is about other bytes. */
-const layerDescriptor = (layer: Stored, family: Family, source: Source | undefined): Readonly<Record<string, unknown>> => {
+const layerDescriptor = (
+  layer: Stored,
+  family: Family,
+  source: Source | undefined
+): Readonly<Record<string, unknown>> => {
   const own = source?.layers.find((one) => one["digest"] === layer.digest)
-  if (own === undefined) return { mediaType: typeFor(layer, family, layer.layer.mediaType), digest: layer.digest, size: layer.size }
+  if (own === undefined)
+    return { mediaType: typeFor(layer, family, layer.layer.mediaType), digest: layer.digest, size: layer.size }
   const mediaType = String(own["mediaType"])
   const { annotations, ...rest } = own
   return {
     ...rest,
-    mediaType: familyOf(mediaType) === family && MediaType.layerCompression(mediaType) === layer.compression
-      ? mediaType
-      : typeFor(layer, family, mediaType),
+    mediaType:
+      familyOf(mediaType) === family && MediaType.layerCompression(mediaType) === layer.compression
+        ? mediaType
+        : typeFor(layer, family, mediaType),
     ...(annotations === undefined || family === "docker" ? {} : { annotations })
   }
 }
 
 const foreign: Readonly<Record<string, string>> = {
   "application/vnd.docker.image.rootfs.foreign.diff.tar": "application/vnd.oci.image.layer.nondistributable.v1.tar",
-  "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+  "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
 }
 
 /** Layers that may not be distributed stay so. */

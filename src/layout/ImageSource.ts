@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Image from "../image/Image.ts"
 import * as Platform from "../image/Platform.ts"
 import * as Reference from "../image/Reference.ts"
+import type { ContentGraph } from "./ContentGraph.ts"
 import { SourceError } from "./Failure.ts"
 
 /** Which image of a source is meant; what is not given does not narrow the choice. */
@@ -27,6 +28,8 @@ export interface Candidate {
 export class ImageSource extends Context.Tag("tallyman/ImageSource")<ImageSource, {
   readonly uri: string
   readonly candidates: Effect.Effect<ReadonlyArray<Candidate>, SourceError>
+  /** Everything in it by digest, where the source keeps more than single images. */
+  readonly graph?: ContentGraph
 }>() {}
 
 const show = (candidate: Candidate, index: number): string =>

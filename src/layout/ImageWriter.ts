@@ -1,12 +1,20 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Image from "../image/Image.ts"
+import type { ContentGraph, Root } from "./ContentGraph.ts"
 import type { SourceError, WriteError } from "./Failure.ts"
 import type { AppliedFilter, Receipt } from "./Receipt.ts"
 
 /** What a writer is told besides the image. */
 export interface WriteOptions {
   readonly filters: ReadonlyArray<AppliedFilter>
+}
+
+/** What of a source's graph is to be copied. */
+export interface GraphOptions {
+  readonly root: Root
+  /** Also what refers to any manifest of it: signatures, SBOMs. */
+  readonly referrers: boolean
 }
 
 /** Writes images into one output. */
@@ -16,4 +24,9 @@ export class ImageWriter extends Context.Tag("tallyman/ImageWriter")<ImageWriter
    * is copied: then nothing was published.
    */
   readonly write: (image: Image.Image, options: WriteOptions) => Effect.Effect<Receipt, WriteError | SourceError>
+  /**
+   * Copies an index with all its platforms, or an artifact, byte for byte. Undefined where the layout holds single
+   * images only.
+   */
+  readonly writeGraph?: (graph: ContentGraph, options: GraphOptions) => Effect.Effect<Receipt, WriteError | SourceError>
 }>() {}

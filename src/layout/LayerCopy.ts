@@ -2,11 +2,13 @@
 import * as fs from "node:fs"
 import * as Codec from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
-import { defaultLevels } from "../content/Output.ts"
 import type { Compression } from "../image/Compression.ts"
 import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import { describe, SourceError, WriteError } from "./Failure.ts"
+
+/** As the programs gzip and zstd have them. */
+const defaultLevels = { gzip: 6, zstd: 3 } as const
 
 /** How layers are to be stored. */
 export interface Wanted {
@@ -22,6 +24,8 @@ export interface Plan {
   /** `stored`: its bytes are kept as they are. */
   readonly form: "stored" | "uncompressed" | "gzip" | "zstd"
   readonly level: number | undefined
+  /** How its bytes are compressed in the source. */
+  readonly found: Codec.DetectedCompression
   /** Of the bytes to be written, where it is known before they are. */
   readonly digest: Digest.Digest | undefined
 }
@@ -76,30 +80,46 @@ export const plan = (layer: Image.Layer, wanted: Wanted): Plan => {
   const found = compressionOf(layer.bytes)
   const target = wanted.compression ?? (found === "gzip" || found === "zstd" ? found : "none")
   // What is compressed in an unknown way is left to the pass, which says so.
-  const keep = layer.edits.length === 0
-    && (wanted.compression === undefined || (wanted.compression === found && (found === "none" || wanted.level === undefined)))
+  const keep =
+    layer.edits.length === 0 &&
+    (wanted.compression === undefined ||
+      (wanted.compression === found && (found === "none" || wanted.level === undefined)))
   const form = keep ? "stored" : target === "none" ? "uncompressed" : target
   return {
     layer,
     form,
-    level: form === "gzip" || form === "zstd" ? wanted.level ?? defaultLevels[form] : undefined,
-    digest: form === "uncompressed" || (form === "stored" && found === "none" && layer.digest === undefined)
-      ? layer.diffId
-      : form === "stored"
-      ? layer.digest
-      : undefined
+    found,
+    level: form === "gzip" || form === "zstd" ? (wanted.level ?? defaultLevels[form]) : undefined,
+    digest:
+      form === "uncompressed" || (form === "stored" && found === "none" && layer.digest === undefined)
+        ? layer.diffId
+        : form === "stored"
+          ? layer.digest
+          : undefined
   }
 }
 
-/** The pass that reads a layer from its source and writes it into `output`. */
-export const task = (plan: Plan, output: { readonly path: string; readonly offset: number; readonly sync?: boolean }): Inspect.InspectTask => ({
+/** The pass that reads a layer from its source and writes it into `output`: as it is, or uncompressed. */
+export const task = (
+  plan: Plan,
+  output: { readonly path: string; readonly offset: number; readonly sync?: boolean }
+): Inspect.InspectTask => ({
   region: plan.layer.bytes,
   algorithms: algorithmsOf(plan.layer.digest),
   as: "layer",
   keepPaths: false,
   limits: {},
   ...(plan.layer.edits.length === 0 ? {} : { edits: plan.layer.edits }),
-  output: { ...output, form: plan.form, ...(plan.level === undefined ? {} : { level: plan.level }) }
+  output: { ...output, form: plan.form === "stored" ? "stored" : "uncompressed" }
+})
+
+/** The pass that only proves a layer in its source. */
+export const probe = (plan: Plan): Inspect.InspectTask => ({
+  region: plan.layer.bytes,
+  algorithms: algorithmsOf(plan.layer.digest),
+  as: "layer",
+  keepPaths: false,
+  limits: {}
 })
 
 /** The pass over what stands already where a planned layer goes. */
@@ -119,21 +139,33 @@ const algorithmsOf = (digest: string | undefined): ReadonlyArray<Digest.Algorith
 /** Whether what `check` found is the layer, in the bytes that are wanted. */
 export const holds = (plan: Plan, evidence: Inspect.Evidence): boolean => {
   const algorithm = plan.digest === undefined ? undefined : Digest.computable(plan.digest)
-  return evidence.failure === undefined
-    && evidence.layer?.complete === true
-    && `sha256:${evidence.layer.diffId}` === plan.layer.diffId
-    && (algorithm === undefined || Digest.make(algorithm, evidence.digests[algorithm]!) === plan.digest)
+  return (
+    evidence.failure === undefined &&
+    evidence.layer?.complete === true &&
+    `sha256:${evidence.layer.diffId}` === plan.layer.diffId &&
+    (algorithm === undefined || Digest.make(algorithm, evidence.digests[algorithm]!) === plan.digest)
+  )
 }
 
 const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${layer.name})`
 
 /** What went wrong with a layer that was read from the source and written into `destination`, or undefined. */
-export const failure = (destination: string, layer: Image.Layer, evidence: Inspect.Evidence): WriteError | SourceError | undefined => {
+export const failure = (
+  destination: string,
+  layer: Image.Layer,
+  evidence: Inspect.Evidence
+): WriteError | SourceError | undefined => {
   if (evidence.failure?.during === "write") {
-    return new WriteError({ reason: "Unwritable", message: `cannot write ${nameOf(layer)} into ${destination}: ${describe(evidence.failure)}` })
+    return new WriteError({
+      reason: "Unwritable",
+      message: `cannot write ${nameOf(layer)} into ${destination}: ${describe(evidence.failure)}`
+    })
   }
   if (evidence.failure !== undefined) {
-    return new SourceError({ reason: "Unreadable", message: `cannot read ${nameOf(layer)}: ${describe(evidence.failure)}` })
+    return new SourceError({
+      reason: "Unreadable",
+      message: `cannot read ${nameOf(layer)}: ${describe(evidence.failure)}`
+    })
   }
   const damaged = (message: string): SourceError =>
     new SourceError({ reason: "Damaged", message: `${nameOf(layer)} is damaged in the source: ${message}` })
@@ -147,22 +179,26 @@ export const failure = (destination: string, layer: Image.Layer, evidence: Inspe
     return damaged(`expected ${layer.digest}, found ${Digest.make(algorithm, evidence.digests[algorithm]!)}`)
   }
   if (Digest.algorithmOf(layer.diffId) !== "sha256") {
-    return new SourceError({ reason: "Unsupported", message: `cannot prove ${nameOf(layer)}: expected a diff_id in sha256, found ${layer.diffId}` })
+    return new SourceError({
+      reason: "Unsupported",
+      message: `cannot prove ${nameOf(layer)}: expected a diff_id in sha256, found ${layer.diffId}`
+    })
   }
   const found = `sha256:${evidence.layer.diffId}`
   return found === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${found}`)
 }
 
-/** What a layer became, from the evidence of `task`, or of `check` where it holds. */
+/** What a layer became, from the evidence of `task`, of `probe`, or of `check` where it holds. */
 export const stored = (plan: Plan, evidence: Inspect.Evidence): Stored => {
-  const { size, sha256 } = evidence.written ?? { size: evidence.size, sha256: evidence.digests.sha256! }
   const layer = evidence.layer!
+  const [size, sha256] =
+    plan.form === "uncompressed" ? [layer.uncompressedSize, layer.diffId] : [evidence.size, evidence.digests.sha256!]
   return {
     layer: plan.layer,
     digest: plan.digest ?? Digest.make("sha256", sha256),
     size,
     sha256,
-    compression: plan.form === "gzip" || plan.form === "zstd" ? plan.form : plan.form === "stored" ? layer.compression : "none",
+    compression: plan.form === "stored" ? layer.compression : plan.form === "uncompressed" ? "none" : plan.form,
     uncompressedSize: layer.uncompressedSize,
     kept: plan.form === "stored",
     level: plan.level
@@ -173,7 +209,9 @@ export const stored = (plan: Plan, evidence: Inspect.Evidence): Stored => {
  * Groups the layers that become one file: those with the same uncompressed content, unless the source stores it in
  * several ways and these are kept. Answers the plans to carry out, and for each plan the one that stands for it.
  */
-export const distinct = (plans: ReadonlyArray<Plan>): { readonly wanted: ReadonlyArray<Plan>; readonly of: (plan: Plan) => Plan } => {
+export const distinct = (
+  plans: ReadonlyArray<Plan>
+): { readonly wanted: ReadonlyArray<Plan>; readonly of: (plan: Plan) => Plan } => {
   const byDiffId = new Map<string, Array<Plan>>()
   const chosen = new Map<Plan, Plan>()
   // Those of a known digest first: a manifest that is kept needs exactly that one.

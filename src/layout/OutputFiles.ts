@@ -5,8 +5,12 @@ import { describe, WriteError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
 
 /** For `Effect.try`: a system error while doing something, for example "cannot write into PATH". */
-export const unwritable = (doing: string) => (cause: unknown): WriteError =>
-  cause instanceof WriteError ? cause : new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(cause)}`, cause })
+export const unwritable =
+  (doing: string) =>
+  (cause: unknown): WriteError =>
+    cause instanceof WriteError
+      ? cause
+      : new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(cause)}`, cause })
 
 /** Something stands where the output has to go. */
 export const occupied = (message: string): WriteError => new WriteError({ reason: "Occupied", message })
@@ -27,14 +31,21 @@ export const openRoot = (root: string): ReadonlyArray<string> => {
 /** Says what is in the way in a root. */
 export const foreign = (root: string, expected: string, names: ReadonlyArray<string>): WriteError =>
   occupied(
-    `cannot write a directory at ${root}: expected ${expected}, found ${
-      names.slice(0, 3).map((name) => JSON.stringify(name)).join(", ")
-    }${names.length > 3 ? ", ..." : ""}`
+    `cannot write a directory at ${root}: expected ${expected}, found ${names
+      .slice(0, 3)
+      .map((name) => JSON.stringify(name))
+      .join(", ")}${names.length > 3 ? ", ..." : ""}`
   )
 
 /** Creates a file that passes then write into. Throws when anything stands there. */
 export const createEmpty = (file: string): void =>
-  fs.closeSync(fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW, 0o644))
+  fs.closeSync(
+    fs.openSync(
+      file,
+      fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW,
+      0o644
+    )
+  )
 
 /** A finished temporary file and its place below the root. */
 export interface Placement {

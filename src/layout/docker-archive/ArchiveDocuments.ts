@@ -39,7 +39,10 @@ export const empty: Documents = {
 /** The documents with one more image, which takes its names from any other that had them. */
 export const withImage = (documents: Documents, listed: Listed): Documents => ({
   saved: withSaved(documents.saved, listed),
-  entries: listed.manifest === undefined ? documents.entries : withEntries(documents.entries, listed.image.names, listed.manifest),
+  entries:
+    listed.manifest === undefined
+      ? documents.entries
+      : withEntries(documents.entries, listed.image.names, listed.manifest),
   index: documents.index,
   repositories: withRepositories(documents.repositories, listed)
 })
@@ -48,7 +51,8 @@ const tagsOf = (image: Image.Image): ReadonlyArray<string> => [
   ...new Set(image.names.flatMap((name) => Files.repoTag(name)?.text ?? []))
 ]
 
-const strings = (value: unknown): ReadonlyArray<string> => Array.isArray(value) ? value.filter((one) => typeof one === "string") : []
+const strings = (value: unknown): ReadonlyArray<string> =>
+  Array.isArray(value) ? value.filter((one) => typeof one === "string") : []
 
 const withSaved = (saved: ReadonlyArray<JsonObject>, { image, layers }: Listed): ReadonlyArray<JsonObject> => {
   const tags = tagsOf(image)
@@ -64,8 +68,8 @@ const withSaved = (saved: ReadonlyArray<JsonObject>, { image, layers }: Listed):
   })
   return taken.some(isSame)
     ? taken
-    // Go's form of no names at all, which every reader knows from `docker save ID`.
-    : [...taken, { Config: entry.Config, RepoTags: tags.length === 0 ? null : tags, Layers: entry.Layers }]
+    : // Go's form of no names at all, which every reader knows from `docker save ID`.
+      [...taken, { Config: entry.Config, RepoTags: tags.length === 0 ? null : tags, Layers: entry.Layers }]
 }
 
 const annotationsOf = (entry: unknown): Readonly<Record<string, unknown>> => {
@@ -85,19 +89,26 @@ const withEntries = (
     all = without(all, (annotations) =>
       annotations[OciFiles.containerdName] === undefined
         ? annotations[OciFiles.refName] === name
-        : annotations[OciFiles.containerdName] === full)
+        : annotations[OciFiles.containerdName] === full
+    )
     const refTaken = (ref: string): boolean => all.some((entry) => annotationsOf(entry)[OciFiles.refName] === ref)
-    all = [...all, {
-      ...manifest,
-      annotations: {
-        ...(full === undefined ? {} : { [OciFiles.containerdName]: full }),
-        // Docker's choice is the tag alone; with several images in one archive the tag may name another one already.
-        [OciFiles.refName]: tagged === undefined || refTaken(tagged.tag) ? name : tagged.tag
+    all = [
+      ...all,
+      {
+        ...manifest,
+        annotations: {
+          ...(full === undefined ? {} : { [OciFiles.containerdName]: full }),
+          // Docker's choice is the tag alone; with several images in one archive the tag may name another one already.
+          [OciFiles.refName]: tagged === undefined || refTaken(tagged.tag) ? name : tagged.tag
+        }
       }
-    }]
+    ]
   }
   // An image without a name is listed once; one that got a name needs no nameless entry any more.
-  const named = all.some((entry) => Json.isObject(entry) && entry["digest"] === manifest.digest && Object.keys(annotationsOf(entry)).length > 0)
+  const named = all.some(
+    (entry) =>
+      Json.isObject(entry) && entry["digest"] === manifest.digest && Object.keys(annotationsOf(entry)).length > 0
+  )
   const isBare = (entry: unknown): boolean =>
     Json.isObject(entry) && entry["digest"] === manifest.digest && Object.keys(annotationsOf(entry)).length === 0
   return named ? all.filter((entry) => !isBare(entry)) : all.some(isBare) ? all : [...all, manifest]
@@ -111,7 +122,9 @@ const without = (
   entries.map((entry) => {
     if (!Json.isObject(entry) || !has(annotationsOf(entry))) return entry
     const { annotations, ...rest } = entry
-    const left = Object.entries(annotations as JsonObject).filter(([key]) => key !== OciFiles.refName && key !== OciFiles.containerdName)
+    const left = Object.entries(annotations as JsonObject).filter(
+      ([key]) => key !== OciFiles.refName && key !== OciFiles.containerdName
+    )
     return left.length === 0 ? rest : { ...rest, annotations: Object.fromEntries(left) }
   })
 
@@ -131,9 +144,14 @@ const withRepositories = (
 }
 
 /** The documents of a format as files, in the order in which they stand in the archive. */
-export const files = (documents: Documents, format: Files.Format): ReadonlyArray<readonly [name: string, bytes: Uint8Array]> => {
+export const files = (
+  documents: Documents,
+  format: Files.Format
+): ReadonlyArray<readonly [name: string, bytes: Uint8Array]> => {
   const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
-  const repositories = Object.fromEntries([...documents.repositories].map(([name, tags]) => [name, Object.fromEntries(tags)]))
+  const repositories = Object.fromEntries(
+    [...documents.repositories].map(([name, tags]) => [name, Object.fromEntries(tags)])
+  )
   const oci: ReadonlyArray<readonly [string, Uint8Array]> = [
     [OciFiles.indexFile, json({ ...documents.index, manifests: documents.entries })]
   ]
@@ -142,6 +160,8 @@ export const files = (documents: Documents, format: Files.Format): ReadonlyArray
     ...(format === "docker" ? [] : oci),
     ...(format === "oci" ? [] : docker),
     ...(format === "docker" ? [] : [[OciFiles.layoutFile, OciFiles.layoutBytes] as const]),
-    ...(format === "oci" || documents.repositories.size === 0 ? [] : [[Files.repositoriesFile, json(repositories)] as const])
+    ...(format === "oci" || documents.repositories.size === 0
+      ? []
+      : [[Files.repositoriesFile, json(repositories)] as const])
   ]
 }

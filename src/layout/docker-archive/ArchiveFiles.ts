@@ -9,7 +9,7 @@ export const repositoriesFile = "repositories"
 
 /** `docker`: manifest.json and repositories. `oci`: an OCI image layout. `hybrid`: both, as Docker writes since 25. */
 export const formats = ["hybrid", "docker", "oci"] as const
-export type Format = typeof formats[number]
+export type Format = (typeof formats)[number]
 
 /** The archive that a path means: a link that the user names is followed. Throws what the file system says. */
 export const resolve = (file: string): string => {
@@ -29,7 +29,9 @@ export const blobDigest = (name: string): Digest.Digest | undefined => {
 }
 
 /** A name as manifest.json's RepoTags may hold it, or undefined for one without a tag: Docker refuses such an archive. */
-export const repoTag = (name: string): { readonly repository: string; readonly tag: string; readonly text: string } | undefined => {
+export const repoTag = (
+  name: string
+): { readonly repository: string; readonly tag: string; readonly text: string } | undefined => {
   const reference = Reference.parse(name)
   return reference?.tag === undefined
     ? undefined

@@ -5,6 +5,7 @@ import type { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
 import { SourceError } from "../Failure.ts"
 import type { ImageSource } from "../ImageSource.ts"
+import * as OciGraph from "../oci-layout/OciGraph.ts"
 import * as OciSource from "../oci-layout/OciSource.ts"
 import * as SavedSource from "./SavedSource.ts"
 
@@ -52,7 +53,7 @@ export const make = Effect.fn("ArchiveSource.make")(function*(
     return { uri: options.uri, candidates: SavedSource.candidates(store, options.uri, "manifest.json") }
   }
   if (store.lookup("index.json") !== undefined) {
-    return { uri: options.uri, candidates: OciSource.candidates(store, options.uri) }
+    return { uri: options.uri, candidates: OciSource.candidates(store, options.uri), graph: OciGraph.make(store, options.uri) }
   }
   return yield* new SourceError({
     reason: "NotAnImage",

@@ -1,8 +1,12 @@
 /** A tar archive that is put together by offset: members of known size can be filled in any order, by any thread. */
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
+import { blockSize } from "../../content/TarField.ts"
 import { encodeHeader, endOfArchive, padding } from "../../content/TarWrite.ts"
-import * as Receipt from "../Receipt.ts"
+import type * as Receipt from "../Receipt.ts"
+
+/** Where sizes do not fit into a ustar header any more; it then has a pax header, of two blocks, before it. */
+const tallSize = 8 ** 11
 
 /** Every method throws what the file system says. */
 export class ArchiveTar {
@@ -11,6 +15,7 @@ export class ArchiveTar {
   readonly #files: Array<Receipt.File> = []
   readonly #names = new Set<string>()
   #at = 0
+  #growing: { readonly headerSize: number; size: number } | undefined
 
   /** `path` exists and is empty. */
   constructor(path: string) {
@@ -36,6 +41,33 @@ export class ArchiveTar {
     this.#files.push(file)
   }
 
+  /** Begins a member of which only this is known: what it holds is compressed from `content` bytes. */
+  begin(content: number): void {
+    // Its header is written last, so there has to be room for the long one if it may be needed.
+    this.#growing = { headerSize: content < tallSize ? blockSize : 3 * blockSize, size: 0 }
+  }
+
+  append(bytes: Uint8Array): void {
+    const growing = this.#growing!
+    this.#write(bytes, this.#at + growing.headerSize + growing.size)
+    growing.size += bytes.length
+  }
+
+  /** Ends the member and names it; the same member again is dropped. */
+  finish(file: Receipt.File): void {
+    const { headerSize, size } = this.#growing!
+    this.#growing = undefined
+    if (this.has(file.path)) {
+      fs.ftruncateSync(this.#fd, this.#at)
+      return
+    }
+    const pax = headerSize === blockSize ? undefined : new Map([["comment", "large"]])
+    this.#header(encodeHeader({ path: file.path, type: "file", mode: 0o644, size, pax }))
+    this.#names.add(file.path)
+    this.#files.push(file)
+    this.#at += size + padding(size).length
+  }
+
   directory(name: string): void {
     this.#header(encodeHeader({ path: `${name}/`, type: "directory", mode: 0o755 }))
   }
@@ -45,7 +77,11 @@ export class ArchiveTar {
     if (this.has(name)) return
     const at = this.reserve(name, bytes.length)
     this.#write(bytes, at)
-    this.#files.push({ path: name, size: bytes.length, sha256: crypto.createHash("sha256").update(bytes).digest("hex") })
+    this.#files.push({
+      path: name,
+      size: bytes.length,
+      sha256: crypto.createHash("sha256").update(bytes).digest("hex")
+    })
   }
 
   /** Completes the archive; what is not written by then is zeros. */
@@ -58,7 +94,7 @@ export class ArchiveTar {
 
   /** Waits until everything is on the disk, without holding up the thread. */
   sync(): Promise<void> {
-    return new Promise((resolve, reject) => fs.fsync(this.#fd, (cause) => cause === null ? resolve() : reject(cause)))
+    return new Promise((resolve, reject) => fs.fsync(this.#fd, (cause) => (cause === null ? resolve() : reject(cause))))
   }
 
   close(): void {
@@ -71,6 +107,7 @@ export class ArchiveTar {
   }
 
   #write(bytes: Uint8Array, at: number): void {
-    for (let from = 0; from < bytes.length;) from += fs.writeSync(this.#fd, bytes, from, bytes.length - from, at + from)
+    for (let from = 0; from < bytes.length; )
+      from += fs.writeSync(this.#fd, bytes, from, bytes.length - from, at + from)
   }
 }

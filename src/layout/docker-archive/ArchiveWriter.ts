@@ -3,10 +3,11 @@
  * bytes: members are in a fixed order, headers hold no times and no owners. It is written beside its place and renamed;
  * its receipt stands beside it, at `PATH.receipt.json`.
  */
-import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Inspect from "../../content/Inspect.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
@@ -20,6 +21,7 @@ import * as Journal from "../Journal.ts"
 import * as LayerCopy from "../LayerCopy.ts"
 import * as Lock from "../Lock.ts"
 import { createEmpty, occupied, unwritable } from "../OutputFiles.ts"
+import * as Packing from "../Packing.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Documents from "./ArchiveDocuments.ts"
 import * as Existing from "./ArchiveExisting.ts"
@@ -36,7 +38,7 @@ export interface ArchiveWriterOptions extends LayerCopy.Wanted {
   readonly mediaTypes?: Conversion.Family | undefined
 }
 
-export const make = Effect.fn("ArchiveWriter.make")(function*(options: ArchiveWriterOptions) {
+export const make = Effect.fn("ArchiveWriter.make")(function* (options: ArchiveWriterOptions) {
   const pool = yield* WorkerPool
   return {
     write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
@@ -46,17 +48,24 @@ export const make = Effect.fn("ArchiveWriter.make")(function*(options: ArchiveWr
 /** Runs that append at the same time begin again when another one was first. */
 const maxAttempts = 20
 
-const write = Effect.fn("ArchiveWriter.write")(function*(options: ArchiveWriterOptions, image: Image.Image, { filters }: WriteOptions) {
+const write = Effect.fn("ArchiveWriter.write")(function* (
+  options: ArchiveWriterOptions,
+  image: Image.Image,
+  { filters }: WriteOptions
+) {
   const { journal, target } = yield* Effect.try({
     try: () => {
       const target = Files.resolve(options.path)
       identify(target)
       fs.mkdirSync(path.dirname(target), { recursive: true })
-      return { target, journal: Journal.open(path.dirname(target), path.basename(target), image.names[0] ?? image.config.digest) }
+      return {
+        target,
+        journal: Journal.open(path.dirname(target), path.basename(target), image.names[0] ?? image.config.digest)
+      }
     },
     catch: unwritable(`cannot write ${options.path}`)
   })
-  return yield* Effect.gen(function*() {
+  return yield* Effect.gen(function* () {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const before = yield* Effect.try({ try: () => identify(target), catch: unwritable(`cannot write ${target}`) })
       const append = before !== undefined && options.append === true
@@ -91,7 +100,7 @@ const write = Effect.fn("ArchiveWriter.write")(function*(options: ArchiveWriterO
       reason: "Locked",
       message: `cannot append to ${target}: other runs changed it ${maxAttempts} times meanwhile`
     })
-  }).pipe(Effect.onExit((exit) => exit._tag === "Failure" ? Effect.sync(journal.abandon) : Effect.void))
+  }).pipe(Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(journal.abandon) : Effect.void)))
 })
 
 /** Tells one content of the target from another; undefined where there is none. Throws for what cannot be replaced. */
@@ -99,7 +108,9 @@ const identify = (target: string): string | undefined => {
   const stat = fs.lstatSync(target, { throwIfNoEntry: false })
   if (stat === undefined) return undefined
   if (!stat.isFile()) {
-    throw occupied(`cannot write ${target}: expected a file or nothing, found ${stat.isDirectory() ? "a directory" : "no regular file"}`)
+    throw occupied(
+      `cannot write ${target}: expected a file or nothing, found ${stat.isDirectory() ? "a directory" : "no regular file"}`
+    )
   }
   return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeMs}`
 }
@@ -132,7 +143,7 @@ interface Part {
 }
 
 /** Writes the whole archive into a temporary file. */
-const build = Effect.fnUntraced(function*(
+const build = Effect.fnUntraced(function* (
   target: string,
   options: ArchiveWriterOptions,
   image: Image.Image,
@@ -142,13 +153,25 @@ const build = Effect.fnUntraced(function*(
   const wanted = options.format ?? "hybrid"
   const existing = append ? yield* Existing.read(target, wanted) : Existing.none
   const format = existing.format === undefined || existing.format === wanted ? wanted : "hybrid"
-  const own: Part = { image, plans: image.layers.map((layer) => LayerCopy.plan(layer, options)), mediaTypes: options.mediaTypes }
+  const own: Part = {
+    image,
+    plans: image.layers.map((layer) => LayerCopy.plan(layer, options)),
+    mediaTypes: options.mediaTypes
+  }
   const parts: ReadonlyArray<Part> = [
-    ...existing.images.map((one) => ({ image: one, plans: one.layers.map((layer) => LayerCopy.plan(layer, {})), mediaTypes: undefined })),
+    ...existing.images.map((one) => ({
+      image: one,
+      plans: one.layers.map((layer) => LayerCopy.plan(layer, {})),
+      mediaTypes: undefined
+    })),
     own
   ]
   const distinct = LayerCopy.distinct(parts.flatMap((part) => part.plans))
-  const ready = yield* readyLayers(target, distinct.wanted, journal)
+  const ready = yield* readyLayers(
+    target,
+    distinct.wanted.filter((plan) => !Packing.isPacked(plan)),
+    journal
+  )
   const doing = unwritable(`cannot write ${target}`)
   const archive = yield* Effect.acquireRelease(
     Effect.try({
@@ -161,7 +184,20 @@ const build = Effect.fnUntraced(function*(
     }),
     (made) => Effect.sync(() => made.close())
   )
-  const stored = yield* copyBlobs(target, archive, existing, ready)
+  yield* Effect.try({
+    try: () => {
+      archive.directory("blobs")
+      for (const algorithm of algorithmsOf(parts, existing)) archive.directory(`blobs/${algorithm}`)
+    },
+    catch: doing
+  })
+  const copied = yield* copyBlobs(target, archive, existing, ready)
+  const packed = yield* Packing.pack(target, distinct.wanted.filter(Packing.isPacked), journal, {
+    begin: (_, content) => archive.begin(content),
+    write: (bytes) => archive.append(bytes),
+    end: (_, { sha256, size }) => archive.finish({ path: Digest.blobPath(`sha256:${sha256}`), size, sha256 })
+  })
+  const stored = new Map([...copied, ...packed])
   const built = yield* Effect.try({
     try: (): Built => {
       let documents = existing.documents
@@ -172,11 +208,19 @@ const build = Effect.fnUntraced(function*(
         archive.file(Digest.blobPath(part.image.config.digest), part.image.config.raw)
         if (format !== "docker") archive.file(Digest.blobPath(manifest.descriptor.digest), manifest.raw)
         const listed = format === "docker" ? undefined : manifest.descriptor
-        documents = Documents.withImage(documents, { image: part.image, layers: layers.map((layer) => layer.digest), manifest: listed })
+        documents = Documents.withImage(documents, {
+          image: part.image,
+          layers: layers.map((layer) => layer.digest),
+          manifest: listed
+        })
         if (part === own) {
           rest = {
             conversions: listed === undefined ? Conversion.withoutManifest(image, layers) : manifest.conversions,
-            details: { format, ...(listed === undefined ? {} : { manifest: listed }), layers: layers.map(LayerCopy.detailOf) }
+            details: {
+              format,
+              ...(listed === undefined ? {} : { manifest: listed }),
+              layers: layers.map(LayerCopy.detailOf)
+            }
           }
         }
       }
@@ -189,6 +233,20 @@ const build = Effect.fnUntraced(function*(
   yield* Effect.tryPromise({ try: () => archive.sync(), catch: doing })
   return built
 })
+
+/** Of all digests that name blobs, as far as they are known; what this program computes itself is sha256. */
+const algorithmsOf = (parts: ReadonlyArray<Part>, existing: Existing.Existing): ReadonlySet<string> =>
+  new Set([
+    "sha256",
+    ...[
+      ...existing.blobs.map((blob) => blob.digest),
+      ...parts.flatMap(({ image, plans }) => [
+        image.config.digest,
+        ...(image.manifest === undefined ? [] : [image.manifest.digest]),
+        ...plans.flatMap((plan) => plan.digest ?? [])
+      ])
+    ].map(Digest.algorithmOf)
+  ])
 
 /** Bytes to be copied into the archive as they are, of known digest and size. */
 interface Ready {
@@ -203,19 +261,28 @@ interface Ready {
  * A header comes before its body, so a layer whose digest or size is not known yet is read beforehand, into a temporary
  * file where it changes its form.
  */
-const readyLayers = Effect.fnUntraced(function*(target: string, plans: ReadonlyArray<LayerCopy.Plan>, journal: Journal.Journal) {
+const readyLayers = Effect.fnUntraced(function* (
+  target: string,
+  plans: ReadonlyArray<LayerCopy.Plan>,
+  journal: Journal.Journal
+) {
   const pool = yield* WorkerPool
   const unknown = yield* Effect.try({
     try: () =>
-      plans.filter((plan) => plan.form !== "stored" || plan.digest === undefined).map((plan) => {
-        if (plan.form === "stored") return { plan, temporary: undefined, task: LayerCopy.check(plan, plan.layer.bytes) }
-        const temporary = journal.temporary()
-        createEmpty(temporary)
-        return { plan, temporary, task: LayerCopy.task(plan, { path: temporary, offset: 0, sync: false }) }
-      }),
+      plans
+        .filter((plan) => plan.form !== "stored" || plan.digest === undefined)
+        .map((plan) => {
+          if (plan.form === "stored") return { plan, temporary: undefined, task: LayerCopy.probe(plan) }
+          const temporary = journal.temporary()
+          createEmpty(temporary)
+          return { plan, temporary, task: LayerCopy.task(plan, { path: temporary, offset: 0, sync: false }) }
+        }),
     catch: unwritable(`cannot write ${target}`)
   })
-  const evidence = yield* pool.runAll(Inspect.job, unknown.map((one) => one.task))
+  const evidence = yield* pool.runAll(
+    Inspect.job,
+    unknown.map((one) => one.task)
+  )
   const ready = new Map<LayerCopy.Plan, Ready>()
   for (const [index, { plan, temporary }] of unknown.entries()) {
     const failed = LayerCopy.failure(target, plan.layer, evidence[index]!)
@@ -224,8 +291,16 @@ const readyLayers = Effect.fnUntraced(function*(target: string, plans: ReadonlyA
     const region = temporary === undefined ? plan.layer.bytes : { path: temporary, offset: 0, size: stored.size }
     ready.set(plan, { plan, digest: stored.digest, region, stored })
   }
-  const all = plans.map((plan): Ready => ready.get(plan) ?? { plan, digest: plan.digest!, region: plan.layer.bytes, stored: undefined })
-  for (const [index, { digest, plan: { layer } }] of all.entries()) {
+  const all = plans.map(
+    (plan): Ready => ready.get(plan) ?? { plan, digest: plan.digest!, region: plan.layer.bytes, stored: undefined }
+  )
+  for (const [
+    index,
+    {
+      digest,
+      plan: { layer }
+    }
+  ] of all.entries()) {
     const other = all.findIndex((one) => one.digest === digest)
     if (other < index) {
       return yield* new SourceError({
@@ -240,7 +315,7 @@ const readyLayers = Effect.fnUntraced(function*(target: string, plans: ReadonlyA
 })
 
 /** Copies what is kept of an earlier archive and the layers, all at the same time; answers what the layers became. */
-const copyBlobs = Effect.fnUntraced(function*(
+const copyBlobs = Effect.fnUntraced(function* (
   target: string,
   archive: ArchiveTar,
   existing: Existing.Existing,
@@ -249,15 +324,19 @@ const copyBlobs = Effect.fnUntraced(function*(
   const pool = yield* WorkerPool
   const kept = new Map(existing.blobs.map((blob) => [blob.digest as string, blob]))
   const copies = [
-    ...existing.blobs.map(({ digest, region }) => ({ digest, region, ready: ready.find((one) => one.digest === digest), old: true })),
-    ...ready.filter((one) => !kept.has(one.digest)).map((one) => ({ digest: one.digest, region: one.region, ready: one, old: false }))
+    ...existing.blobs.map(({ digest, region }) => ({
+      digest,
+      region,
+      ready: ready.find((one) => one.digest === digest),
+      old: true
+    })),
+    ...ready
+      .filter((one) => !kept.has(one.digest))
+      .map((one) => ({ digest: one.digest, region: one.region, ready: one, old: false }))
   ]
   const tasks = yield* Effect.try({
-    try: () => {
-      const algorithms = new Set(["sha256", ...copies.map((one) => Digest.algorithmOf(one.digest))])
-      archive.directory("blobs")
-      for (const algorithm of algorithms) archive.directory(`blobs/${algorithm}`)
-      return copies.map(({ digest, ready, region }): Inspect.InspectTask => {
+    try: () =>
+      copies.map(({ digest, ready, region }): Inspect.InspectTask => {
         const algorithm = Digest.computable(digest)
         return {
           region,
@@ -265,10 +344,14 @@ const copyBlobs = Effect.fnUntraced(function*(
           as: ready === undefined || ready.stored !== undefined ? "blob" : "layer",
           keepPaths: false,
           limits: {},
-          output: { path: archive.path, offset: archive.reserve(Digest.blobPath(digest), region.size), form: "stored", sync: false }
+          output: {
+            path: archive.path,
+            offset: archive.reserve(Digest.blobPath(digest), region.size),
+            form: "stored",
+            sync: false
+          }
         }
-      })
-    },
+      }),
     catch: unwritable(`cannot write ${target}`)
   })
   const evidence = yield* pool.runAll(Inspect.job, tasks)
@@ -276,8 +359,9 @@ const copyBlobs = Effect.fnUntraced(function*(
   for (const [index, { digest, old, ready, region }] of copies.entries()) {
     const found = evidence[index]!
     const seen = ready === undefined || ready.stored !== undefined
-    const failed = (old || seen ? copyFailure(target, old, digest, region, found) : undefined)
-      ?? (seen ? undefined : LayerCopy.failure(target, ready.plan.layer, found))
+    const failed =
+      (old || seen ? copyFailure(target, old, digest, region, found) : undefined) ??
+      (seen ? undefined : LayerCopy.failure(target, ready.plan.layer, found))
     if (failed !== undefined) return yield* failed
     archive.filled({ path: Digest.blobPath(digest), size: found.size, sha256: found.digests.sha256! })
     if (ready !== undefined) stored.set(ready.plan, ready.stored ?? LayerCopy.stored(ready.plan, found))
@@ -286,7 +370,13 @@ const copyBlobs = Effect.fnUntraced(function*(
 })
 
 /** What went wrong with bytes whose digest is known. */
-const copyFailure = (target: string, old: boolean, digest: Digest.Digest, region: Region, evidence: Inspect.Evidence): WriteError | undefined => {
+const copyFailure = (
+  target: string,
+  old: boolean,
+  digest: Digest.Digest,
+  region: Region,
+  evidence: Inspect.Evidence
+): WriteError | undefined => {
   const doing = old ? `cannot append to ${target}: its ${Digest.blobPath(digest)}` : `cannot write ${target}: ${digest}`
   const { failure } = evidence
   if (failure !== undefined) return new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(failure)}` })
@@ -295,7 +385,7 @@ const copyFailure = (target: string, old: boolean, digest: Digest.Digest, region
   return evidence.size === region.size && found === digest
     ? undefined
     : new WriteError({
-      reason: old ? "Unsupported" : "SourceChanged",
-      message: `${doing} ${old ? "is damaged" : "changed while it was copied"}: expected ${digest}, found ${found}`
-    })
+        reason: old ? "Unsupported" : "SourceChanged",
+        message: `${doing} ${old ? "is damaged" : "changed while it was copied"}: expected ${digest}, found ${found}`
+      })
 }

@@ -26,7 +26,11 @@ export const isReceipt = (file: string): boolean => receiptPattern.test(file)
  */
 export const receiptFile = (name: string): string => {
   const encoded = [...Buffer.from(name, "utf8")]
-    .map((byte) => /[a-z0-9._-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, "0")}`)
+    .map((byte) =>
+      /[a-z0-9._-]/.test(String.fromCharCode(byte))
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).padStart(2, "0")}`
+    )
     .join("")
   return encoded.length <= maxEncoded
     ? `receipt-${encoded}.json`

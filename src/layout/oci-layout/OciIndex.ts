@@ -37,7 +37,10 @@ export const read = (root: string): { readonly value: JsonObject; readonly entri
   const value = readObject(root, Files.indexFile) ?? { schemaVersion: 2, mediaType: MediaType.ociIndex, manifests: [] }
   // Go writes null for an empty slice.
   const entries = value["manifests"] ?? []
-  if (!Array.isArray(entries)) throw occupied(`cannot add to ${root}: ${Files.indexFile}: expected manifests as an array, found ${Json.typeName(entries)}`)
+  if (!Array.isArray(entries))
+    throw occupied(
+      `cannot add to ${root}: ${Files.indexFile}: expected manifests as an array, found ${Json.typeName(entries)}`
+    )
   return { value, entries }
 }
 
@@ -56,9 +59,11 @@ export const merge = (entries: ReadonlyArray<unknown>, added: ReadonlyArray<Desc
   for (const one of added) {
     const name = nameOf(one)
     const at = merged.findIndex((entry) =>
-      name === undefined ? Json.isObject(entry) && entry["digest"] === one.digest : nameOf(entry) === name)
+      name === undefined ? Json.isObject(entry) && entry["digest"] === one.digest : nameOf(entry) === name
+    )
     if (at < 0) merged.push(one)
-    else if (name !== undefined) merged = merged.flatMap((entry, index) => index === at ? [one] : nameOf(entry) === name ? [] : [entry])
+    else if (name !== undefined)
+      merged = merged.flatMap((entry, index) => (index === at ? [one] : nameOf(entry) === name ? [] : [entry]))
   }
   return merged
 }

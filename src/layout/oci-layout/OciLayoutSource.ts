@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import { SourceError } from "../Failure.ts"
 import type { ImageSource } from "../ImageSource.ts"
+import * as OciGraph from "./OciGraph.ts"
 import * as OciSource from "./OciSource.ts"
 
 export const make = Effect.fn("OciLayoutSource.make")(function*(options: { readonly path: string; readonly uri: string }) {
@@ -18,5 +19,5 @@ export const make = Effect.fn("OciLayoutSource.make")(function*(options: { reado
       message: `cannot read ${options.path}: expected a directory with index.json, found ${stat.isDirectory() ? "none in it" : "a file"}`
     })
   }
-  return { uri: options.uri, candidates: OciSource.candidates(store, options.uri) } satisfies ImageSource["Type"]
+  return { uri: options.uri, candidates: OciSource.candidates(store, options.uri), graph: OciGraph.make(store, options.uri) } satisfies ImageSource["Type"]
 })

@@ -1,0 +1,208 @@
+/**
+ * More of a source than one image: indexes with all they lead to, artifacts, and what refers to them. It is copied by
+ * digest, byte for byte, so nothing in it is converted.
+ */
+
+import * as crypto from "node:crypto"
+import * as Effect from "effect/Effect"
+import * as Digest from "../image/Digest.ts"
+import * as Json from "../image/Json.ts"
+import * as MediaType from "../image/MediaType.ts"
+import * as Reference from "../image/Reference.ts"
+import type { Region } from "../image/Region.ts"
+import type { Descriptor } from "./Conversion.ts"
+import { SourceError } from "./Failure.ts"
+import { readRegion } from "./Store.ts"
+
+/** An entry at the top of a source: index.json's of a layout, a tag's of a registry. */
+export interface Root {
+  readonly name: string | undefined
+  readonly descriptor: Descriptor
+}
+
+export interface ContentGraph {
+  /** For messages. */
+  readonly uri: string
+  readonly roots: Effect.Effect<ReadonlyArray<Root>, SourceError>
+  /** Where a descriptor's content can be read; undefined when the source does not have it. */
+  readonly open: (descriptor: Descriptor) => Effect.Effect<Region | undefined, SourceError>
+  /** Manifests whose `subject` has this digest (manifest.md "subject"), as the source lists them. */
+  readonly referrers: (digest: string) => Effect.Effect<ReadonlyArray<Descriptor>, SourceError>
+}
+
+/** A descriptor as far as copying needs it; undefined when the value is none. */
+export const descriptorOf = (value: unknown): Descriptor | undefined =>
+  Json.isObject(value) &&
+  typeof value["mediaType"] === "string" &&
+  Digest.isDigest(value["digest"]) &&
+  typeof value["size"] === "number" &&
+  Number.isSafeInteger(value["size"]) &&
+  value["size"] >= 0
+    ? (value as Descriptor)
+    : undefined
+
+/** Which root is meant; what is not given does not narrow the choice. */
+export interface RootSelector {
+  /** `NAME:TAG` or a digest. */
+  readonly image?: string
+  /** Position in the source's list, from 0. */
+  readonly index?: number
+}
+
+/** The root that a selector means. Its error lists what is there when that is none or several. */
+export const choose = Effect.fn("ContentGraph.choose")(function* (graph: ContentGraph, selector: RootSelector) {
+  const roots = yield* graph.roots
+  const left = roots.filter(
+    ({ descriptor, name }, index) =>
+      (selector.index === undefined || selector.index === index) &&
+      (selector.image === undefined ||
+        descriptor.digest === selector.image ||
+        (name !== undefined && (name === selector.image || Reference.same(selector.image, name))))
+  )
+  // Several names of one thing are no choice.
+  if (new Set(left.map((root) => root.descriptor.digest)).size === 1) return left[0]!
+  const list = (left.length === 0 ? roots : left)
+    .slice(0, 20)
+    .map((root) => `${roots.indexOf(root)}: ${root.name ?? root.descriptor.digest} (${root.descriptor.mediaType})`)
+    .join("; ")
+  return yield* left.length === 0
+    ? new SourceError({
+        reason: "NoSuchImage",
+        message: `cannot choose what to copy of ${graph.uri}: expected ${selector.image ?? `index ${selector.index ?? 0}`}, found ${list || "nothing"}`
+      })
+    : new SourceError({
+        reason: "Ambiguous",
+        message: `cannot choose what to copy of ${graph.uri}: expected one, found ${left.length} (choose with ?image=NAME or ?index=N): ${list}`
+      })
+})
+
+/** A manifest or an index of which every byte is known to be right. */
+export interface GraphDocument {
+  readonly descriptor: Descriptor
+  readonly raw: Uint8Array
+}
+
+export interface GraphBlob {
+  readonly descriptor: Descriptor
+  readonly region: Region
+}
+
+/** Everything that a root leads to. */
+export interface Closure {
+  readonly documents: ReadonlyMap<string, GraphDocument>
+  readonly blobs: ReadonlyMap<string, GraphBlob>
+  /** Manifests that refer to a document of the closure. */
+  readonly referrers: ReadonlyArray<Descriptor>
+  /** What is listed, may be missing, and is not there: other platforms of an index, external layers. */
+  readonly absent: ReadonlyArray<Descriptor>
+}
+
+/** More than any real image has; a source that has more is not copied but attacks. */
+const maxDocuments = 100_000
+const maxDocumentBytes = 512 * 1024 * 1024
+
+/** Reads the documents that `root` leads to, through nested indexes, and finds their blobs. */
+export const closure = Effect.fn("ContentGraph.closure")(function* (
+  graph: ContentGraph,
+  root: Descriptor,
+  withReferrers: boolean
+) {
+  const documents = new Map<string, GraphDocument>()
+  const blobs = new Map<string, GraphBlob>()
+  const referrers = new Map<string, Descriptor>()
+  const absent = new Map<string, Descriptor>()
+  const pending: Array<Reached> = [{ descriptor: root, optional: false }]
+  let bytes = 0
+  const damaged = (message: string): SourceError =>
+    new SourceError({ reason: "Damaged", message: `cannot copy from ${graph.uri}: ${message}` })
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { descriptor, optional } = next
+    const { digest, size } = descriptor
+    if (documents.has(digest) || (blobs.has(digest) && !isDocument(descriptor))) continue
+    const region = yield* graph.open(descriptor)
+    if (region === undefined) {
+      if (!optional) return yield* damaged(`expected ${digest} (${descriptor.mediaType}), found nothing`)
+      absent.set(digest, descriptor)
+      continue
+    }
+    if (region.size !== size) return yield* damaged(`expected ${digest} to have ${size} bytes, found ${region.size}`)
+    if (!isDocument(descriptor)) {
+      blobs.set(digest, { descriptor, region })
+      continue
+    }
+    const read = readRegion(region, Json.maxBytes)
+    if ("failure" in read) return yield* damaged(`${digest}: ${read.failure}`)
+    const algorithm = Digest.computable(digest)
+    if (algorithm === undefined) {
+      return yield* new SourceError({
+        reason: "Unsupported",
+        message: `cannot copy from ${graph.uri}: expected a digest of ${Object.keys(Digest.hexLength).join(", ")}, found ${digest}`
+      })
+    }
+    const found = Digest.make(algorithm, crypto.createHash(algorithm).update(read.bytes).digest("hex"))
+    if (found !== digest) return yield* damaged(`expected ${digest}, found ${found}`)
+    bytes += size
+    if (documents.size >= maxDocuments || bytes > maxDocumentBytes) {
+      return yield* new SourceError({
+        reason: "Limit",
+        message: `cannot copy from ${graph.uri}: expected at most ${maxDocuments} manifests of ${maxDocumentBytes} bytes in all, found more`
+      })
+    }
+    documents.set(digest, { descriptor, raw: read.bytes })
+    // Something may name it as a mere blob, too.
+    blobs.delete(digest)
+    const { problems, value } = Json.parse(read.bytes)
+    if (!Json.isObject(value))
+      return yield* damaged(`${digest}: ${problems[0]?.message ?? `expected an object, found ${Json.typeName(value)}`}`)
+    const children = childrenOf(value, descriptor.mediaType)
+    if (typeof children === "string") return yield* damaged(`${digest}: ${children}`)
+    pending.push(...children)
+    if (!withReferrers) continue
+    for (const one of yield* graph.referrers(digest)) {
+      referrers.set(one.digest, one)
+      pending.push({ descriptor: one, optional: false })
+    }
+  }
+  return { documents, blobs, referrers: [...referrers.values()], absent: [...absent.values()] } satisfies Closure
+})
+
+interface Reached {
+  readonly descriptor: Descriptor
+  /** Whether it may be missing. */
+  readonly optional: boolean
+}
+
+export const isDocument = ({ mediaType }: Descriptor): boolean => {
+  const kind = MediaType.kind(mediaType)
+  return kind === "manifest" || kind === "index" || mediaType === artifactManifest
+}
+
+/** Of image-spec 1.1's release candidates; ORAS wrote it. */
+const artifactManifest = "application/vnd.oci.artifact.manifest.v1+json"
+
+/** What a manifest or index leads to, or why it cannot be told. Its subject is no part of it. */
+const childrenOf = (value: Readonly<Record<string, unknown>>, mediaType: string): ReadonlyArray<Reached> | string => {
+  const children: Array<Reached> = []
+  const isIndex = MediaType.kind(mediaType) === "index"
+  const fields = isIndex ? ["manifests"] : mediaType === artifactManifest ? ["blobs"] : ["config", "layers"]
+  for (const field of fields) {
+    const stated = value[field]
+    for (const [index, one] of (Array.isArray(stated)
+      ? stated
+      : stated === undefined || stated === null
+        ? []
+        : [stated]
+    ).entries()) {
+      const descriptor = descriptorOf(one)
+      if (descriptor === undefined)
+        return `expected ${field}[${index}] to be a descriptor, found ${Json.typeName(one)} that is none`
+      const embedded = typeof descriptor["data"] === "string"
+      const elsewhere = Array.isArray(descriptor["urls"]) && descriptor["urls"].length > 0
+      children.push({
+        descriptor,
+        optional: isIndex || embedded || elsewhere || !MediaType.isDistributable(descriptor.mediaType)
+      })
+    }
+  }
+  return children
+}

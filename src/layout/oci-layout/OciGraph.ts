@@ -1,0 +1,121 @@
+/** All that an OCI layout holds, on disk or in an archive, as a graph to be copied. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Digest from "../../image/Digest.ts"
+import * as Json from "../../image/Json.ts"
+import type { Region } from "../../image/Region.ts"
+import * as ContentGraph from "../ContentGraph.ts"
+import type { Descriptor } from "../Conversion.ts"
+import { SourceError } from "../Failure.ts"
+import { readRegion, type Store } from "../Store.ts"
+import { Blobs } from "./Blobs.ts"
+import * as Files from "./OciFiles.ts"
+
+export const make = (store: Store, uri: string): ContentGraph.ContentGraph => {
+  const reader = new Reader(store)
+  return {
+    uri,
+    roots: Effect.suspend(() => reader.roots()),
+    open: (descriptor) => Effect.suspend(() => reader.open(descriptor)),
+    referrers: (digest) => Effect.suspend(() => Either.map(reader.referrers(), (all) => all.get(digest) ?? []))
+  }
+}
+
+type Result<A> = Either.Either<A, SourceError>
+
+class Reader {
+  readonly #store: Store
+  readonly #blobs: Blobs
+  #referrers: Result<ReadonlyMap<string, ReadonlyArray<Descriptor>>> | undefined
+
+  constructor(store: Store) {
+    this.#store = store
+    this.#blobs = new Blobs(store)
+  }
+
+  #fail(message: string): SourceError {
+    return new SourceError({ reason: "Damaged", message: `cannot read ${this.#store.path}: ${message}` })
+  }
+
+  roots(): Result<ReadonlyArray<ContentGraph.Root>> {
+    const entry = this.#store.lookup(Files.indexFile)
+    const read =
+      entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : { failure: "expected a file, found none" }
+    if ("failure" in read) return Either.left(this.#fail(`${Files.indexFile}: ${read.failure}`))
+    const { problems, value } = Json.parse(read.bytes)
+    const entries = Json.isObject(value) ? (value["manifests"] ?? []) : undefined
+    if (!Array.isArray(entries)) {
+      return Either.left(
+        this.#fail(`${Files.indexFile}: ${problems[0]?.message ?? "expected an object with manifests, found another"}`)
+      )
+    }
+    const roots: Array<ContentGraph.Root> = []
+    for (const [index, one] of entries.entries()) {
+      const descriptor = ContentGraph.descriptorOf(one)
+      if (descriptor === undefined)
+        return Either.left(
+          this.#fail(`${Files.indexFile}: expected manifests[${index}] to be a descriptor, found none`)
+        )
+      roots.push({
+        descriptor,
+        name: descriptor.annotations?.[Files.containerdName] ?? descriptor.annotations?.[Files.refName]
+      })
+    }
+    return Either.right(roots)
+  }
+
+  open(descriptor: Descriptor): Result<Region | undefined> {
+    const entry = this.#blobs.find(descriptor.digest as Digest.Digest)?.entry
+    if (entry === undefined) return Either.right(undefined)
+    return entry.kind === "file"
+      ? Either.right(entry.region)
+      : Either.left(
+          this.#fail(
+            `expected ${Digest.blobPath(descriptor.digest)} to be a file, found ${entry.kind === "directory" ? "a directory" : entry.what}`
+          )
+        )
+  }
+
+  /** By the digest of their subject: every manifest that index.json leads to is looked at, once. */
+  referrers(): Result<ReadonlyMap<string, ReadonlyArray<Descriptor>>> {
+    return (this.#referrers ??= Either.map(this.roots(), (roots) =>
+      this.#findReferrers(roots.map((root) => root.descriptor))
+    ))
+  }
+
+  #findReferrers(roots: ReadonlyArray<Descriptor>): ReadonlyMap<string, ReadonlyArray<Descriptor>> {
+    const found = new Map<string, Array<Descriptor>>()
+    const seen = new Set<string>()
+    const pending = [...roots].reverse()
+    for (let next = pending.pop(); next !== undefined && seen.size < maxSeen; next = pending.pop()) {
+      if (seen.has(next.digest) || !ContentGraph.isDocument(next)) continue
+      seen.add(next.digest)
+      const opened = this.open(next)
+      const region = Either.isRight(opened) ? opened.right : undefined
+      // What is damaged elsewhere in the layout does not stand in the way: what is copied is proved by itself.
+      const read = region === undefined ? { failure: "it is not there" } : readRegion(region, Json.maxBytes)
+      const value = "bytes" in read ? Json.parse(read.bytes).value : undefined
+      if (!Json.isObject(value)) continue
+      const subject = Json.isObject(value["subject"]) ? value["subject"]["digest"] : undefined
+      if (typeof subject === "string") found.set(subject, [...(found.get(subject) ?? []), listed(next, value)])
+      const children = value["manifests"]
+      if (Array.isArray(children))
+        pending.push(...children.flatMap((one) => ContentGraph.descriptorOf(one) ?? []).reverse())
+    }
+    return found
+  }
+}
+
+const maxSeen = 100_000
+
+/** As a registry lists a referrer (distribution-spec "Listing Referrers"): with its type, and its annotations. */
+const listed = (descriptor: Descriptor, manifest: Readonly<Record<string, unknown>>): Descriptor => {
+  const config = manifest["config"]
+  const type = manifest["artifactType"] ?? (Json.isObject(config) ? config["mediaType"] : undefined)
+  const annotations = descriptor.annotations ?? manifest["annotations"]
+  return {
+    ...descriptor,
+    ...(descriptor["artifactType"] === undefined && typeof type === "string" ? { artifactType: type } : {}),
+    ...(Json.isObject(annotations) ? { annotations: annotations as Readonly<Record<string, string>> } : {})
+  }
+}
