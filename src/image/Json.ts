@@ -99,17 +99,10 @@ const scanKeys = (text: string): KeyScan => {
         expectKey = stack.at(-1) !== undefined
         break
       case 0x22: { // "
-        let end = i + 1
-        let escapes = false
-        for (let code = text.charCodeAt(end); code !== 0x22 && end < text.length; code = text.charCodeAt(end)) {
-          if (code === 0x5c) {
-            escapes = true
-            end++
-          }
-          end++
-        }
+        const end = endOfString(text, i)
         if (expectKey) {
-          const key = escapes ? unescaped(text.slice(i, end + 1)) : text.slice(i + 1, end)
+          const literal = text.slice(i + 1, end)
+          const key = literal.includes("\\") ? unescaped(`"${literal}"`) : literal
           const keys = stack.at(-1)
           if (keys?.has(key) && duplicates.size < maxDuplicates) duplicates.add(key)
           keys?.add(key)
@@ -122,6 +115,16 @@ const scanKeys = (text: string): KeyScan => {
     if (stack.length > maxDepth) return { duplicates: [], tooDeep: true }
   }
   return { duplicates: [...duplicates], tooDeep: false }
+}
+
+/** Where the string that begins at `start` ends, by search: most of a document is text. The text's length if nowhere. */
+const endOfString = (text: string, start: number): number => {
+  for (let end = text.indexOf("\"", start + 1); end >= 0; end = text.indexOf("\"", end + 1)) {
+    let backslashes = 0
+    while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes++
+    if (backslashes % 2 === 0) return end
+  }
+  return text.length
 }
 
 const unescaped = (literal: string): string => {

@@ -25,15 +25,17 @@ export const make = (root: string): Store => {
       return { kind: "other", what: `unreadable (${Failure.describe(cause)})` }
     }
   }
-  const child = (directory: string, dirent: fs.Dirent): StoreChild | undefined => {
-    const name = path.posix.join(directory, dirent.name)
+  const child = (directory: string, place: string, dirent: fs.Dirent): StoreChild | undefined => {
     if (!dirent.isFile()) {
+      const name = path.posix.join(directory, dirent.name)
       const symlink = dirent.isSymbolicLink()
       const entry = lookup(name) ?? (symlink ? { kind: "other", what: "a symlink to nothing" } as const : undefined)
       return entry === undefined ? undefined : { entry, symlink }
     }
-    const stat = fs.lstatSync(at(name), { throwIfNoEntry: false })
-    return stat === undefined ? undefined : { entry: classify(at(name), stat), symlink: false }
+    // Joined by hand: `path.join` costs as much as the look at the file.
+    const file = `${place}/${dirent.name}`
+    const stat = fs.lstatSync(file, { throwIfNoEntry: false })
+    return stat === undefined ? undefined : { entry: classify(file, stat), symlink: false }
   }
   return {
     path: root,
@@ -46,9 +48,10 @@ export const make = (root: string): Store => {
         if (directory !== "" && lookup(directory)?.kind !== "directory") return undefined
         const resolved = resolveLinks(directory, linkAt)
         if ("failure" in resolved) return undefined
-        const dirents = fs.readdirSync(at(resolved.path), { withFileTypes: true })
+        const place = at(resolved.path)
+        const dirents = fs.readdirSync(place, { withFileTypes: true })
         for (const dirent of dirents.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0)) {
-          const one = child(resolved.path, dirent)
+          const one = child(resolved.path, place, dirent)
           if (one !== undefined) found.set(dirent.name, one)
         }
         return found
