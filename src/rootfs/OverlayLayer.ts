@@ -5,7 +5,7 @@
  */
 import type { ByteString } from "../content/ByteString.ts"
 import type { AppliedLayer } from "./ApplyLayer.ts"
-import { FileTree, Inode, isImplied, TreeNode as Node, type TreeNode } from "./FileTree.ts"
+import { FileTree, Inode, isImplied, TreeNode } from "./FileTree.ts"
 
 /** `user.overlay.` is what the kernel reads in mounts made with `userxattr`, and fuse-overlayfs without root. */
 export type OverlayNamespace = "trusted.overlay." | "user.overlay."
