@@ -7,6 +7,7 @@ import { SourceError } from "../Failure.ts"
 import type { ImageSource } from "../ImageSource.ts"
 import * as OciGraph from "../oci-layout/OciGraph.ts"
 import * as OciSource from "../oci-layout/OciSource.ts"
+import * as HybridSource from "./HybridSource.ts"
 import * as SavedSource from "./SavedSource.ts"
 
 export interface ArchiveSourceOptions extends ArchiveStore.ArchiveOptions {
@@ -48,11 +49,17 @@ export const make = Effect.fn("ArchiveSource.make")(function*(
       message: `cannot read ${options.path}: expected one entry named ${JSON.stringify(different[0])}, found several that differ`
     })
   }
-  // A hybrid holds both: manifest.json has the names as Docker knows them.
+  const hasLayout = store.lookup("index.json") !== undefined
   if (store.lookup("manifest.json") !== undefined) {
-    return { uri: options.uri, candidates: SavedSource.candidates(store, options.uri, "manifest.json") }
+    return hasLayout
+      ? {
+        uri: options.uri,
+        candidates: HybridSource.candidates(store, options.uri),
+        graph: OciGraph.make(store, options.uri)
+      }
+      : { uri: options.uri, candidates: SavedSource.candidates(store, options.uri, "manifest.json") }
   }
-  if (store.lookup("index.json") !== undefined) {
+  if (hasLayout) {
     return { uri: options.uri, candidates: OciSource.candidates(store, options.uri), graph: OciGraph.make(store, options.uri) }
   }
   return yield* new SourceError({
