@@ -32,8 +32,9 @@ const common = {
   charset: "ascii",
   legalComments: "none",
   minify: true,
-  // Native and optional: looked up beside the installed package when the command runs.
-  external: ["koffi"],
+  // Looked up beside the installed package when they are needed: koffi is native and optional, the other one reads its
+  // WebAssembly from a file beside itself.
+  external: ["koffi", "@bokuweb/zstd-wasm"],
   logLevel: "warning"
 }
 

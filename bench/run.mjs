@@ -16,7 +16,7 @@ try {
     platform: "node",
     format: "esm",
     target: "node20.11",
-    external: ["koffi"],
+    external: ["koffi", "@bokuweb/zstd-wasm"],
     outfile,
     logLevel: "warning"
   })

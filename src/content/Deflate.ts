@@ -1,6 +1,6 @@
 import { deflateModule } from "./DeflateModule.ts"
 
-/** What `wasm/deflate.as` exports. */
+/** What `deflate/deflate.as` exports. */
 interface DeflateExports {
   readonly memory: { readonly buffer: ArrayBuffer }
   readonly INPUT: { readonly value: number }

@@ -115,14 +115,14 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
       const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
       for (const hash of hashes.values()) hash.update(chunk)
       if (task.as === "layer") {
-        layer ??= new LayerPass(chunk, (problem) => problems.push(problem), task.limits, plain, edits)
+        layer ??= new LayerPass(chunk, (problem) => problems.push(problem), { inputSize: region.size, ...task.limits }, plain, edits)
         layer.write(chunk)
       }
       stored?.write(chunk)
       done += read
       progress(read)
     }
-    if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), task.limits, plain, edits)
+    if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), { inputSize: region.size, ...task.limits }, plain, edits)
     layer?.finish()
     writer?.close()
     writer = undefined

@@ -1077,19 +1077,6 @@ describe("encoders", () => {
     }
   })
 
-  it("has its WebAssembly from the source beside it", async (context) => {
-    const build: string = "../../wasm/build.mjs"
-    const { generate } = await import(build)
-    let text: string
-    try {
-      text = await generate()
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause
-      return context.skip("the package assemblyscript is not installed")
-    }
-    assert.strictEqual(fs.readFileSync(new URL("../../src/content/DeflateModule.ts", import.meta.url), "utf8"), text)
-  })
-
   const text = sample(2_500_000)
   for (const level of [1, 6, 9]) {
     for (const program of ["gzip", "pigz"] as const) {
