@@ -1,6 +1,8 @@
 /** source -> filters -> writer -> receipt -> verifier -> report */
 import * as Effect from "effect/Effect"
 import type { Policy } from "../check/Policy.ts"
+import type { Image } from "../image/Image.ts"
+import * as Json from "../image/Json.ts"
 import * as ContentGraph from "../layout/ContentGraph.ts"
 import { choose, type Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
@@ -55,13 +57,22 @@ export const process = Effect.fn("Pipeline.process")(function*(options: ProcessO
 const copyImage = Effect.fnUntraced(function*({ selector, source }: Layouts.OpenedSource, writer: ImageWriter["Type"]) {
   const image = yield* choose(source, selector)
   const receipt = yield* writer.write(image, { filters: [] })
-  const diffIds = new Set(image.layers.map((layer) => layer.diffId.slice("sha256:".length)))
-  return {
-    receipt,
-    layerCount: image.layers.length,
-    layerBytes: receipt.files.reduce((sum, file) => diffIds.has(file.sha256) ? sum + file.size : sum, 0)
-  }
+  return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image) }
 })
+
+/** As stored: from the receipt's details of layers, or from the files that are layers themselves. */
+const layerBytes = (receipt: Receipt, image: Image): number => {
+  const stored = new Map<string, number>()
+  const { layers } = receipt.details
+  for (const one of Array.isArray(layers) ? layers : []) {
+    if (Json.isObject(one) && typeof one["diffId"] === "string" && typeof one["size"] === "number") stored.set(one["diffId"], one["size"])
+  }
+  if (stored.size === 0) {
+    const diffIds = new Set<string>(image.layers.map((layer) => layer.diffId))
+    for (const file of receipt.files) if (diffIds.has(`sha256:${file.sha256}`)) stored.set(file.sha256, file.size)
+  }
+  return [...stored.values()].reduce((sum, size) => sum + size, 0)
+}
 
 const copyGraph = Effect.fnUntraced(function*(
   { selector, source }: Layouts.OpenedSource,
