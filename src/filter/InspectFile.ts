@@ -7,6 +7,7 @@ import { WorkerPool } from "../content/WorkerPool.ts"
 import type * as Image from "../image/Image.ts"
 import * as Filter from "./Filter.ts"
 import { failed, isPlain } from "./Rewrite.ts"
+import { imageName } from "./Search.ts"
 
 /** One line of the file, with the older tool's names. */
 export interface InspectRecord {
@@ -14,7 +15,7 @@ export interface InspectRecord {
   readonly name: string
   /** Newest first. */
   readonly layers: ReadonlyArray<{
-    /** The diff_id. */
+    /** The digest of the layer's blob where the source calls it by that, its diff_id otherwise. */
     readonly Id: string
     /** Bytes, uncompressed. */
     readonly Size: number
@@ -32,11 +33,11 @@ export const record = Effect.fn("InspectFile.record")(function* (
 ): Effect.fn.Return<InspectRecord, Filter.FilterError, WorkerPool> {
   const sizes = yield* layerSizes(image)
   const history = (image.config.value.history ?? []).filter((step) => step.empty_layer !== true)
-  const [name] = image.names
+  const name = image.names.length === 0 ? undefined : imageName(image)
   const layers = image.layers.map((layer, index) => {
     const step = history[index]
     return {
-      Id: layer.diffId,
+      Id: idOf(layer),
       Size: sizes[index]!,
       Created: seconds(step?.created),
       CreatedBy: step?.created_by ?? "",
@@ -46,6 +47,12 @@ export const record = Effect.fn("InspectFile.record")(function* (
   })
   return { name: name ?? "", layers: layers.toReversed() }
 })
+
+/** As the older tool has it, which knows a layer by the blob it came from, and by its content once a filter has changed it. */
+const idOf = (layer: Image.Layer): string => {
+  const blob = /^blobs\/(sha256)\/([a-f0-9]{64})$/.exec(layer.name)
+  return layer.edits.length === 0 && blob !== null ? `${blob[1]}:${blob[2]}` : layer.diffId
+}
 
 const seconds = (created: string | null | undefined): number => {
   const time = Date.parse(created ?? "")

@@ -1,0 +1,212 @@
+/** Two images, held against each other: config, layers, and file by file what the layers make. */
+import * as Effect from "effect/Effect"
+import * as Bytes from "../content/ByteString.ts"
+import * as Codec from "../content/Compression.ts"
+import type { Job } from "../content/Job.ts"
+import { failureOf, type Rewritten } from "../content/Rewrite.ts"
+import { WorkerPool } from "../content/WorkerPool.ts"
+import type * as Image from "../image/Image.ts"
+import * as Json from "../image/Json.ts"
+import { diff as compareTrees } from "../rootfs/Compare.ts"
+import { isImplied } from "../rootfs/FileTree.ts"
+import type { RootfsCheck } from "../rootfs/RootfsProblem.ts"
+import { FilterError } from "./Filter.ts"
+import { imageTree, type TreeLayer } from "./ImageTree.ts"
+
+/** How a file differs. */
+export type DifferenceKind =
+  | "only-in-a"
+  | "only-in-b"
+  | "type"
+  | "content"
+  | "size"
+  | "mode"
+  | "owner"
+  | "mtime"
+  | "xattr"
+  | "link"
+  | "device"
+  | "hardlink"
+
+export interface FileDifference {
+  readonly path: string
+  readonly kind: DifferenceKind
+  /** What each side has, in words. */
+  readonly a: string | undefined
+  readonly b: string | undefined
+}
+
+export interface ConfigDifference {
+  /** A JSON pointer (RFC 6901) into the config. */
+  readonly pointer: string
+  /** The JSON values; undefined where one side has none. */
+  readonly a: unknown
+  readonly b: unknown
+}
+
+export interface LayerDifference {
+  readonly index: number
+  /** diff_ids; undefined where one image has fewer layers. */
+  readonly a: string | undefined
+  readonly b: string | undefined
+}
+
+export interface ImageDiff {
+  /** True when the configs are the same bytes and no file differs. */
+  readonly same: boolean
+  readonly a: string
+  readonly b: string
+  readonly config: ReadonlyArray<ConfigDifference>
+  /** The configs say the same and are not the same bytes. */
+  readonly configFormOnly: boolean
+  readonly layers: ReadonlyArray<LayerDifference>
+  /** In the order of the trees; the first ones of each kind. */
+  readonly files: ReadonlyArray<FileDifference>
+  readonly counts: Readonly<Partial<Record<DifferenceKind, number>>>
+  /** Names compared. */
+  readonly names: number
+  /** What was not compared, one line each. */
+  readonly notCompared: ReadonlyArray<string>
+  readonly problems: ReadonlyArray<string>
+}
+
+const kinds: Readonly<Partial<Record<RootfsCheck, DifferenceKind>>> = {
+  "rootfs.missing": "only-in-a",
+  "rootfs.extra": "only-in-b",
+  "rootfs.type-mismatch": "type",
+  "rootfs.content-mismatch": "content",
+  "rootfs.size-mismatch": "size",
+  "rootfs.mode-mismatch": "mode",
+  "rootfs.owner-mismatch": "owner",
+  "rootfs.mtime-mismatch": "mtime",
+  "rootfs.xattr-mismatch": "xattr",
+  "rootfs.link-mismatch": "link",
+  "rootfs.device-mismatch": "device",
+  "rootfs.hardlink-mismatch": "hardlink"
+}
+
+/** Plain data: it crosses to a worker. */
+export interface DiffTask {
+  readonly a: ReadonlyArray<TreeLayer>
+  readonly b: ReadonlyArray<TreeLayer>
+  /** Differences kept of each kind; more are counted. */
+  readonly max: number
+}
+
+export interface DiffResult extends Pick<ImageDiff, "files" | "counts" | "names" | "notCompared" | "problems"> {
+  readonly failure?: NonNullable<Rewritten["failure"]> & { readonly side: "a" | "b" }
+}
+
+const nothing: DiffResult = { files: [], counts: {}, names: 0, notCompared: [], problems: [] }
+
+export const run = (task: DiffTask, progress: (bytes: number) => void = () => {}): DiffResult => {
+  let side: "a" | "b" = "a"
+  try {
+    const options = { content: true, onProgress: progress }
+    const a = imageTree(task.a, options)
+    side = "b"
+    const b = imageTree(task.b, options)
+    const compared = compareTrees(
+      a.tree,
+      { tree: b.tree, unreadable: [], mounts: new Set(), links: new Map(), files: 0, bytes: 0 },
+      { tolerances: ["implied-directories"], maxProblems: task.max }
+    )
+    const counts: Partial<Record<DifferenceKind, number>> = {}
+    for (const [check, count] of compared.counts) {
+      const kind = kinds[check]
+      if (kind !== undefined) counts[kind] = count
+    }
+    const files: Array<FileDifference> = []
+    for (const { actual, check, expected, message, path } of compared.problems) {
+      const kind = kinds[check]
+      if (kind === undefined) continue
+      const other = b.tree.lookup(path)
+      // A directory that only its members imply has no attributes to compare, on either side.
+      if (other !== undefined && isImplied(other.inode) && (kind === "mode" || kind === "owner" || kind === "mtime")) {
+        counts[kind]!--
+        continue
+      }
+      const name =
+        kind === "xattr"
+          ? /attribute (.+?) (?:is missing|of its own|has another value)$/s.exec(message)?.[1]
+          : undefined
+      const value = (text: string | undefined): string | undefined =>
+        text === undefined || name === undefined ? text : `${name}=${text}`
+      files.push({ path: Bytes.display(path), kind, a: value(expected), b: value(actual) })
+    }
+    return {
+      files,
+      counts: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
+      names: compared.names,
+      notCompared: compared.notCompared.map(({ count, reason, what }) => `${what} of ${count} files: ${reason}`),
+      problems: [...a.problems.map((line) => `a: ${line}`), ...b.problems.map((line) => `b: ${line}`)]
+    }
+  } catch (cause) {
+    return { ...nothing, failure: { ...failureOf(cause), side } }
+  }
+}
+
+export const job: Job<DiffTask, DiffResult> = {
+  kind: "diff",
+  prepare: Codec.prepare,
+  run,
+  cost: ({ a, b }) => [...a, ...b].reduce((sum, { region }) => sum + region.size, 0)
+}
+
+export interface DiffOptions {
+  /** Files kept of each kind of difference; more are counted. 10,000 by default. */
+  readonly max?: number
+}
+
+/** Reads both images whole; a layer that is not what its config says is an error, not a difference. */
+export const diff = Effect.fn("Diff.diff")(function* (
+  a: Image.Image,
+  b: Image.Image,
+  options: DiffOptions = {}
+): Effect.fn.Return<ImageDiff, FilterError, WorkerPool> {
+  const pool = yield* WorkerPool
+  const layersOf = ({ layers }: Image.Image) =>
+    layers.map(({ bytes, diffId, edits }) => ({ region: bytes, edits, diffId }))
+  const [result] = yield* pool.runAll(job, [{ a: layersOf(a), b: layersOf(b), max: options.max ?? 10_000 }])
+  const { failure, ...trees } = result!
+  if (failure !== undefined) {
+    return yield* new FilterError({
+      reason: failure.reason === "unreadable" ? "Unreadable" : "Damaged",
+      message: `cannot read the layers of ${(failure.side === "a" ? a : b).source}: ${failure.message}`
+    })
+  }
+  const config = [...configDifferences(Json.parse(a.config.raw).value, Json.parse(b.config.raw).value, "")]
+  const sameConfig = a.config.digest === b.config.digest
+  return {
+    same: sameConfig && trees.files.length === 0 && Object.keys(trees.counts).length === 0,
+    a: a.config.digest,
+    b: b.config.digest,
+    config,
+    configFormOnly: !sameConfig && config.length === 0,
+    layers: layerDifferences(a, b),
+    ...trees
+  }
+})
+
+const layerDifferences = (a: Image.Image, b: Image.Image): ReadonlyArray<LayerDifference> => {
+  const differences: Array<LayerDifference> = []
+  for (let index = 0; index < Math.max(a.layers.length, b.layers.length); index++) {
+    const [one, other] = [a.layers[index]?.diffId, b.layers[index]?.diffId]
+    if (one !== other) differences.push({ index, a: one, b: other })
+  }
+  return differences
+}
+
+function* configDifferences(a: unknown, b: unknown, pointer: string): Generator<ConfigDifference> {
+  if (Json.isObject(a) && Json.isObject(b)) {
+    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+      const own = (value: Readonly<Record<string, unknown>>): unknown =>
+        Object.hasOwn(value, key) ? value[key] : undefined
+      yield* configDifferences(own(a), own(b), `${pointer}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`)
+    }
+  } else if (Array.isArray(a) && Array.isArray(b)) {
+    for (let index = 0; index < Math.max(a.length, b.length); index++) {
+      yield* configDifferences(a[index], b[index], `${pointer}/${index}`)
+    }
+  } else if (!Object.is(a, b)) yield { pointer, a, b }
+}
