@@ -71,9 +71,14 @@ export const checkAnnotations = (
     }
     found.set(key, one)
     if (isReserved(key) && !defined.has(key)) {
-      report.report("annotation.reserved-key", subject, `${field} has a key with the reserved prefix org.opencontainers`, {
-        actual: show(key)
-      })
+      report.report(
+        "annotation.reserved-key",
+        subject,
+        `${field} has a key with the reserved prefix org.opencontainers`,
+        {
+          actual: show(key)
+        }
+      )
     }
   }
   const ref = found.get(refName)

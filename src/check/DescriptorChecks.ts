@@ -57,7 +57,10 @@ export const checkDescriptor = (
   const digest = digestOf(value, field, subject, report)
   const size = sizeOf(value, field, subject, report)
   const descriptor: Descriptor = {
-    mediaType: mediaType === undefined ? undefined : checkMediaType(mediaType, `${field}.mediaType`, "descriptor.bad-media-type", subject, report),
+    mediaType:
+      mediaType === undefined
+        ? undefined
+        : checkMediaType(mediaType, `${field}.mediaType`, "descriptor.bad-media-type", subject, report),
     digest,
     size,
     urls: urls(value["urls"], `${field}.urls`, subject, report),
@@ -168,7 +171,10 @@ const urls = (value: unknown, field: string, subject: string, report: Collector)
   for (const [index, one] of value.entries()) {
     if (typeof one !== "string") wrongType(report, subject, `${field}[${index}]`, "a string", one)
     else if (!isUri(one)) {
-      report.report("descriptor.bad-url", subject, `${field}[${index}] is no URI`, { expected: "a URI of RFC 3986", actual: show(one) })
+      report.report("descriptor.bad-url", subject, `${field}[${index}] is no URI`, {
+        expected: "a URI of RFC 3986",
+        actual: show(one)
+      })
     } else {
       if (!/^https?:/i.test(one)) {
         report.report("descriptor.url-scheme", subject, `${field}[${index}] is neither http nor https`, {
@@ -198,7 +204,10 @@ const data = (
   const bytes = Buffer.from(value, "base64")
   // Buffer skips what is no base64; what is comes back as it was.
   if (bytes.toString("base64") !== value) {
-    report.report("descriptor.bad-data", subject, `${field} is not base64`, { expected: "base64 with padding", actual: show(value.slice(0, 60)) })
+    report.report("descriptor.bad-data", subject, `${field} is not base64`, {
+      expected: "base64 with padding",
+      actual: show(value.slice(0, 60))
+    })
     return undefined
   }
   if (size !== undefined && bytes.length !== size) {
@@ -211,11 +220,17 @@ const data = (
   if (digest === undefined) return undefined
   const actual = digestOfBytes(digest, bytes)
   if (actual === undefined) {
-    report.skip("descriptor.data-mismatch", `${subject}: ${field} has a digest of ${Digest.algorithmOf(digest)}, which cannot be computed here`)
+    report.skip(
+      "descriptor.data-mismatch",
+      `${subject}: ${field} has a digest of ${Digest.algorithmOf(digest)}, which cannot be computed here`
+    )
     return undefined
   }
   if (actual !== digest) {
-    report.report("descriptor.data-mismatch", subject, `${field} is not the content that the digest names`, { expected: digest, actual })
+    report.report("descriptor.data-mismatch", subject, `${field} is not the content that the digest names`, {
+      expected: digest,
+      actual
+    })
     return undefined
   }
   return bytes
@@ -243,7 +258,10 @@ const empty = (descriptor: Descriptor, field: string, subject: string, report: C
   if (digest === undefined) return
   const expected = digestOfBytes(digest, braces)
   if (expected !== undefined && expected !== digest) {
-    report.report("descriptor.not-empty", subject, `${field} has the empty media type, but not the digest of {}`, { expected, actual: digest })
+    report.report("descriptor.not-empty", subject, `${field} has the empty media type, but not the digest of {}`, {
+      expected,
+      actual: digest
+    })
   }
 }
 
@@ -254,6 +272,9 @@ const missing = (report: Collector, subject: string, field: string): void =>
   })
 
 const wrongType = (report: Collector, subject: string, field: string, expected: string, actual: unknown): void =>
-  report.report("descriptor.wrong-type", subject, `${field} is not ${expected}`, { expected, actual: Json.typeName(actual) })
+  report.report("descriptor.wrong-type", subject, `${field} is not ${expected}`, {
+    expected,
+    actual: Json.typeName(actual)
+  })
 
 const show = (value: string): string => JSON.stringify(value.length > 200 ? `${value.slice(0, 200)}…` : value)

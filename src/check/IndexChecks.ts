@@ -63,9 +63,10 @@ export const checkIndex = (
   artifactType(value["artifactType"], "artifactType", subject, report)
   return {
     entries: entries(value["manifests"], subject, report),
-    subject: value["subject"] === undefined || value["subject"] === null
-      ? undefined
-      : checkDescriptor(value["subject"], "subject", subject, report),
+    subject:
+      value["subject"] === undefined || value["subject"] === null
+        ? undefined
+        : checkDescriptor(value["subject"], "subject", subject, report),
     annotations: checkAnnotations(value["annotations"], "annotations", subject, report)
   }
 }
@@ -103,7 +104,12 @@ const entries = (value: unknown, subject: string, report: Collector): ReadonlyAr
     const own = value.length === 1 ? subject : `${subject}#${position}`
     const descriptor = checkDescriptor(one, field, own, report)
     if (descriptor === undefined) continue
-    found.push({ position, descriptor, platform: platform(descriptor.value["platform"], `${field}.platform`, own, report), subject: own })
+    found.push({
+      position,
+      descriptor,
+      platform: platform(descriptor.value["platform"], `${field}.platform`, own, report),
+      subject: own
+    })
   }
   return found
 }
@@ -120,10 +126,15 @@ const platform = (value: unknown, field: string, subject: string, report: Collec
       if (found === "") report.report("index.empty-platform", subject, `${field}.${name} is empty`)
       return found
     }
-    report.report("index.bad-platform", subject, `${field}.${name} is ${found === undefined ? "missing" : "not a string"}`, {
-      expected: name,
-      actual: Json.typeName(found)
-    })
+    report.report(
+      "index.bad-platform",
+      subject,
+      `${field}.${name} is ${found === undefined ? "missing" : "not a string"}`,
+      {
+        expected: name,
+        actual: Json.typeName(found)
+      }
+    )
     return undefined
   }
   const optional = (name: string): string | undefined => {
@@ -134,7 +145,11 @@ const platform = (value: unknown, field: string, subject: string, report: Collec
   }
   for (const name of ["os.features", "features"]) {
     const found = value[name]
-    if (found !== undefined && found !== null && !(Array.isArray(found) && found.every((one) => typeof one === "string"))) {
+    if (
+      found !== undefined &&
+      found !== null &&
+      !(Array.isArray(found) && found.every((one) => typeof one === "string"))
+    ) {
       wrongType(report, subject, `${field}.${name}`, "an array of strings", found)
     }
   }
@@ -162,12 +177,18 @@ export const checkPlatform = (
     ...(config.variant ? { variant: config.variant } : {})
   })
   const want = Platform.normalize(stated)
-  const fits = have.os === want.os && have.architecture === want.architecture
-    && (!stated.variant || !config.variant || have.variant === want.variant)
+  const fits =
+    have.os === want.os &&
+    have.architecture === want.architecture &&
+    (!stated.variant || !config.variant || have.variant === want.variant)
   if (!fits) {
     report.report("index.platform-mismatch", subject, `its config is for another platform than ${by} says`, {
       expected: Platform.show(stated),
-      actual: Platform.show({ os: config.os, architecture: config.architecture, ...(config.variant ? { variant: config.variant } : {}) })
+      actual: Platform.show({
+        os: config.os,
+        architecture: config.architecture,
+        ...(config.variant ? { variant: config.variant } : {})
+      })
     })
   }
 }

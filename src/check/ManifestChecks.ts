@@ -50,33 +50,51 @@ export const checkManifest = (
   const docker = mediaType(value, declared, subject, report)
   const odd = ["manifests", "fsLayers"].filter((field) => value[field] !== undefined)
   if (odd.length > 0) {
-    report.report("manifest.ambiguous", subject, `the manifest has ${odd.join(" and ")}, which belong to other documents`, {
-      expected: "config and layers",
-      actual: [...odd, ...["config", "layers"].filter((field) => value[field] !== undefined)].join(", ")
-    })
+    report.report(
+      "manifest.ambiguous",
+      subject,
+      `the manifest has ${odd.join(" and ")}, which belong to other documents`,
+      {
+        expected: "config and layers",
+        actual: [...odd, ...["config", "layers"].filter((field) => value[field] !== undefined)].join(", ")
+      }
+    )
   }
   const manifest: CheckedManifest = {
     config: required(value, "config", subject, report)
       ? checkDescriptor(value["config"], "config", subject, report)
       : undefined,
     layers: layers(value, docker, subject, report),
-    subject: value["subject"] === undefined || value["subject"] === null
-      ? undefined
-      : checkDescriptor(value["subject"], "subject", subject, report),
+    subject:
+      value["subject"] === undefined || value["subject"] === null
+        ? undefined
+        : checkDescriptor(value["subject"], "subject", subject, report),
     artifactType: artifactType(value["artifactType"], "artifactType", subject, report),
     annotations: checkAnnotations(value["annotations"], "annotations", subject, report)
   }
-  if (manifest.config?.mediaType === MediaType.ociEmpty && (value["artifactType"] === undefined || value["artifactType"] === null)) {
+  if (
+    manifest.config?.mediaType === MediaType.ociEmpty &&
+    (value["artifactType"] === undefined || value["artifactType"] === null)
+  ) {
     report.report("manifest.no-artifact-type", subject, "artifactType is missing, though the config is empty", {
       expected: "artifactType",
       actual: "nothing"
     })
   }
-  if (manifest.artifactType !== undefined && manifest.config?.mediaType !== undefined && MediaType.kind(manifest.config.mediaType) === "config") {
-    report.report("manifest.artifact-with-image-config", subject, "the manifest is an artifact by artifactType and an image by its config", {
-      expected: "a config type of its own, or the empty one",
-      actual: manifest.config.mediaType
-    })
+  if (
+    manifest.artifactType !== undefined &&
+    manifest.config?.mediaType !== undefined &&
+    MediaType.kind(manifest.config.mediaType) === "config"
+  ) {
+    report.report(
+      "manifest.artifact-with-image-config",
+      subject,
+      "the manifest is an artifact by artifactType and an image by its config",
+      {
+        expected: "a config type of its own, or the empty one",
+        actual: manifest.config.mediaType
+      }
+    )
   }
   return manifest
 }
@@ -101,12 +119,20 @@ const mediaType = (
   if (own === undefined || own === null || own === "") {
     report.report("manifest.no-media-type", subject, "the manifest does not say its media type")
   } else if (typeof own !== "string") {
-    report.report("manifest.wrong-type", subject, "mediaType is not a string", { expected: "a string", actual: Json.typeName(own) })
-  } else if (MediaType.kind(own) !== "manifest" || (declared !== undefined && own !== declared)) {
-    report.report("manifest.media-type-mismatch", subject, "the manifest says another media type than what refers to it", {
-      expected: declared ?? MediaType.ociManifest,
-      actual: own.slice(0, 300)
+    report.report("manifest.wrong-type", subject, "mediaType is not a string", {
+      expected: "a string",
+      actual: Json.typeName(own)
     })
+  } else if (MediaType.kind(own) !== "manifest" || (declared !== undefined && own !== declared)) {
+    report.report(
+      "manifest.media-type-mismatch",
+      subject,
+      "the manifest says another media type than what refers to it",
+      {
+        expected: declared ?? MediaType.ociManifest,
+        actual: own.slice(0, 300)
+      }
+    )
   }
   return declared === undefined ? typeof own === "string" && MediaType.isDocker(own) : MediaType.isDocker(declared)
 }
@@ -118,7 +144,10 @@ const required = (
   report: Collector
 ): boolean => {
   if (value[field] !== undefined && value[field] !== null) return true
-  report.report("manifest.missing-field", subject, `${field} is missing`, { expected: field, actual: Json.typeName(value[field]) })
+  report.report("manifest.missing-field", subject, `${field} is missing`, {
+    expected: field,
+    actual: Json.typeName(value[field])
+  })
   return false
 }
 
@@ -135,11 +164,17 @@ const layers = (
     return undefined
   }
   if (!Array.isArray(found)) {
-    report.report("manifest.wrong-type", subject, "layers is not an array", { expected: "an array", actual: Json.typeName(found) })
+    report.report("manifest.wrong-type", subject, "layers is not an array", {
+      expected: "an array",
+      actual: Json.typeName(found)
+    })
     return undefined
   }
   if (found.length === 0 && !docker) {
-    report.report("manifest.no-layers", subject, "the manifest lists no layers", { expected: "at least one", actual: "none" })
+    report.report("manifest.no-layers", subject, "the manifest lists no layers", {
+      expected: "at least one",
+      actual: "none"
+    })
   }
   return found.map((one, index) => {
     const layer = checkDescriptor(one, `layers[${index}]`, subject, report)

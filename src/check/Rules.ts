@@ -2,7 +2,7 @@
  * The conformance rules that the catalogue is measured by, each in a few words with the document it comes from. A check
  * names the rules it covers; a rule that no check can break in what is verified says why.
  */
-import { catalog, type CheckId, ids } from "./Catalog.ts"
+import { type CheckId, catalog, ids } from "./Catalog.ts"
 
 export interface Rule {
   readonly number: number
@@ -34,6 +34,10 @@ const layout = "image-spec image-layout.md"
 const config = "image-spec config.md"
 const layer = "image-spec layer.md"
 const annotations = "image-spec annotations.md"
+const conversion = "image-spec conversion.md"
+const bundle = "runtime-spec bundle.md"
+const runtime = "runtime-spec config.md"
+const linux = "runtime-spec config-linux.md"
 const docker = "docker-image-spec v1.3"
 const tar = "POSIX.1-2017 pax; GNU tar manual"
 const compression = "image-spec media-types.md; RFC 1952; RFC 8878"
@@ -57,7 +61,12 @@ export const rules: ReadonlyArray<Rule> = [
   rule(15, "MUST", descriptor, "artifactType is a media type"),
   rule(16, "MUST", descriptor, "annotations of descriptors follow the rules"),
   rule(17, "MUST", manifest, "schemaVersion is 2"),
-  rule(18, "MUST", manifest, "mediaType is the manifest's and the descriptor's; no document is manifest and index at once"),
+  rule(
+    18,
+    "MUST",
+    manifest,
+    "mediaType is the manifest's and the descriptor's; no document is manifest and index at once"
+  ),
   rule(19, "MUST", manifest, "config is a descriptor"),
   rule(20, "SHOULD", manifest, "layers is an array of descriptors, with at least one"),
   rule(21, "MUST", manifest, "the base is first, the others follow in stack order"),
@@ -100,6 +109,34 @@ export const rules: ReadonlyArray<Rule> = [
   rule(58, "MUST", annotations, "keys are unique"),
   rule(59, "MUST", annotations, "org.opencontainers is reserved"),
   rule(60, "MUST", annotations, "absent or {} where there are none"),
+  rule(61, "MUST", conversion, "WorkingDir is cwd, Env is env, Entrypoint and Cmd are args"),
+  rule(
+    62,
+    "MUST",
+    conversion,
+    "os, architecture, variant, author, created, stopSignal and the like become annotations"
+  ),
+  rule(63, "MUST", conversion, "labels win over implied annotations"),
+  rule(64, "MUST", conversion, "a numeric User gives uid and gid"),
+  rule(65, "MUST", conversion, "a User that cannot be resolved is an error"),
+  rule(66, "MUST", bundle, "config.json is at the bundle's root"),
+  rule(67, "MUST", bundle, "root.path is a directory beside it"),
+  rule(68, "MUST", runtime, "ociVersion is a semantic version"),
+  rule(69, "MUST", runtime, "root is there and its path exists"),
+  rule(70, "MUST", runtime, "mount destinations are absolute, uidMappings and gidMappings come in pairs"),
+  rule(71, "MUST", runtime, "cwd is absolute"),
+  rule(72, "MUST", runtime, "args has an entry"),
+  rule(73, "MUST", runtime, "user has uid and gid"),
+  rule(74, "MUST", runtime, "rlimits are unique and have type, soft and hard"),
+  rule(75, "MUST", runtime, "hooks have absolute paths and timeouts above zero"),
+  rule(76, "MUST", runtime, "a configuration for Windows has its section"),
+  rule(77, "MUST", linux, "namespaces have a type, which stands once, and absolute paths"),
+  rule(78, "MUST", linux, "ID mappings are complete"),
+  rule(79, "MUST", linux, "devices have type, path, major and minor"),
+  rule(80, "MUST", linux, "device rules say whether they allow"),
+  rule(81, "MUST", linux, "masked and read-only paths are absolute"),
+  rule(82, "MUST", linux, "seccomp has a default action, its rules names and an action"),
+  rule(83, "MUST", linux, "weights and RDMA limits say something"),
   rule(84, "MUST", docker, "manifest.json is an array"),
   rule(85, "MUST", docker, "its Config and Layers exist"),
   rule(86, "MUST", docker, "the image ID is the sha256 of the config"),

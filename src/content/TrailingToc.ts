@@ -19,7 +19,7 @@ export class TrailingToc {
         this.#entries++
         if (entry.type !== "file" || entry.path !== tocName) this.#fits = false
       },
-      onProblem: () => this.#fits = false
+      onProblem: () => (this.#fits = false)
     })
   }
 

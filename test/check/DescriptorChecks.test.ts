@@ -7,7 +7,11 @@ import { checkDescriptor, isUri } from "../../src/check/DescriptorChecks.ts"
 const check = (value: unknown) => {
   const report = new Collector()
   const descriptor = checkDescriptor(value, "config", "manifest", report)
-  return { descriptor, ids: report.results().results.map((one) => one.check), subjects: new Set(report.results().results.map((one) => one.subject)) }
+  return {
+    descriptor,
+    ids: report.results().results.map((one) => one.check),
+    subjects: new Set(report.results().results.map((one) => one.subject))
+  }
 }
 
 const of = (bytes: Uint8Array, algorithm = "sha256") => ({
@@ -25,9 +29,22 @@ describe("isUri", () => {
     "urn:oasis:names:specification:docbook:dtd:xml:4.1.2",
     "file:///etc/passwd",
     "https://example.com"
-  ]) it(`takes ${uri}`, () => assert.isTrue(isUri(uri)))
+  ])
+    it(`takes ${uri}`, () => assert.isTrue(isUri(uri)))
 
-  for (const uri of ["", "example.com/layer", "/a", "//example.com", "http://exa mple.com", "https://example.com/%zz", "https://example.com/\u00e9", "1http://x", "https://[::1", "https://x/[a]", "https://x\n"]) {
+  for (const uri of [
+    "",
+    "example.com/layer",
+    "/a",
+    "//example.com",
+    "http://exa mple.com",
+    "https://example.com/%zz",
+    "https://example.com/\u00e9",
+    "1http://x",
+    "https://[::1",
+    "https://x/[a]",
+    "https://x\n"
+  ]) {
     it(`refuses ${JSON.stringify(uri)}`, () => assert.isFalse(isUri(uri)))
   }
 
@@ -41,12 +58,23 @@ describe("isUri", () => {
 describe("checkDescriptor", () => {
   it("finds nothing wrong with what describes its content", () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom("sha256", "sha384", "sha512"), fc.boolean(), (bytes, algorithm, embedded) => {
-        const { descriptor, ids } = check({ ...of(bytes, algorithm), ...(embedded ? { data: Buffer.from(bytes).toString("base64") } : {}) })
-        assert.deepStrictEqual(ids, [])
-        assert.strictEqual(descriptor!.size, bytes.length)
-        assert.deepStrictEqual(descriptor!.data === undefined ? undefined : Buffer.from(descriptor!.data), embedded ? Buffer.from(bytes) : undefined)
-      })
+      fc.property(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.constantFrom("sha256", "sha384", "sha512"),
+        fc.boolean(),
+        (bytes, algorithm, embedded) => {
+          const { descriptor, ids } = check({
+            ...of(bytes, algorithm),
+            ...(embedded ? { data: Buffer.from(bytes).toString("base64") } : {})
+          })
+          assert.deepStrictEqual(ids, [])
+          assert.strictEqual(descriptor!.size, bytes.length)
+          assert.deepStrictEqual(
+            descriptor!.data === undefined ? undefined : Buffer.from(descriptor!.data),
+            embedded ? Buffer.from(bytes) : undefined
+          )
+        }
+      )
     )
   })
 
@@ -72,7 +100,15 @@ describe("checkDescriptor", () => {
   })
 
   it("reports each property that is wrong, not the first alone", () => {
-    const { descriptor, ids } = check({ mediaType: "x", digest: "sha256:1", size: -1, urls: ["a b", 1], data: "?", annotations: [], artifactType: "y" })
+    const { descriptor, ids } = check({
+      mediaType: "x",
+      digest: "sha256:1",
+      size: -1,
+      urls: ["a b", 1],
+      data: "?",
+      annotations: [],
+      artifactType: "y"
+    })
     assert.sameMembers(ids, [
       "descriptor.bad-media-type",
       "descriptor.bad-digest",
@@ -88,7 +124,9 @@ describe("checkDescriptor", () => {
   })
 
   it("takes a digest of a registered algorithm it cannot compute, and says that it cannot", () => {
-    assert.deepStrictEqual(check({ ...of(Buffer.from("x")), digest: `blake3:${"0".repeat(64)}` }).ids, ["descriptor.unknown-algorithm"])
+    assert.deepStrictEqual(check({ ...of(Buffer.from("x")), digest: `blake3:${"0".repeat(64)}` }).ids, [
+      "descriptor.unknown-algorithm"
+    ])
     assert.deepStrictEqual(check({ ...of(Buffer.from("x")), digest: "blake3:0" }).ids, ["descriptor.bad-digest"])
   })
 })

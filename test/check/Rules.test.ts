@@ -7,28 +7,44 @@ import { covering, rules } from "../../src/check/Rules.ts"
 
 const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../src")
 
-const range = (from: number, to: number): ReadonlyArray<number> => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+const range = (from: number, to: number): ReadonlyArray<number> =>
+  Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
 describe("the rules", () => {
   it("are numbered without gaps but for those of runtime bundles, which come with their verifier", () => {
     const numbers = new Set(rules.map((rule) => rule.number))
     assert.strictEqual(numbers.size, rules.length)
-    assert.deepStrictEqual([...range(1, 60), ...range(84, 102)].filter((number) => !numbers.has(number)), [])
-    assert.deepStrictEqual([...numbers].filter((number) => number < 1 || number > 102), [])
-    assert.deepStrictEqual(rules.map((rule) => rule.number), [...numbers].sort((a, b) => a - b))
+    assert.deepStrictEqual(
+      [...range(1, 60), ...range(84, 102)].filter((number) => !numbers.has(number)),
+      []
+    )
+    assert.deepStrictEqual(
+      [...numbers].filter((number) => number < 1 || number > 102),
+      []
+    )
+    assert.deepStrictEqual(
+      rules.map((rule) => rule.number),
+      [...numbers].sort((a, b) => a - b)
+    )
   })
 
   for (const rule of rules) {
     it(`${rule.number}: a check or a reason`, () => {
       const covered = covering(rule.number)
-      if (rule.reason === undefined) assert.isAbove(covered.length, 0, `no check covers rule ${rule.number}: ${rule.text}`)
+      if (rule.reason === undefined)
+        assert.isAbove(covered.length, 0, `no check covers rule ${rule.number}: ${rule.text}`)
       else assert.deepStrictEqual(covered, [], `rule ${rule.number} has checks: its reason is out of date`)
     })
   }
 
   it("SHOULD is never an error by itself", () => {
     const should = new Set(rules.filter((rule) => rule.level === "SHOULD").map((rule) => rule.number))
-    const alone = ids.filter((id) => catalog[id].severity === "error" && catalog[id].rules.length > 0 && catalog[id].rules.every((number) => should.has(number)))
+    const alone = ids.filter(
+      (id) =>
+        catalog[id].severity === "error" &&
+        catalog[id].rules.length > 0 &&
+        catalog[id].rules.every((number) => should.has(number))
+    )
     assert.deepStrictEqual(alone, [])
   })
 })
@@ -36,7 +52,9 @@ describe("the rules", () => {
 describe("the catalogue", () => {
   it("names rules that there are", () => {
     const numbers = new Set(rules.map((rule) => rule.number))
-    const unknown = ids.flatMap((id) => catalog[id].rules.filter((number) => !numbers.has(number)).map((number) => `${id}: ${number}`))
+    const unknown = ids.flatMap((id) =>
+      catalog[id].rules.filter((number) => !numbers.has(number)).map((number) => `${id}: ${number}`)
+    )
     assert.deepStrictEqual(unknown, [])
   })
 
@@ -51,11 +69,22 @@ describe("the catalogue", () => {
   })
 
   it("has no id that nothing reports", () => {
-    const files = fs.readdirSync(source, { recursive: true, encoding: "utf8" })
-      .filter((file) => file.endsWith(".ts") && !file.startsWith(path.join("check", "catalog")) && file !== path.join("check", "Rules.ts"))
+    const files = fs
+      .readdirSync(source, { recursive: true, encoding: "utf8" })
+      .filter(
+        (file) =>
+          file.endsWith(".ts") &&
+          !file.startsWith(path.join("check", "catalog")) &&
+          file !== path.join("check", "Rules.ts")
+      )
     // Lists of what is looked for, and types, report nothing.
     const reports = (line: string): boolean => !/^\s*\|?\s*"[^"]*",?\s*$/.test(line) && !line.includes(".ran(")
-    const text = files.flatMap((file) => fs.readFileSync(path.join(source, file), "utf8").split("\n").filter(reports)).join("\n")
-    assert.deepStrictEqual(ids.filter((id) => !text.includes(`"${id}"`)), [])
+    const text = files
+      .flatMap((file) => fs.readFileSync(path.join(source, file), "utf8").split("\n").filter(reports))
+      .join("\n")
+    assert.deepStrictEqual(
+      ids.filter((id) => !text.includes(`"${id}"`)),
+      []
+    )
   })
 })

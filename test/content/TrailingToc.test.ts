@@ -1,7 +1,7 @@
-import * as zlib from "node:zlib"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as zlib from "node:zlib"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Inspect from "../../src/content/Inspect.ts"
 import { encodeHeader, endOfArchive, padding } from "../../src/content/TarWrite.ts"
@@ -10,17 +10,32 @@ const directory = fs.mkdtempSync(path.join(os.tmpdir(), "tallyman-toc-"))
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
 const tar = (name: string, body: string, end: Uint8Array = endOfArchive): Buffer =>
-  Buffer.concat([encodeHeader({ path: name, type: "file", size: body.length }), Buffer.from(body), padding(body.length), end])
+  Buffer.concat([
+    encodeHeader({ path: name, type: "file", size: body.length }),
+    Buffer.from(body),
+    padding(body.length),
+    end
+  ])
 
 const checks = (bytes: Buffer) => {
   const file = path.join(directory, "layer")
   fs.writeFileSync(file, bytes)
-  const evidence = Inspect.run({ region: { path: file, offset: 0, size: bytes.length }, algorithms: [], as: "layer", keepPaths: false, limits: {} })
-  return { ids: evidence.problems.map((one) => one.check), offsets: evidence.problems.map((one) => one.offset), evidence }
+  const evidence = Inspect.run({
+    region: { path: file, offset: 0, size: bytes.length },
+    algorithms: [],
+    as: "layer",
+    keepPaths: false,
+    limits: {}
+  })
+  return {
+    ids: evidence.problems.map((one) => one.check),
+    offsets: evidence.problems.map((one) => one.offset),
+    evidence
+  }
 }
 
 const layer = tar("a", "content")
-const toc = tar("stargz.index.json", "{\"version\":1}")
+const toc = tar("stargz.index.json", '{"version":1}')
 
 describe("what follows the end of a layer", () => {
   it("may be an eStargz table of contents", () => {
@@ -44,8 +59,12 @@ describe("what follows the end of a layer", () => {
     "a table without its end": toc.subarray(0, 1024),
     "bytes behind the table": Buffer.concat([toc, Buffer.from("x")]),
     "stray bytes": Buffer.from("stray"),
-    "a link of that name": Buffer.concat([encodeHeader({ path: "stargz.index.json", type: "symlink", linkname: "x" }), endOfArchive])
+    "a link of that name": Buffer.concat([
+      encodeHeader({ path: "stargz.index.json", type: "symlink", linkname: "x" }),
+      endOfArchive
+    ])
   })) {
-    it(`is stray data when it is ${name}`, () => assert.deepStrictEqual(checks(Buffer.concat([layer, behind])).ids, ["tar.trailing-data"]))
+    it(`is stray data when it is ${name}`, () =>
+      assert.deepStrictEqual(checks(Buffer.concat([layer, behind])).ids, ["tar.trailing-data"]))
   }
 })

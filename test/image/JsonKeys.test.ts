@@ -17,13 +17,25 @@ describe("names that stand twice", () => {
     fc.assert(
       fc.property(fc.string(), fc.jsonValue(), fc.jsonValue(), fc.boolean(), (key, one, other, escaped) => {
         const literal = JSON.stringify(key)
-        const again = escaped ? `"${[...Buffer.from(key, "utf16le").toString("hex").matchAll(/(..)(..)/g)].map(([, low, high]) => `\\u${high}${low}`).join("")}"` : literal
-        assert.deepStrictEqual(kinds(`{"outer":[{${literal}:${JSON.stringify(one)},"\\\\":"\\\\\\"",${again}:${JSON.stringify(other)}}]}`), ["duplicate-key"])
+        const again = escaped
+          ? `"${[
+              ...Buffer.from(key, "utf16le")
+                .toString("hex")
+                .matchAll(/(..)(..)/g)
+            ]
+              .map(([, low, high]) => `\\u${high}${low}`)
+              .join("")}"`
+          : literal
+        assert.deepStrictEqual(
+          kinds(`{"outer":[{${literal}:${JSON.stringify(one)},"\\\\":"\\\\\\"",${again}:${JSON.stringify(other)}}]}`),
+          ["duplicate-key"]
+        )
       })
     )
   })
 
   it("end where the text ends", () => {
-    for (const text of ["{\"", "{\"a", "{\"a\\", "{\"a\\\"", "\"\\\\\\\\"]) assert.deepStrictEqual(kinds(text), ["invalid-json"])
+    for (const text of ['{"', '{"a', '{"a\\', '{"a\\"', '"\\\\\\\\'])
+      assert.deepStrictEqual(kinds(text), ["invalid-json"])
   })
 })

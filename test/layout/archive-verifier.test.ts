@@ -4,7 +4,7 @@ import * as zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
-import { catalog, type CheckId } from "../../src/check/Catalog.ts"
+import { type CheckId, catalog } from "../../src/check/Catalog.ts"
 import { encodeHeader, endOfArchive } from "../../src/content/TarWrite.ts"
 import * as ArchiveVerifier from "../../src/layout/docker-archive/ArchiveVerifier.ts"
 import * as Receipt from "../../src/layout/Receipt.ts"
@@ -32,14 +32,19 @@ import {
 
 const archive = "image.tar"
 
-const verify = (bytes: Uint8Array, depth: "fast" | "full" = "full", beside: Readonly<Record<string, Uint8Array>> = {}) =>
+const verify = (
+  bytes: Uint8Array,
+  depth: "fast" | "full" = "full",
+  beside: Readonly<Record<string, Uint8Array>> = {}
+) =>
   withDirectory((directory) =>
     Effect.gen(function* () {
       fs.writeFileSync(path.join(directory, archive), bytes)
       for (const [name, content] of Object.entries(beside)) fs.writeFileSync(path.join(directory, name), content)
       const verifier = yield* ArchiveVerifier.make({ path: path.join(directory, archive), tempDirectory: directory })
       return yield* verifier.verify({ depth })
-    }).pipe(Effect.scoped, Effect.provide(pool)))
+    }).pipe(Effect.scoped, Effect.provide(pool))
+  )
 
 const hex = (digest: string): string => digest.slice(digest.indexOf(":") + 1)
 
@@ -58,15 +63,23 @@ const hybrid = (change: (hybrid: Hybrid) => void = () => {}): Files => {
       Config: layout.config,
       RepoTags: ["app:1"],
       Layers: [...layout.layers],
-      LayerSources: Object.fromEntries(layout.diffIds.map((digest, index) => [digest, {
-        mediaType: "application/vnd.oci.image.layer.v1.tar",
-        digest,
-        size: layout.files.get(layout.layers[index]!)!.length
-      }]))
+      LayerSources: Object.fromEntries(
+        layout.diffIds.map((digest, index) => [
+          digest,
+          {
+            mediaType: "application/vnd.oci.image.layer.v1.tar",
+            digest,
+            size: layout.files.get(layout.layers[index]!)!.length
+          }
+        ])
+      )
     },
     repositories: { app: { 1: top } }
   }
-  whole.entry.annotations = { "io.containerd.image.name": "docker.io/library/app:1", "org.opencontainers.image.ref.name": "1" }
+  whole.entry.annotations = {
+    "io.containerd.image.name": "docker.io/library/app:1",
+    "org.opencontainers.image.ref.name": "1"
+  }
   change(whole)
   const { files } = layout
   files.set("index.json", json({ schemaVersion: 2, manifests: [whole.entry] }))
@@ -76,7 +89,9 @@ const hybrid = (change: (hybrid: Hybrid) => void = () => {}): Files => {
 }
 
 /** An archive as Docker wrote it before: `{id}/layer.tar`, and the config under its digest. */
-const legacy = (change: (files: Files, names: { readonly ids: ReadonlyArray<string>; readonly config: string }) => void = () => {}): Files => {
+const legacy = (
+  change: (files: Files, names: { readonly ids: ReadonlyArray<string>; readonly config: string }) => void = () => {}
+): Files => {
   const layout = makeLayout({ compression: "none" })
   const files: Files = new Map()
   const ids = layout.layers.map((_, index) => hex(hash(Buffer.from(`id ${index}`))))
@@ -87,7 +102,10 @@ const legacy = (change: (files: Files, names: { readonly ids: ReadonlyArray<stri
   }
   const config = `${path.basename(layout.config)}.json`
   files.set(config, layout.files.get(layout.config)!)
-  files.set("manifest.json", json([{ Config: config, RepoTags: ["app:1"], Layers: ids.map((id) => `${id}/layer.tar`) }]))
+  files.set(
+    "manifest.json",
+    json([{ Config: config, RepoTags: ["app:1"], Layers: ids.map((id) => `${id}/layer.tar`) }])
+  )
   files.set("repositories", json({ app: { 1: ids.at(-1) } }))
   change(files, { ids, config })
   return files
@@ -102,7 +120,7 @@ const oldest = (change: (files: Files, ids: ReadonlyArray<string>) => void = () 
   })
 
 const zeros = "0".repeat(64)
-const doubled = (value: unknown): Buffer => Buffer.from(JSON.stringify(value).replace("{", "{\"x\":{},\"x\":{},"))
+const doubled = (value: unknown): Buffer => Buffer.from(JSON.stringify(value).replace("{", '{"x":{},"x":{},'))
 
 interface Case {
   readonly id: CheckId
@@ -113,15 +131,24 @@ interface Case {
   readonly beside?: Readonly<Record<string, Uint8Array>>
 }
 
-const edited = (change: (saved: Doc, layout: Hybrid) => void): (() => Uint8Array) => () =>
-  pack(hybrid((whole) => change(whole.saved, whole)))
+const edited =
+  (change: (saved: Doc, layout: Hybrid) => void): (() => Uint8Array) =>
+  () =>
+    pack(hybrid((whole) => change(whole.saved, whole)))
 
-const repositories = (value: Buffer): (() => Uint8Array) => () =>
-  pack(legacy((files) => files.set("repositories", value)))
+const repositories =
+  (value: Buffer): (() => Uint8Array) =>
+  () =>
+    pack(legacy((files) => files.set("repositories", value)))
 
 const cases: ReadonlyArray<Case> = [
   { id: "archive.unreadable", name: "empty", subject: archive, bytes: () => new Uint8Array(0) },
-  { id: "archive.unreadable", name: "random bytes", subject: archive, bytes: () => Buffer.from("no tar at all ".repeat(200)) },
+  {
+    id: "archive.unreadable",
+    name: "random bytes",
+    subject: archive,
+    bytes: () => Buffer.from("no tar at all ".repeat(200))
+  },
   { id: "archive.not-an-image", subject: archive, bytes: () => tar({ "etc/": "", "etc/passwd": "root" }) },
   { id: "archive.not-an-image", name: "an empty tar", subject: archive, bytes: () => endOfArchive },
   {
@@ -140,8 +167,16 @@ const cases: ReadonlyArray<Case> = [
       return pack([["manifest.json", files.get("manifest.json")!], ...files])
     }
   },
-  { id: "archive.case-collision", subject: "manifest.json", bytes: () => pack([["Manifest.json", Buffer.from("[]")], ...hybrid()]) },
-  { id: "archive.unreferenced", subject: `${zeros}/layer.tar`, bytes: () => pack(legacy((files) => files.set(`${zeros}/layer.tar`, tar({})))) },
+  {
+    id: "archive.case-collision",
+    subject: "manifest.json",
+    bytes: () => pack([["Manifest.json", Buffer.from("[]")], ...hybrid()])
+  },
+  {
+    id: "archive.unreferenced",
+    subject: `${zeros}/layer.tar`,
+    bytes: () => pack(legacy((files) => files.set(`${zeros}/layer.tar`, tar({}))))
+  },
   { id: "archive.legacy", subject: archive, bytes: () => pack(oldest()) },
 
   // One story.
@@ -153,18 +188,36 @@ const cases: ReadonlyArray<Case> = [
       const files = hybrid()
       const other = makeLayout({ compression: "none", config: (document) => ({ ...document, author: "someone else" }) })
       files.set(other.config, other.files.get(other.config)!)
-      files.set("manifest.json", json([{ ...JSON.parse(files.get("manifest.json")!.toString())[0], Config: other.config }]))
+      files.set(
+        "manifest.json",
+        json([{ ...JSON.parse(files.get("manifest.json")!.toString())[0], Config: other.config }])
+      )
       return pack(files)
     }
   },
-  { id: "archive.index-mismatch", name: "another order of layers", subject: "manifest.json", bytes: edited((saved) => saved.Layers.reverse()) },
-  { id: "archive.index-mismatch", name: "another name", subject: "index.json", bytes: edited((saved, { repositories }) => {
-    saved.RepoTags = ["app:2"]
-    repositories.app = { 2: repositories.app[1] }
-  }) },
-  { id: "archive.index-mismatch", name: "a tag alone that differs", subject: "index.json", bytes: edited((_, { entry }) => {
-    entry.annotations = { "org.opencontainers.image.ref.name": "2" }
-  }) },
+  {
+    id: "archive.index-mismatch",
+    name: "another order of layers",
+    subject: "manifest.json",
+    bytes: edited((saved) => saved.Layers.reverse())
+  },
+  {
+    id: "archive.index-mismatch",
+    name: "another name",
+    subject: "index.json",
+    bytes: edited((saved, { repositories }) => {
+      saved.RepoTags = ["app:2"]
+      repositories.app = { 2: repositories.app[1] }
+    })
+  },
+  {
+    id: "archive.index-mismatch",
+    name: "a tag alone that differs",
+    subject: "index.json",
+    bytes: edited((_, { entry }) => {
+      entry.annotations = { "org.opencontainers.image.ref.name": "2" }
+    })
+  },
   {
     id: "archive.index-mismatch",
     name: "an image that manifest.json does not have",
@@ -178,43 +231,122 @@ const cases: ReadonlyArray<Case> = [
       return pack(files)
     }
   },
-  { id: "archive.repositories-mismatch", subject: "repositories", bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ app: { 2: ids[1] } })))) },
-  { id: "archive.repositories-mismatch", name: "another layer", subject: "repositories", bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ app: { 1: ids[0] } })))) },
-  { id: "archive.repositories-mismatch", name: "a name that is missing", subject: "manifest.json", bytes: repositories(json({})) },
-  { id: "archive.layer-sources-mismatch", name: "a size", subject: "manifest.json", bytes: edited((saved) => { (Object.values(saved.LayerSources)[0] as Doc).size++ }) },
-  { id: "archive.layer-sources-mismatch", name: "a layer that is not listed", subject: "manifest.json", bytes: edited((saved) => {
-    saved.LayerSources = { [`sha256:${zeros}`]: { ...(Object.values(saved.LayerSources)[0] as Doc), digest: `sha256:${zeros}` } }
-  }) },
-  { id: "archive.layer-sources-mismatch", name: "no object", subject: "manifest.json", bytes: edited((saved) => { saved.LayerSources = [] }) },
+  {
+    id: "archive.repositories-mismatch",
+    subject: "repositories",
+    bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ app: { 2: ids[1] } }))))
+  },
+  {
+    id: "archive.repositories-mismatch",
+    name: "another layer",
+    subject: "repositories",
+    bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ app: { 1: ids[0] } }))))
+  },
+  {
+    id: "archive.repositories-mismatch",
+    name: "a name that is missing",
+    subject: "manifest.json",
+    bytes: repositories(json({}))
+  },
+  {
+    id: "archive.layer-sources-mismatch",
+    name: "a size",
+    subject: "manifest.json",
+    bytes: edited((saved) => {
+      ;(Object.values(saved.LayerSources)[0] as Doc).size++
+    })
+  },
+  {
+    id: "archive.layer-sources-mismatch",
+    name: "a layer that is not listed",
+    subject: "manifest.json",
+    bytes: edited((saved) => {
+      saved.LayerSources = {
+        [`sha256:${zeros}`]: { ...(Object.values(saved.LayerSources)[0] as Doc), digest: `sha256:${zeros}` }
+      }
+    })
+  },
+  {
+    id: "archive.layer-sources-mismatch",
+    name: "no object",
+    subject: "manifest.json",
+    bytes: edited((saved) => {
+      saved.LayerSources = []
+    })
+  },
 
   // repositories.
   { id: "repositories.invalid-json", subject: "repositories", bytes: repositories(Buffer.from("{")) },
   { id: "repositories.duplicate-key", subject: "repositories", bytes: repositories(doubled({ y: {} })) },
   { id: "repositories.wrong-type", subject: "repositories", bytes: repositories(json([])) },
   { id: "repositories.wrong-type", name: "tags", subject: "repositories", bytes: repositories(json({ app: "1" })) },
-  { id: "repositories.wrong-type", name: "an ID", subject: "repositories", bytes: repositories(json({ app: { 1: "latest" } })) },
-  { id: "repositories.bad-name", subject: "repositories", bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ "A pp": { 1: ids[1] } })))) },
-  { id: "repositories.bad-name", name: "a tag", subject: "repositories", bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ app: { "-1": ids[1] } })))) },
+  {
+    id: "repositories.wrong-type",
+    name: "an ID",
+    subject: "repositories",
+    bytes: repositories(json({ app: { 1: "latest" } }))
+  },
+  {
+    id: "repositories.bad-name",
+    subject: "repositories",
+    bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ "A pp": { 1: ids[1] } }))))
+  },
+  {
+    id: "repositories.bad-name",
+    name: "a tag",
+    subject: "repositories",
+    bytes: () => pack(legacy((files, { ids }) => files.set("repositories", json({ app: { "-1": ids[1] } }))))
+  },
   { id: "repositories.dangling", subject: "repositories", bytes: repositories(json({ app: { 1: zeros } })) },
 
   // The oldest form.
-  { id: "legacy.invalid-json", subject: `${hex(hash(Buffer.from("id 1")))}/json`, bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, Buffer.from("{")))) },
-  { id: "legacy.duplicate-key", subject: `${hex(hash(Buffer.from("id 1")))}/json`, bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, doubled({ id: ids[1], parent: ids[0] })))) },
-  { id: "legacy.bad-parent", subject: `${hex(hash(Buffer.from("id 1")))}/json`, bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, json({ id: ids[1], parent: zeros })))) },
-  { id: "legacy.bad-parent", name: "in a circle", subject: `${hex(hash(Buffer.from("id 1")))}/json`, bytes: () => pack(oldest((files, ids) => files.set(`${ids[0]}/json`, json({ id: ids[0], parent: ids[1] })))) },
-  { id: "layer.missing", name: "of the oldest form", subject: `${hex(hash(Buffer.from("id 0")))}/layer.tar`, bytes: () => pack(oldest((files, ids) => files.delete(`${ids[0]}/layer.tar`))) },
+  {
+    id: "legacy.invalid-json",
+    subject: `${hex(hash(Buffer.from("id 1")))}/json`,
+    bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, Buffer.from("{"))))
+  },
+  {
+    id: "legacy.duplicate-key",
+    subject: `${hex(hash(Buffer.from("id 1")))}/json`,
+    bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, doubled({ id: ids[1], parent: ids[0] }))))
+  },
+  {
+    id: "legacy.bad-parent",
+    subject: `${hex(hash(Buffer.from("id 1")))}/json`,
+    bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, json({ id: ids[1], parent: zeros }))))
+  },
+  {
+    id: "legacy.bad-parent",
+    name: "in a circle",
+    subject: `${hex(hash(Buffer.from("id 1")))}/json`,
+    bytes: () => pack(oldest((files, ids) => files.set(`${ids[0]}/json`, json({ id: ids[0], parent: ids[1] }))))
+  },
+  {
+    id: "layer.missing",
+    name: "of the oldest form",
+    subject: `${hex(hash(Buffer.from("id 0")))}/layer.tar`,
+    bytes: () => pack(oldest((files, ids) => files.delete(`${ids[0]}/layer.tar`)))
+  },
 
   // The tar and its compression.
   { id: "tar.trailing-data", subject: archive, bytes: () => Buffer.concat([pack(hybrid()), Buffer.from("more")]) },
   { id: "tar.no-end", subject: archive, bytes: () => pack(hybrid(), new Uint8Array(0)) },
   { id: "tar.truncated", subject: archive, bytes: () => pack(hybrid()).subarray(0, -1600) },
-  { id: "tar.bad-checksum", subject: archive, bytes: () => {
-    const bytes = pack(hybrid())
-    bytes.writeUInt8(bytes.readUInt8(0) ^ 1, 0)
-    return bytes
-  } },
+  {
+    id: "tar.bad-checksum",
+    subject: archive,
+    bytes: () => {
+      const bytes = pack(hybrid())
+      bytes.writeUInt8(bytes.readUInt8(0) ^ 1, 0)
+      return bytes
+    }
+  },
   { id: "compression.truncated", subject: archive, bytes: () => zlib.gzipSync(pack(hybrid())).subarray(0, -9) },
-  { id: "compression.trailing-data", subject: archive, bytes: () => Buffer.concat([zlib.gzipSync(pack(hybrid())), Buffer.from("more")]) }
+  {
+    id: "compression.trailing-data",
+    subject: archive,
+    bytes: () => Buffer.concat([zlib.gzipSync(pack(hybrid())), Buffer.from("more")])
+  }
 ]
 
 const fine: Readonly<Record<string, () => Uint8Array>> = {
@@ -227,14 +359,20 @@ const fine: Readonly<Record<string, () => Uint8Array>> = {
     const bytes = pack(hybrid())
     return Buffer.concat([zlib.gzipSync(bytes.subarray(0, 1000)), zlib.gzipSync(bytes.subarray(1000))])
   },
-  "without names": () => pack(hybrid(({ entry, repositories, saved }) => {
-    saved.RepoTags = null
-    delete entry.annotations
-    delete repositories.app
-  })),
-  "with a tag alone as reference name": () => pack(hybrid(({ entry }) => {
-    entry.annotations = { "org.opencontainers.image.ref.name": "1" }
-  })),
+  "without names": () =>
+    pack(
+      hybrid(({ entry, repositories, saved }) => {
+        saved.RepoTags = null
+        delete entry.annotations
+        delete repositories.app
+      })
+    ),
+  "with a tag alone as reference name": () =>
+    pack(
+      hybrid(({ entry }) => {
+        entry.annotations = { "org.opencontainers.image.ref.name": "1" }
+      })
+    ),
   "with a link instead of a layer that is there twice": () => {
     const files = legacy()
     const [id] = [...files.keys()][0]!.split("/")
@@ -254,18 +392,25 @@ describe("an archive that is right", () => {
           assert.isTrue(verification.images[0]!.ok)
           assert.strictEqual(verification.layerCount, 2)
         }
-      }))
+      })
+    )
   }
 
   peerTest(["zstd"], "compressed with zstd: no findings", () =>
-    Effect.runPromise(Effect.map(verify(run("zstd", ["-c"], { input: pack(hybrid()) }).bytes), (verification) => {
-      assert.deepStrictEqual(verification.results.results, [], told(verification))
-    })))
+    Effect.runPromise(
+      Effect.map(verify(run("zstd", ["-c"], { input: pack(hybrid()) }).bytes), (verification) => {
+        assert.deepStrictEqual(verification.results.results, [], told(verification))
+      })
+    )
+  )
 
   it.effect("a multi-platform image of which manifest.json knows one", () =>
     Effect.gen(function* () {
       const files = hybrid()
-      const arm = makeLayout({ config: (document) => ({ ...document, architecture: "arm64" }), layers: [tar({ arm: "x" })] })
+      const arm = makeLayout({
+        config: (document) => ({ ...document, architecture: "arm64" }),
+        layers: [tar({ arm: "x" })]
+      })
       for (const [name, bytes] of arm.files) if (name.startsWith("blobs/")) files.set(name, bytes)
       const [own] = JSON.parse(files.get("index.json")!.toString()).manifests
       const index = putIndex(files, [
@@ -275,16 +420,24 @@ describe("an archive that is right", () => {
       files.set("index.json", json({ schemaVersion: 2, manifests: [{ ...index, annotations: own.annotations }] }))
       const verification = yield* verify(pack(files))
       assert.deepStrictEqual(verification.results.results, [], told(verification))
-      assert.deepStrictEqual(verification.images.map((one) => one.image), ["app:1", "docker.io/library/app:1 (linux/arm64)"])
-    }))
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.image),
+        ["app:1", "docker.io/library/app:1 (linux/arm64)"]
+      )
+    })
+  )
 
   it.effect("of the oldest form: what cannot be proved is said", () =>
     Effect.gen(function* () {
       const verification = yield* verify(pack(oldest()))
       assert.deepStrictEqual(complaints(verification), [], told(verification))
-      assert.deepStrictEqual(verification.images.map((one) => one.image), ["app:1"])
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.image),
+        ["app:1"]
+      )
       assert.isTrue(verification.results.skipped.some((one) => one.check === "layer.diff-id-mismatch"))
-    }))
+    })
+  )
 })
 
 describe("every check", () => {
@@ -299,7 +452,8 @@ describe("every check", () => {
           assert.isAbove(findings.length, 0, `expected ${one.id} about ${one.subject}, found\n${told(verification)}`)
           assert.strictEqual(findings[0]!.severity, catalog[one.id].severity)
         }
-      }))
+      })
+    )
   }
 
   it.effect("runs on archives that are right", () =>
@@ -308,15 +462,24 @@ describe("every check", () => {
         for (const id of (yield* verify(bytes)).results.checked) clean.add(id)
       }
       const legacyOnly = ["archive.legacy", "legacy.invalid-json", "legacy.duplicate-key", "legacy.bad-parent"]
-      const unchecked = [...new Set(cases.map((one) => one.id))].filter((id) => !clean.has(id) && !legacyOnly.includes(id))
+      const unchecked = [...new Set(cases.map((one) => one.id))].filter(
+        (id) => !clean.has(id) && !legacyOnly.includes(id)
+      )
       assert.deepStrictEqual(unchecked, [])
       const old = new Set((yield* verify(pack(oldest()))).results.checked)
-      assert.deepStrictEqual(legacyOnly.filter((id) => !old.has(id)), [])
-    }))
+      assert.deepStrictEqual(
+        legacyOnly.filter((id) => !old.has(id)),
+        []
+      )
+    })
+  )
 
   it("has a case here", () => {
     const covered = new Set<string>(cases.map((one) => one.id))
-    assert.deepStrictEqual(idsOf("archive", "repositories", "legacy").filter((id) => !covered.has(id)), [])
+    assert.deepStrictEqual(
+      idsOf("archive", "repositories", "legacy").filter((id) => !covered.has(id)),
+      []
+    )
   })
 })
 
@@ -339,12 +502,17 @@ describe("receipts", () => {
   it.effect("beside the archive are compared with it", () =>
     Effect.gen(function* () {
       const files = hybrid()
-      const at = (receipt: Uint8Array): Effect.Effect<Verification, unknown> => verify(pack(files), "full", { [`${archive}.receipt.json`]: receipt })
+      const at = (receipt: Uint8Array): Effect.Effect<Verification, unknown> =>
+        verify(pack(files), "full", { [`${archive}.receipt.json`]: receipt })
       const clean = yield* at(receiptOf(files))
       assert.deepStrictEqual(clean.results.results, [], told(clean))
 
       const recorded = [...files].map(([name, bytes]) => Receipt.fileOf(name, bytes))
-      const changed = yield* at(receiptOf(files, { files: recorded.map((file) => file.path === "repositories" ? { ...file, sha256: zeros } : file) }))
+      const changed = yield* at(
+        receiptOf(files, {
+          files: recorded.map((file) => (file.path === "repositories" ? { ...file, sha256: zeros } : file))
+        })
+      )
       assert.strictEqual(found(changed, "receipt.digest-mismatch", "repositories").length, 1, told(changed))
       const gone = yield* at(receiptOf(files, { files: [...recorded, { path: "gone", size: 1, sha256: zeros }] }))
       assert.strictEqual(found(gone, "receipt.missing-file", "gone").length, 1, told(gone))
@@ -354,22 +522,31 @@ describe("receipts", () => {
       assert.strictEqual(found(longer, "receipt.size-mismatch", archive).length, 1, told(longer))
       const broken = yield* at(Buffer.from("{"))
       assert.strictEqual(found(broken, "receipt.invalid", `${archive}.receipt.json`).length, 1, told(broken))
-    }))
+    })
+  )
 })
 
 describe("damage", () => {
   it("any byte of any member's body flipped is reported", () => {
     const files = hybrid()
     const bytes = pack(files)
-    const bodies = [...files].filter(([name]) => name.startsWith("blobs/")).map(([, body]) => body).filter((body) => body.length > 0)
+    const bodies = [...files]
+      .filter(([name]) => name.startsWith("blobs/"))
+      .map(([, body]) => body)
+      .filter((body) => body.length > 0)
     return fc.assert(
-      fc.asyncProperty(fc.constantFrom(...bodies), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.integer({ min: 1, max: 255 }), async (body, at, mask) => {
-        const copy = Buffer.from(bytes)
-        const offset = copy.indexOf(body) + Math.floor(at * body.length)
-        copy.writeUInt8(copy.readUInt8(offset) ^ mask, offset)
-        const { results } = await Effect.runPromise(verify(copy))
-        return results.hasErrors
-      }),
+      fc.asyncProperty(
+        fc.constantFrom(...bodies),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        fc.integer({ min: 1, max: 255 }),
+        async (body, at, mask) => {
+          const copy = Buffer.from(bytes)
+          const offset = copy.indexOf(body) + Math.floor(at * body.length)
+          copy.writeUInt8(copy.readUInt8(offset) ^ mask, offset)
+          const { results } = await Effect.runPromise(verify(copy))
+          return results.hasErrors
+        }
+      ),
       { numRuns: 100 }
     )
   })
@@ -388,16 +565,32 @@ describe("damage", () => {
   it.effect("several images in one archive each get their verdict", () =>
     Effect.gen(function* () {
       const files: Files = new Map()
-      const layouts = ["one", "two"].map((name) => makeLayout({ layers: [tar({ shared: "x" }), tar({ [name]: name })], compression: "none" }))
-      for (const layout of layouts) for (const [name, bytes] of layout.files) if (name.startsWith("blobs/")) files.set(name, bytes)
-      files.set("manifest.json", json(layouts.map((layout, index) => ({ Config: layout.config, RepoTags: [`app:${index}`], Layers: layout.layers }))))
+      const layouts = ["one", "two"].map((name) =>
+        makeLayout({ layers: [tar({ shared: "x" }), tar({ [name]: name })], compression: "none" })
+      )
+      for (const layout of layouts)
+        for (const [name, bytes] of layout.files) if (name.startsWith("blobs/")) files.set(name, bytes)
+      files.set(
+        "manifest.json",
+        json(
+          layouts.map((layout, index) => ({ Config: layout.config, RepoTags: [`app:${index}`], Layers: layout.layers }))
+        )
+      )
       const broken = layouts[1]!.layers[1]!
       files.set(broken, Buffer.from(files.get(broken)!))
       files.get(broken)!.writeUInt8(0x41, 600)
       const verification = yield* verify(pack(files))
-      assert.deepStrictEqual(verification.images.map(({ image, ok }) => [image, ok]), [["app:0", true], ["app:1", false]], told(verification))
+      assert.deepStrictEqual(
+        verification.images.map(({ image, ok }) => [image, ok]),
+        [
+          ["app:0", true],
+          ["app:1", false]
+        ],
+        told(verification)
+      )
       assert.isAbove(found(verification, "layer.digest-mismatch", broken).length, 0)
-    }))
+    })
+  )
 
   it.effect("a hybrid whose index.json is gone still has the frame of a layout, and says so", () =>
     Effect.gen(function* () {
@@ -405,7 +598,8 @@ describe("damage", () => {
       files.delete("index.json")
       const verification = yield* verify(pack(files))
       assert.strictEqual(found(verification, "index.missing", "index.json").length, 1, told(verification))
-    }))
+    })
+  )
 
   it.effect("blobs that nothing refers to are hashed as well", () =>
     Effect.gen(function* () {
@@ -415,7 +609,8 @@ describe("damage", () => {
       const verification = yield* verify(pack(files))
       assert.strictEqual(found(verification, "blob.unreferenced", pathOf(hash(Buffer.from("left over")))).length, 1)
       assert.strictEqual(found(verification, "blob.digest-mismatch", pathOf(`sha256:${zeros}`)).length, 1)
-    }))
+    })
+  )
 })
 
 describe("what is not there", () => {
@@ -428,5 +623,7 @@ describe("what is not there", () => {
         fs.writeFileSync(unknown, Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 1, 2, 3]))
         const unsupported = yield* Effect.flip(ArchiveVerifier.make({ path: unknown }))
         assert.strictEqual(unsupported.reason, "Unsupported")
-      })).pipe(Effect.scoped, Effect.provide(pool)))
+      })
+    ).pipe(Effect.scoped, Effect.provide(pool))
+  )
 })

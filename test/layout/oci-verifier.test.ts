@@ -5,7 +5,7 @@ import * as zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
-import { catalog, type CheckId } from "../../src/check/Catalog.ts"
+import { type CheckId, catalog } from "../../src/check/Catalog.ts"
 import * as MediaType from "../../src/image/MediaType.ts"
 import * as OciVerifier from "../../src/layout/oci-layout/OciVerifier.ts"
 import * as Receipt from "../../src/layout/Receipt.ts"
@@ -34,7 +34,9 @@ import {
 } from "./ociFixture.ts"
 
 const verifyAt = (directory: string, options: VerifyOptions) =>
-  Effect.flatMap(OciVerifier.make({ path: directory }), (verifier) => verifier.verify(options)).pipe(Effect.provide(pool))
+  Effect.flatMap(OciVerifier.make({ path: directory }), (verifier) => verifier.verify(options)).pipe(
+    Effect.provide(pool)
+  )
 
 const verify = (files: Files, depth: "fast" | "full" = "full", disk: (directory: string) => void = () => {}) =>
   withDirectory((directory) =>
@@ -59,7 +61,7 @@ const configDescriptor = (changes: Doc) => (manifest: Doc) => {
 }
 
 /** `{"a":1,"a":2}` cannot be had from JSON.stringify. */
-const doubled = (document: Doc): Buffer => Buffer.from(JSON.stringify(document).replace("{", "{\"x\":1,\"x\":2,"))
+const doubled = (document: Doc): Buffer => Buffer.from(JSON.stringify(document).replace("{", '{"x":1,"x":2,'))
 
 const empty = { mediaType: MediaType.ociEmpty, digest: MediaType.emptyDigest, size: 2 }
 const zeros = "0".repeat(64)
@@ -114,12 +116,35 @@ const cases: ReadonlyArray<Case> = [
   // The frame.
   { id: "oci-layout.missing", subject: "oci-layout", files: (files) => files.delete("oci-layout") },
   { id: "oci-layout.invalid-json", subject: "oci-layout", files: (files) => files.set("oci-layout", Buffer.from("{")) },
-  { id: "oci-layout.invalid-json", name: "an array", subject: "oci-layout", files: (files) => files.set("oci-layout", Buffer.from("[]")) },
+  {
+    id: "oci-layout.invalid-json",
+    name: "an array",
+    subject: "oci-layout",
+    files: (files) => files.set("oci-layout", Buffer.from("[]"))
+  },
   { id: "oci-layout.duplicate-key", subject: "oci-layout", edits: { layoutFile: doubled } },
-  { id: "oci-layout.bad-version", subject: "oci-layout", edits: { layoutFile: setting("imageLayoutVersion", "2.0.0") } },
-  { id: "oci-layout.bad-version", name: "a number", subject: "oci-layout", edits: { layoutFile: setting("imageLayoutVersion", 1) } },
-  { id: "oci-layout.bad-version", name: "none", subject: "oci-layout", edits: { layoutFile: without("imageLayoutVersion") } },
-  { id: "oci-layout.no-blobs", subject: "blobs", disk: (directory) => fs.rmSync(path.join(directory, "blobs"), { recursive: true }) },
+  {
+    id: "oci-layout.bad-version",
+    subject: "oci-layout",
+    edits: { layoutFile: setting("imageLayoutVersion", "2.0.0") }
+  },
+  {
+    id: "oci-layout.bad-version",
+    name: "a number",
+    subject: "oci-layout",
+    edits: { layoutFile: setting("imageLayoutVersion", 1) }
+  },
+  {
+    id: "oci-layout.bad-version",
+    name: "none",
+    subject: "oci-layout",
+    edits: { layoutFile: without("imageLayoutVersion") }
+  },
+  {
+    id: "oci-layout.no-blobs",
+    subject: "blobs",
+    disk: (directory) => fs.rmSync(path.join(directory, "blobs"), { recursive: true })
+  },
   {
     id: "oci-layout.no-blobs",
     name: "a file",
@@ -147,10 +172,29 @@ const cases: ReadonlyArray<Case> = [
       fs.mkdirSync(path.join(directory, "index.json"))
     }
   },
-  { id: "index.invalid-json", subject: "index.json", files: (files) => files.set("index.json", Buffer.from("{\"schemaVersion\": 2,")) },
-  { id: "index.invalid-json", name: "an array", subject: "index.json", files: (files) => files.set("index.json", Buffer.from("[]")) },
-  { id: "index.invalid-json", name: "not UTF-8", subject: "index.json", files: (files) => files.set("index.json", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])) },
-  { id: "index.invalid-json", name: "nested 100,000 deep", subject: "index.json", files: (files) => files.set("index.json", Buffer.from("[".repeat(100_000))) },
+  {
+    id: "index.invalid-json",
+    subject: "index.json",
+    files: (files) => files.set("index.json", Buffer.from('{"schemaVersion": 2,'))
+  },
+  {
+    id: "index.invalid-json",
+    name: "an array",
+    subject: "index.json",
+    files: (files) => files.set("index.json", Buffer.from("[]"))
+  },
+  {
+    id: "index.invalid-json",
+    name: "not UTF-8",
+    subject: "index.json",
+    files: (files) => files.set("index.json", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]))
+  },
+  {
+    id: "index.invalid-json",
+    name: "nested 100,000 deep",
+    subject: "index.json",
+    files: (files) => files.set("index.json", Buffer.from("[".repeat(100_000)))
+  },
   { id: "index.duplicate-key", subject: "index.json", edits: { index: doubled } },
   {
     id: "index.size-mismatch",
@@ -171,13 +215,24 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   { id: "index.bad-schema-version", subject: "index.json", edits: { index: setting("schemaVersion", 1) } },
-  { id: "index.bad-schema-version", name: "a string", subject: "index.json", edits: { index: setting("schemaVersion", "2") } },
-  { id: "index.media-type-mismatch", subject: "index.json", edits: { index: setting("mediaType", MediaType.ociManifest) } },
+  {
+    id: "index.bad-schema-version",
+    name: "a string",
+    subject: "index.json",
+    edits: { index: setting("schemaVersion", "2") }
+  },
+  {
+    id: "index.media-type-mismatch",
+    subject: "index.json",
+    edits: { index: setting("mediaType", MediaType.ociManifest) }
+  },
   {
     id: "index.media-type-mismatch",
     name: "Docker's list called OCI's index",
-    subject: (layout) => pathOf(putIndex(new Map(), [layout.entry], setting("mediaType", MediaType.dockerManifestList)).digest),
-    files: (files, layout) => replaceIndex(files, [putIndex(files, [layout.entry], setting("mediaType", MediaType.dockerManifestList))])
+    subject: (layout) =>
+      pathOf(putIndex(new Map(), [layout.entry], setting("mediaType", MediaType.dockerManifestList)).digest),
+    files: (files, layout) =>
+      replaceIndex(files, [putIndex(files, [layout.entry], setting("mediaType", MediaType.dockerManifestList))])
   },
   {
     id: "index.no-media-type",
@@ -196,13 +251,36 @@ const cases: ReadonlyArray<Case> = [
   },
   { id: "index.missing-field", subject: "index.json", edits: { index: without("manifests") } },
   { id: "index.wrong-type", subject: "index.json", edits: { index: setting("manifests", null) } },
-  { id: "index.wrong-type", name: "a platform that is no object", subject: "index.json", edits: { entry: setting("platform", "linux/amd64") } },
-  { id: "index.wrong-type", name: "os.features", subject: "index.json", edits: { entry: setting("platform", { ...platform, "os.features": "x" }) } },
+  {
+    id: "index.wrong-type",
+    name: "a platform that is no object",
+    subject: "index.json",
+    edits: { entry: setting("platform", "linux/amd64") }
+  },
+  {
+    id: "index.wrong-type",
+    name: "os.features",
+    subject: "index.json",
+    edits: { entry: setting("platform", { ...platform, "os.features": "x" }) }
+  },
   { id: "index.empty", subject: "index.json", edits: { index: setting("manifests", []) } },
   { id: "index.bad-platform", subject: "index.json", edits: { entry: setting("platform", { os: "linux" }) } },
-  { id: "index.bad-platform", name: "a number", subject: "index.json", edits: { entry: setting("platform", { os: "linux", architecture: 64 }) } },
-  { id: "index.empty-platform", subject: "index.json", edits: { entry: setting("platform", { os: "", architecture: "" }) } },
-  { id: "index.platform-mismatch", subject: manifest, edits: { entry: setting("platform", { os: "linux", architecture: "arm64" }) } },
+  {
+    id: "index.bad-platform",
+    name: "a number",
+    subject: "index.json",
+    edits: { entry: setting("platform", { os: "linux", architecture: 64 }) }
+  },
+  {
+    id: "index.empty-platform",
+    subject: "index.json",
+    edits: { entry: setting("platform", { os: "", architecture: "" }) }
+  },
+  {
+    id: "index.platform-mismatch",
+    subject: manifest,
+    edits: { entry: setting("platform", { os: "linux", architecture: "arm64" }) }
+  },
   {
     id: "index.platform-mismatch",
     name: "the variant",
@@ -222,7 +300,15 @@ const cases: ReadonlyArray<Case> = [
     subject: pathOf(`sha256:${zeros}`),
     files: (files, layout) => {
       put(files, Buffer.from("left over"))
-      nested(files, [layout.entry, { mediaType: MediaType.ociManifest, digest: `sha256:${zeros}`, size: 400, platform: { os: "linux", architecture: "arm64" } }])
+      nested(files, [
+        layout.entry,
+        {
+          mediaType: MediaType.ociManifest,
+          digest: `sha256:${zeros}`,
+          size: 400,
+          platform: { os: "linux", architecture: "arm64" }
+        }
+      ])
     }
   },
   {
@@ -248,52 +334,168 @@ const cases: ReadonlyArray<Case> = [
   // Descriptors.
   { id: "descriptor.missing-field", subject: "index.json", edits: { entry: without("mediaType") } },
   { id: "descriptor.missing-field", name: "digest", subject: "index.json", edits: { entry: without("digest") } },
-  { id: "descriptor.missing-field", name: "size", subject: manifest, edits: { manifest: (document) => { delete document.layers[1].size } } },
-  { id: "descriptor.wrong-type", subject: manifest, edits: { manifest: (document) => { document.layers[0] = "layer" } } },
-  { id: "descriptor.wrong-type", name: "a size in quotes", subject: manifest, edits: { manifest: (document) => { document.layers[0].size = "12" } } },
-  { id: "descriptor.wrong-type", name: "urls", subject: manifest, edits: { manifest: configDescriptor({ urls: "https://example.com" }) } },
-  { id: "descriptor.bad-media-type", subject: manifest, edits: { manifest: (document) => { document.layers[0].mediaType = "layer" } } },
-  { id: "descriptor.bad-media-type", name: "too long", subject: "index.json", edits: { entry: setting("mediaType", `application/${"x".repeat(128)}`) } },
-  { id: "descriptor.bad-digest", subject: "index.json", edits: { entry: setting("digest", `sha256:${zeros.slice(1)}`) } },
-  { id: "descriptor.bad-digest", name: "upper case", subject: "index.json", edits: { entry: setting("digest", `sha256:${"A".repeat(64)}`) } },
-  { id: "descriptor.bad-digest", name: "sha512 of 64", subject: "index.json", edits: { entry: setting("digest", `sha512:${zeros}`) } },
-  { id: "descriptor.bad-digest", name: "out of the layout", subject: "index.json", edits: { entry: setting("digest", "../../../etc:passwd") } },
+  {
+    id: "descriptor.missing-field",
+    name: "size",
+    subject: manifest,
+    edits: {
+      manifest: (document) => {
+        delete document.layers[1].size
+      }
+    }
+  },
+  {
+    id: "descriptor.wrong-type",
+    subject: manifest,
+    edits: {
+      manifest: (document) => {
+        document.layers[0] = "layer"
+      }
+    }
+  },
+  {
+    id: "descriptor.wrong-type",
+    name: "a size in quotes",
+    subject: manifest,
+    edits: {
+      manifest: (document) => {
+        document.layers[0].size = "12"
+      }
+    }
+  },
+  {
+    id: "descriptor.wrong-type",
+    name: "urls",
+    subject: manifest,
+    edits: { manifest: configDescriptor({ urls: "https://example.com" }) }
+  },
+  {
+    id: "descriptor.bad-media-type",
+    subject: manifest,
+    edits: {
+      manifest: (document) => {
+        document.layers[0].mediaType = "layer"
+      }
+    }
+  },
+  {
+    id: "descriptor.bad-media-type",
+    name: "too long",
+    subject: "index.json",
+    edits: { entry: setting("mediaType", `application/${"x".repeat(128)}`) }
+  },
+  {
+    id: "descriptor.bad-digest",
+    subject: "index.json",
+    edits: { entry: setting("digest", `sha256:${zeros.slice(1)}`) }
+  },
+  {
+    id: "descriptor.bad-digest",
+    name: "upper case",
+    subject: "index.json",
+    edits: { entry: setting("digest", `sha256:${"A".repeat(64)}`) }
+  },
+  {
+    id: "descriptor.bad-digest",
+    name: "sha512 of 64",
+    subject: "index.json",
+    edits: { entry: setting("digest", `sha512:${zeros}`) }
+  },
+  {
+    id: "descriptor.bad-digest",
+    name: "out of the layout",
+    subject: "index.json",
+    edits: { entry: setting("digest", "../../../etc:passwd") }
+  },
   {
     id: "descriptor.unknown-algorithm",
     subject: manifest,
-    edits: { manifest: (document) => { document.layers[0].digest = "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564" } },
-    files: (files, layout) => files.set("blobs/sha256+b64u/LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564", files.get(layer(layout))!)
+    edits: {
+      manifest: (document) => {
+        document.layers[0].digest = "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564"
+      }
+    },
+    files: (files, layout) =>
+      files.set("blobs/sha256+b64u/LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564", files.get(layer(layout))!)
   },
   { id: "descriptor.bad-size", subject: "index.json", edits: { entry: setting("size", -1) } },
   { id: "descriptor.bad-size", name: "a fraction", subject: "index.json", edits: { entry: setting("size", 1.5) } },
-  { id: "descriptor.bad-size", name: "beyond 2^53", subject: "index.json", edits: { index: (document) => Buffer.from(JSON.stringify(document).replace(/"size":\d+/, "\"size\":9223372036854775807")) } },
-  { id: "descriptor.bad-url", subject: manifest, edits: { manifest: configDescriptor({ urls: ["https://example.com/a b"] }) } },
-  { id: "descriptor.bad-url", name: "relative", subject: manifest, edits: { manifest: configDescriptor({ urls: ["/layers/1"] }) } },
-  { id: "descriptor.url-scheme", subject: manifest, edits: { manifest: configDescriptor({ urls: ["file:///etc/passwd"] }) } },
+  {
+    id: "descriptor.bad-size",
+    name: "beyond 2^53",
+    subject: "index.json",
+    edits: {
+      index: (document) => Buffer.from(JSON.stringify(document).replace(/"size":\d+/, '"size":9223372036854775807'))
+    }
+  },
+  {
+    id: "descriptor.bad-url",
+    subject: manifest,
+    edits: { manifest: configDescriptor({ urls: ["https://example.com/a b"] }) }
+  },
+  {
+    id: "descriptor.bad-url",
+    name: "relative",
+    subject: manifest,
+    edits: { manifest: configDescriptor({ urls: ["/layers/1"] }) }
+  },
+  {
+    id: "descriptor.url-scheme",
+    subject: manifest,
+    edits: { manifest: configDescriptor({ urls: ["file:///etc/passwd"] }) }
+  },
   { id: "descriptor.bad-data", subject: manifest, edits: { manifest: configDescriptor({ data: "not base64!" }) } },
-  { id: "descriptor.data-mismatch", subject: manifest, edits: { manifest: configDescriptor({ data: Buffer.from("{}").toString("base64") }) } },
+  {
+    id: "descriptor.data-mismatch",
+    subject: manifest,
+    edits: { manifest: configDescriptor({ data: Buffer.from("{}").toString("base64") }) }
+  },
   {
     id: "descriptor.data-mismatch",
     name: "of the right size",
     subject: manifest,
-    edits: { manifest: (document) => { document.config.data = Buffer.alloc(document.config.size, "x").toString("base64") } }
+    edits: {
+      manifest: (document) => {
+        document.config.data = Buffer.alloc(document.config.size, "x").toString("base64")
+      }
+    }
   },
   { id: "descriptor.bad-artifact-type", subject: "index.json", edits: { entry: setting("artifactType", "no type") } },
-  { id: "descriptor.bad-artifact-type", name: "of a manifest", subject: manifest, edits: { manifest: setting("artifactType", "//") } },
-  { id: "descriptor.not-empty", subject: manifest, edits: { manifest: artifact({ config: { ...empty, size: 3 } }) }, files: braces },
+  {
+    id: "descriptor.bad-artifact-type",
+    name: "of a manifest",
+    subject: manifest,
+    edits: { manifest: setting("artifactType", "//") }
+  },
+  {
+    id: "descriptor.not-empty",
+    subject: manifest,
+    edits: { manifest: artifact({ config: { ...empty, size: 3 } }) },
+    files: braces
+  },
   {
     id: "descriptor.not-empty",
     name: "another digest",
     subject: manifest,
-    edits: { manifest: (document) => artifact({ config: { ...document.config, mediaType: MediaType.ociEmpty } })(document) }
+    edits: {
+      manifest: (document) => artifact({ config: { ...document.config, mediaType: MediaType.ociEmpty } })(document)
+    }
   },
 
   // Annotations.
   { id: "annotation.not-a-map", subject: manifest, edits: { manifest: setting("annotations", ["a"]) } },
   { id: "annotation.not-a-map", name: "null", subject: "index.json", edits: { index: setting("annotations", null) } },
   { id: "annotation.not-a-string", subject: manifest, edits: { manifest: setting("annotations", { a: 1 }) } },
-  { id: "annotation.reserved-key", subject: manifest, edits: { manifest: setting("annotations", { "org.opencontainers.image.mine": "x" }) } },
-  { id: "annotation.bad-ref-name", subject: "index.json", edits: { entry: setting("annotations", { "org.opencontainers.image.ref.name": "a b" }) } },
+  {
+    id: "annotation.reserved-key",
+    subject: manifest,
+    edits: { manifest: setting("annotations", { "org.opencontainers.image.mine": "x" }) }
+  },
+  {
+    id: "annotation.bad-ref-name",
+    subject: "index.json",
+    edits: { entry: setting("annotations", { "org.opencontainers.image.ref.name": "a b" }) }
+  },
 
   // Manifests.
   { id: "manifest.missing", subject: manifest, files: (files, layout) => files.delete(layout.manifest) },
@@ -315,19 +517,36 @@ const cases: ReadonlyArray<Case> = [
       fs.mkdirSync(path.join(directory, layout.manifest))
     }
   },
-  { id: "manifest.invalid-json", subject: manifest, edits: { manifest: () => Buffer.from("{\"schemaVersion\":") } },
+  { id: "manifest.invalid-json", subject: manifest, edits: { manifest: () => Buffer.from('{"schemaVersion":') } },
   { id: "manifest.invalid-json", name: "an array", subject: manifest, edits: { manifest: () => [] } },
   { id: "manifest.duplicate-key", subject: manifest, edits: { manifest: doubled } },
-  { id: "manifest.size-mismatch", subject: manifest, edits: { entry: (entry) => { entry.size++ } } },
-  { id: "manifest.digest-mismatch", subject: manifest, files: (files, layout) => files.get(layout.manifest)!.writeUInt8(0x20, 1) },
+  {
+    id: "manifest.size-mismatch",
+    subject: manifest,
+    edits: {
+      entry: (entry) => {
+        entry.size++
+      }
+    }
+  },
+  {
+    id: "manifest.digest-mismatch",
+    subject: manifest,
+    files: (files, layout) => files.get(layout.manifest)!.writeUInt8(0x20, 1)
+  },
   { id: "manifest.bad-schema-version", subject: manifest, edits: { manifest: setting("schemaVersion", 1) } },
   { id: "manifest.bad-schema-version", name: "none", subject: manifest, edits: { manifest: without("schemaVersion") } },
-  { id: "manifest.media-type-mismatch", subject: manifest, edits: { manifest: setting("mediaType", MediaType.dockerManifest) } },
+  {
+    id: "manifest.media-type-mismatch",
+    subject: manifest,
+    edits: { manifest: setting("mediaType", MediaType.dockerManifest) }
+  },
   {
     id: "manifest.media-type-mismatch",
     name: "two references by two types",
     subject: manifest,
-    files: (files, layout) => replaceIndex(files, [layout.entry, { ...layout.entry, mediaType: MediaType.dockerManifest }])
+    files: (files, layout) =>
+      replaceIndex(files, [layout.entry, { ...layout.entry, mediaType: MediaType.dockerManifest }])
   },
   { id: "manifest.no-media-type", subject: manifest, edits: { manifest: without("mediaType") } },
   { id: "manifest.ambiguous", subject: manifest, edits: { manifest: setting("manifests", []) } },
@@ -336,30 +555,101 @@ const cases: ReadonlyArray<Case> = [
   { id: "manifest.missing-field", name: "layers", subject: manifest, edits: { manifest: without("layers") } },
   { id: "manifest.wrong-type", subject: manifest, edits: { manifest: setting("layers", {}) } },
   { id: "manifest.no-layers", subject: manifest, edits: { layers: [] } },
-  { id: "manifest.no-artifact-type", subject: manifest, edits: { manifest: artifact({ artifactType: undefined }) }, files: braces },
-  { id: "manifest.artifact-with-image-config", subject: manifest, edits: { manifest: setting("artifactType", "application/vnd.example") } },
+  {
+    id: "manifest.no-artifact-type",
+    subject: manifest,
+    edits: { manifest: artifact({ artifactType: undefined }) },
+    files: braces
+  },
+  {
+    id: "manifest.artifact-with-image-config",
+    subject: manifest,
+    edits: { manifest: setting("artifactType", "application/vnd.example") }
+  },
 
   // Configs.
   { id: "config.missing", subject: config, files: (files, layout) => files.delete(layout.config) },
   { id: "config.invalid-json", subject: config, edits: { config: () => Buffer.from("nope") } },
   { id: "config.duplicate-key", subject: config, edits: { config: doubled } },
-  { id: "config.size-mismatch", subject: config, edits: { manifest: (document) => { document.config.size-- } } },
-  { id: "config.digest-mismatch", subject: config, files: (files, layout) => files.get(layout.config)!.writeUInt8(0x20, 1) },
+  {
+    id: "config.size-mismatch",
+    subject: config,
+    edits: {
+      manifest: (document) => {
+        document.config.size--
+      }
+    }
+  },
+  {
+    id: "config.digest-mismatch",
+    subject: config,
+    files: (files, layout) => files.get(layout.config)!.writeUInt8(0x20, 1)
+  },
   { id: "config.missing-field", subject: config, edits: { config: without("os") } },
-  { id: "config.rootfs-type", subject: config, edits: { config: (document) => { document.rootfs.type = "squash" } } },
+  {
+    id: "config.rootfs-type",
+    subject: config,
+    edits: {
+      config: (document) => {
+        document.rootfs.type = "squash"
+      }
+    }
+  },
   { id: "config.bad-created", subject: config, edits: { config: setting("created", "yesterday") } },
-  { id: "history.count-mismatch", subject: config, edits: { config: (document) => { document.history.pop() } } },
+  {
+    id: "history.count-mismatch",
+    subject: config,
+    edits: {
+      config: (document) => {
+        document.history.pop()
+      }
+    }
+  },
 
   // Layers and other blobs.
   { id: "layer.missing", subject: layer, files: (files, layout) => files.delete(layer(layout)) },
-  { id: "layer.size-mismatch", subject: layer, edits: { manifest: (document) => { document.layers[0].size += 512 } } },
-  { id: "layer.digest-mismatch", depth: "full", subject: layer, files: (files, layout) => files.get(layer(layout))!.writeUInt8(7, 20) },
-  { id: "layer.diff-id-mismatch", depth: "full", subject: layer, edits: { config: (document) => { document.rootfs.diff_ids.reverse() } } },
-  { id: "layer.count-mismatch", subject: manifest, edits: { manifest: (document) => { document.layers.pop() } } },
+  {
+    id: "layer.size-mismatch",
+    subject: layer,
+    edits: {
+      manifest: (document) => {
+        document.layers[0].size += 512
+      }
+    }
+  },
+  {
+    id: "layer.digest-mismatch",
+    depth: "full",
+    subject: layer,
+    files: (files, layout) => files.get(layer(layout))!.writeUInt8(7, 20)
+  },
+  {
+    id: "layer.diff-id-mismatch",
+    depth: "full",
+    subject: layer,
+    edits: {
+      config: (document) => {
+        document.rootfs.diff_ids.reverse()
+      }
+    }
+  },
+  {
+    id: "layer.count-mismatch",
+    subject: manifest,
+    edits: {
+      manifest: (document) => {
+        document.layers.pop()
+      }
+    }
+  },
   {
     id: "layer.not-distributable",
     subject: manifest,
-    edits: { manifest: (document) => { document.layers[0].mediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip" } }
+    edits: {
+      manifest: (document) => {
+        document.layers[0].mediaType = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+      }
+    }
   },
   {
     id: "layer.table-of-contents",
@@ -371,22 +661,50 @@ const cases: ReadonlyArray<Case> = [
     id: "compression.media-type-mismatch",
     depth: "full",
     subject: layer,
-    edits: { manifest: (document) => { document.layers[0].mediaType = MediaType.ociLayerZstd } }
+    edits: {
+      manifest: (document) => {
+        document.layers[0].mediaType = MediaType.ociLayerZstd
+      }
+    }
   },
-  { id: "blob.missing", subject: layer, edits: { manifest: artifact({}) }, files: (files, layout) => { braces(files); files.delete(layer(layout)) } },
-  { id: "blob.absent", subject: layer, edits: { manifest: (document) => { document.layers[0].urls = ["https://example.com/layer"] } }, files: (files, layout) => files.delete(layer(layout)) },
+  {
+    id: "blob.missing",
+    subject: layer,
+    edits: { manifest: artifact({}) },
+    files: (files, layout) => {
+      braces(files)
+      files.delete(layer(layout))
+    }
+  },
+  {
+    id: "blob.absent",
+    subject: layer,
+    edits: {
+      manifest: (document) => {
+        document.layers[0].urls = ["https://example.com/layer"]
+      }
+    },
+    files: (files, layout) => files.delete(layer(layout))
+  },
   {
     id: "blob.absent",
     name: "a foreign layer",
     subject: layer,
-    edits: { docker: true, manifest: (document) => { document.layers[0].mediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" } },
+    edits: {
+      docker: true,
+      manifest: (document) => {
+        document.layers[0].mediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+      }
+    },
     files: (files, layout) => files.delete(layer(layout))
   },
   {
     id: "blob.absent",
     name: "a subject",
     subject: pathOf(`sha256:${zeros}`),
-    edits: { manifest: artifact({ subject: { mediaType: MediaType.ociManifest, digest: `sha256:${zeros}`, size: 300 } }) },
+    edits: {
+      manifest: artifact({ subject: { mediaType: MediaType.ociManifest, digest: `sha256:${zeros}`, size: 300 } })
+    },
     files: braces
   },
   {
@@ -394,7 +712,15 @@ const cases: ReadonlyArray<Case> = [
     name: "an image that an export left out",
     subject: pathOf(`sha256:${zeros}`),
     files: (files, layout) => {
-      nested(files, [layout.entry, { mediaType: MediaType.ociManifest, digest: `sha256:${zeros}`, size: 400, platform: { os: "linux", architecture: "arm64" } }])
+      nested(files, [
+        layout.entry,
+        {
+          mediaType: MediaType.ociManifest,
+          digest: `sha256:${zeros}`,
+          size: 400,
+          platform: { os: "linux", architecture: "arm64" }
+        }
+      ])
     }
   },
   {
@@ -416,8 +742,27 @@ const cases: ReadonlyArray<Case> = [
       fs.symlinkSync("/etc/hostname", path.join(directory, layer(layout)))
     }
   },
-  { id: "blob.size-mismatch", subject: layer, edits: { manifest: (document) => { document.layers[0].size++; return artifact({})(document) } }, files: braces },
-  { id: "blob.digest-mismatch", depth: "full", subject: layer, edits: { manifest: artifact({}) }, files: (files, layout) => { braces(files); files.get(layer(layout))!.writeUInt8(7, 20) } },
+  {
+    id: "blob.size-mismatch",
+    subject: layer,
+    edits: {
+      manifest: (document) => {
+        document.layers[0].size++
+        return artifact({})(document)
+      }
+    },
+    files: braces
+  },
+  {
+    id: "blob.digest-mismatch",
+    depth: "full",
+    subject: layer,
+    edits: { manifest: artifact({}) },
+    files: (files, layout) => {
+      braces(files)
+      files.get(layer(layout))!.writeUInt8(7, 20)
+    }
+  },
   {
     id: "blob.digest-mismatch",
     name: "that nothing refers to",
@@ -425,9 +770,23 @@ const cases: ReadonlyArray<Case> = [
     subject: pathOf(`sha256:${zeros}`),
     files: (files) => files.set(pathOf(`sha256:${zeros}`), Buffer.from("something else"))
   },
-  { id: "blob.bad-name", subject: "blobs/sha256/abc", files: (files) => files.set("blobs/sha256/abc", Buffer.from("x")) },
-  { id: "blob.bad-name", name: "a stray file", subject: "blobs/notes", files: (files) => files.set("blobs/notes", Buffer.from("x")) },
-  { id: "blob.bad-name", name: "an algorithm", subject: "blobs/SHA256", files: (files) => files.set(`blobs/SHA256/${zeros}`, Buffer.from("x")) },
+  {
+    id: "blob.bad-name",
+    subject: "blobs/sha256/abc",
+    files: (files) => files.set("blobs/sha256/abc", Buffer.from("x"))
+  },
+  {
+    id: "blob.bad-name",
+    name: "a stray file",
+    subject: "blobs/notes",
+    files: (files) => files.set("blobs/notes", Buffer.from("x"))
+  },
+  {
+    id: "blob.bad-name",
+    name: "an algorithm",
+    subject: "blobs/SHA256",
+    files: (files) => files.set(`blobs/SHA256/${zeros}`, Buffer.from("x"))
+  },
   {
     id: "blob.symlink",
     subject: layer,
@@ -444,14 +803,23 @@ const cases: ReadonlyArray<Case> = [
       files.set("blobs/x/aB", Buffer.from("y"))
     }
   },
-  { id: "blob.unreferenced", subject: pathOf(hash(Buffer.from("left over"))), files: (files) => { put(files, Buffer.from("left over")) } }
+  {
+    id: "blob.unreferenced",
+    subject: pathOf(hash(Buffer.from("left over"))),
+    files: (files) => {
+      put(files, Buffer.from("left over"))
+    }
+  }
 ]
 
 const verifyCase = (one: Case, depth: "fast" | "full") => {
   const layout = makeLayout(one.edits)
   one.files?.(layout.files, layout)
   const subject = typeof one.subject === "string" ? one.subject : one.subject(layout)
-  return Effect.map(verify(layout.files, depth, (directory) => one.disk?.(directory, layout)), (verification) => ({ verification, subject }))
+  return Effect.map(
+    verify(layout.files, depth, (directory) => one.disk?.(directory, layout)),
+    (verification) => ({ verification, subject })
+  )
 }
 
 describe("a layout that is right", () => {
@@ -461,14 +829,24 @@ describe("a layout that is right", () => {
     "with layers that are not compressed": { compression: "none" },
     "named by sha512": { algorithm: "sha512" },
     "with a platform": { entry: setting("platform", platform) },
-    "with a platform spelt another way": { entry: setting("platform", { os: "linux", architecture: "x86_64", variant: "v1" }) },
+    "with a platform spelt another way": {
+      entry: setting("platform", { os: "linux", architecture: "x86_64", variant: "v1" })
+    },
     "without mediaType in index.json": { index: without("mediaType") },
     "with nulls where Docker writes them": {
       config: (document) => ({
         ...document,
         history: null,
         container_config: null,
-        config: { Env: null, Cmd: null, Entrypoint: null, ExposedPorts: null, Volumes: null, Labels: null, OnBuild: null }
+        config: {
+          Env: null,
+          Cmd: null,
+          Entrypoint: null,
+          ExposedPorts: null,
+          Volumes: null,
+          Labels: null,
+          OnBuild: null
+        }
       })
     },
     "with properties that no specification knows": {
@@ -486,7 +864,8 @@ describe("a layout that is right", () => {
           assert.deepStrictEqual(verification.images, [{ image: "v1", ok: true, errorCount: 0 }])
           assert.strictEqual(verification.layerCount, 2)
         }
-      }))
+      })
+    )
   }
 
   it.effect("an artifact with contents of any type, embedded data and a subject", () =>
@@ -507,8 +886,12 @@ describe("a layout that is right", () => {
       braces(files)
       const verification = yield* verify(files)
       assert.deepStrictEqual(verification.results.results, [], told(verification))
-      assert.deepStrictEqual(verification.images.map((one) => one.image), ["v1", own.entry.digest])
-    }))
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.image),
+        ["v1", own.entry.digest]
+      )
+    })
+  )
 
   it.effect("nested indexes, attestations and an empty layout", () =>
     Effect.gen(function* () {
@@ -516,8 +899,10 @@ describe("a layout that is right", () => {
       const arm = makeLayout({ config: setting("architecture", "arm64"), layers: [tar({ a: "arm" })] })
       const attestation = makeLayout({
         config: (document) => ({ architecture: "unknown", os: "unknown", config: {}, rootfs: document.rootfs }),
-        manifest: (document) => { document.layers[0].mediaType = "application/vnd.in-toto+json" },
-        layers: [Buffer.from("{\"_type\":\"https://in-toto.io/Statement/v0.1\"}")],
+        manifest: (document) => {
+          document.layers[0].mediaType = "application/vnd.in-toto+json"
+        },
+        layers: [Buffer.from('{"_type":"https://in-toto.io/Statement/v0.1"}')],
         compression: "none"
       })
       const files = join([amd, arm, attestation], ([one, two, three], files) => {
@@ -527,33 +912,57 @@ describe("a layout that is right", () => {
           {
             ...three,
             platform: { os: "unknown", architecture: "unknown" },
-            annotations: { "vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": one.digest }
+            annotations: {
+              "vnd.docker.reference.type": "attestation-manifest",
+              "vnd.docker.reference.digest": one.digest
+            }
           }
         ])
         return [{ ...putIndex(files, [inner]), annotations: { "org.opencontainers.image.ref.name": "multi" } }]
       })
       const verification = yield* verify(files)
       assert.deepStrictEqual(verification.results.results, [], told(verification))
-      assert.deepStrictEqual(verification.images.map((one) => one.image), ["multi (linux/amd64)", "multi (linux/arm64/v8)", "multi (unknown/unknown)"])
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.image),
+        ["multi (linux/amd64)", "multi (linux/arm64/v8)", "multi (unknown/unknown)"]
+      )
 
-      const none = yield* verify(new Map([["oci-layout", json({ imageLayoutVersion: "1.0.0" })], ["index.json", json({ schemaVersion: 2, manifests: [] })]]), "full", (directory) => fs.mkdirSync(path.join(directory, "blobs")))
+      const none = yield* verify(
+        new Map([
+          ["oci-layout", json({ imageLayoutVersion: "1.0.0" })],
+          ["index.json", json({ schemaVersion: 2, manifests: [] })]
+        ]),
+        "full",
+        (directory) => fs.mkdirSync(path.join(directory, "blobs"))
+      )
       assert.deepStrictEqual(complaints(none), [], told(none))
-    }))
+    })
+  )
 })
 
 describe("every check", () => {
-  const passing = Effect.runPromise(Effect.forEach(["fast", "full"] as const, (depth) => verify(makeLayout().files, depth)))
+  const passing = Effect.runPromise(
+    Effect.forEach(["fast", "full"] as const, (depth) => verify(makeLayout().files, depth))
+  )
 
   for (const one of cases) {
     it.effect(`${one.id}${one.name === undefined ? "" : `: ${one.name}`}`, () =>
       Effect.gen(function* () {
         const [fast, full] = yield* Effect.promise(() => passing)
         const clean = one.depth === "full" ? full! : fast!
-        assert.deepStrictEqual(clean.results.results.filter((finding) => finding.check === one.id), [])
+        assert.deepStrictEqual(
+          clean.results.results.filter((finding) => finding.check === one.id),
+          []
+        )
         for (const depth of one.depth === "full" ? (["full"] as const) : (["fast", "full"] as const)) {
           const { subject, verification } = yield* verifyCase(one, depth)
           if (one.id === "index.too-deep") {
-            assert.isTrue(verification.results.results.some((finding) => finding.check === one.id && finding.subject.startsWith("blobs/")), told(verification))
+            assert.isTrue(
+              verification.results.results.some(
+                (finding) => finding.check === one.id && finding.subject.startsWith("blobs/")
+              ),
+              told(verification)
+            )
             continue
           }
           const findings = found(verification, one.id, subject)
@@ -564,13 +973,17 @@ describe("every check", () => {
           const { subject, verification } = yield* verifyCase(one, "fast")
           assert.deepStrictEqual(found(verification, one.id, subject), [])
         }
-      }))
+      })
+    )
   }
 
   it("has a case here", () => {
     const receipts: ReadonlyArray<CheckId> = ["index.missing-entry"]
     const covered = new Set<string>([...cases.map((one) => one.id), ...receipts])
-    assert.deepStrictEqual(idsOf("oci-layout", "index", "descriptor", "annotation", "blob").filter((id) => !covered.has(id)), [])
+    assert.deepStrictEqual(
+      idsOf("oci-layout", "index", "descriptor", "annotation", "blob").filter((id) => !covered.has(id)),
+      []
+    )
   })
 })
 
@@ -578,38 +991,89 @@ describe("the whole layout", () => {
   it.effect("is read before it complains, and each image gets its verdict", () =>
     Effect.gen(function* () {
       const named = (name: string, body: string): Layout =>
-        makeLayout({ layers: [tar({ shared: "the same" }), tar({ [name]: body })], entry: setting("annotations", { "org.opencontainers.image.ref.name": name }) })
+        makeLayout({
+          layers: [tar({ shared: "the same" }), tar({ [name]: body })],
+          entry: setting("annotations", { "org.opencontainers.image.ref.name": name })
+        })
       const layouts = [named("one", "1"), named("two", "2"), named("three", "3")]
       const files = join(layouts, (entries) => entries)
       files.get(layouts[0]!.layers[1]!)!.writeUInt8(9, 15)
       files.delete(layouts[1]!.config)
       const verification = yield* verify(files)
-      assert.deepStrictEqual(verification.images.map(({ image, ok }) => [image, ok]), [["one", false], ["two", false], ["three", true]])
+      assert.deepStrictEqual(
+        verification.images.map(({ image, ok }) => [image, ok]),
+        [
+          ["one", false],
+          ["two", false],
+          ["three", true]
+        ]
+      )
       assert.isAbove(found(verification, "layer.digest-mismatch", layouts[0]!.layers[1]!).length, 0)
       assert.isAbove(found(verification, "config.missing", layouts[1]!.config).length, 0)
       assert.strictEqual(verification.layerCount, 4)
-    }))
+    })
+  )
 
   it.effect("says the same thing once, however many images share the damage", () =>
     Effect.gen(function* () {
       const layouts = Array.from({ length: 20 }, (_, index) =>
-        makeLayout({ layers: [tar({ shared: "the same" }), tar({ own: `${index}` })], entry: setting("annotations", { "org.opencontainers.image.ref.name": `tag-${index}` }) }))
+        makeLayout({
+          layers: [tar({ shared: "the same" }), tar({ own: `${index}` })],
+          entry: setting("annotations", { "org.opencontainers.image.ref.name": `tag-${index}` })
+        })
+      )
       const files = join(layouts, (entries) => entries)
       files.delete(layouts[0]!.layers[0]!)
       const verification = yield* verify(files)
       assert.strictEqual(found(verification, "layer.missing", layouts[0]!.layers[0]!).length, 1)
       assert.isTrue(verification.images.every((one) => !one.ok))
-    }))
+    })
+  )
 
   it.effect("counts an image with many names once", () =>
     Effect.gen(function* () {
       const layout = makeLayout()
-      const tagged = (name: string): Doc => ({ ...layout.entry, annotations: { "org.opencontainers.image.ref.name": name } })
+      const tagged = (name: string): Doc => ({
+        ...layout.entry,
+        annotations: { "org.opencontainers.image.ref.name": name }
+      })
       replaceIndex(layout.files, ["a", "b", "c"].map(tagged))
       const verification = yield* verify(layout.files)
       assert.deepStrictEqual(verification.results.results, [], told(verification))
       assert.deepStrictEqual(verification.images, [{ image: "a, b, c", ok: true, errorCount: 0 }])
-    }))
+    })
+  )
+
+  it.effect("a second, better reference leads to what a broken one hides", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout({ config: setting("os", 1) })
+      const { mediaType, ...bad } = layout.entry
+      assert.isString(mediaType)
+      replaceIndex(layout.files, [bad, layout.entry, layout.entry])
+      const verification = yield* verify(layout.files)
+      assert.strictEqual(found(verification, "config.wrong-type", layout.config).length, 1, told(verification))
+    })
+  )
+
+  it.effect("documents that are no objects are said to be so once", () =>
+    Effect.gen(function* () {
+      const { files } = makeLayout()
+      const index = { mediaType: MediaType.ociIndex, ...put(files, Buffer.from("[]")) }
+      const manifest = { mediaType: MediaType.ociManifest, ...put(files, Buffer.from("1")) }
+      replaceIndex(files, [index, index, manifest, manifest])
+      const verification = yield* verify(files)
+      assert.strictEqual(found(verification, "index.invalid-json", pathOf(index.digest)).length, 1, told(verification))
+      assert.strictEqual(
+        found(verification, "manifest.invalid-json", pathOf(manifest.digest)).length,
+        1,
+        told(verification)
+      )
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.ok),
+        [false, false]
+      )
+    })
+  )
 
   it.effect("indexes that list each other many times over take no time to follow", () =>
     Effect.gen(function* () {
@@ -623,7 +1087,8 @@ describe("the whole layout", () => {
       const verification = yield* verify(layout.files)
       assert.deepStrictEqual(complaints(verification), [], told(verification))
       assert.strictEqual(verification.images.length, 1)
-    }))
+    })
+  )
 
   it.effect("an archive cut to one platform has nothing wrong", () =>
     Effect.gen(function* () {
@@ -638,32 +1103,47 @@ describe("the whole layout", () => {
       const verification = yield* verify(layout.files)
       assert.deepStrictEqual(complaints(verification), [], told(verification))
       assert.strictEqual(verification.results.results.filter((one) => one.check === "blob.absent").length, 2)
-    }))
+    })
+  )
 
   it.effect("a config that is embedded only is read from its descriptor", () =>
     Effect.gen(function* () {
       let raw: Buffer | undefined
       const layout = makeLayout({
-        config: (document) => { raw = json(document) },
-        manifest: (document) => { document.config.data = raw!.toString("base64") }
+        config: (document) => {
+          raw = json(document)
+        },
+        manifest: (document) => {
+          document.config.data = raw!.toString("base64")
+        }
       })
       layout.files.delete(layout.config)
       const verification = yield* verify(layout.files)
       assert.deepStrictEqual(complaints(verification), [], told(verification))
       assert.strictEqual(found(verification, "blob.absent", layout.config).length, 1)
       assert.include(verification.results.checked, "layer.diff-id-mismatch")
-    }))
+    })
+  )
 
   it.effect("digests that cannot be computed are said to be skipped", () =>
     Effect.gen(function* () {
       const name = `blake9:${"abc".repeat(9)}`
-      const layout = makeLayout({ manifest: (document) => { document.layers[0].digest = name } })
+      const layout = makeLayout({
+        manifest: (document) => {
+          document.layers[0].digest = name
+        }
+      })
       layout.files.set(pathOf(name), layout.files.get(layer(layout))!)
       layout.files.delete(layer(layout))
       const verification = yield* verify(layout.files)
       assert.deepStrictEqual(complaints(verification), [], told(verification))
-      assert.isTrue(verification.results.skipped.some((one) => one.check === "layer.digest-mismatch" && one.reason.includes("blake9")))
-    }))
+      assert.isTrue(
+        verification.results.skipped.some(
+          (one) => one.check === "layer.digest-mismatch" && one.reason.includes("blake9")
+        )
+      )
+    })
+  )
 })
 
 describe("receipts", () => {
@@ -676,36 +1156,54 @@ describe("receipts", () => {
     source: { uri: "tar://x" },
     filters: [],
     conversions: [],
-    files: [layout.config, ...layout.layers, layout.manifest].map((name) => Receipt.fileOf(name, layout.files.get(name)!)),
+    files: [layout.config, ...layout.layers, layout.manifest].map((name) =>
+      Receipt.fileOf(name, layout.files.get(name)!)
+    ),
     details: { refs: ["v1"], manifest: { digest: layout.entry.digest } },
     ...changes
   })
 
-  const withReceipt = (layout: Layout, receipt: Receipt.Receipt, disk: (directory: string) => void = () => {}): Effect.Effect<Verification> =>
+  const withReceipt = (
+    layout: Layout,
+    receipt: Receipt.Receipt,
+    disk: (directory: string) => void = () => {}
+  ): Effect.Effect<Verification> =>
     withDirectory((directory) =>
       Effect.suspend(() => {
         writeTree(directory, layout.files)
         disk(directory)
         return verifyAt(directory, { depth: "full", receipt })
-      }))
+      })
+    )
 
   it.effect("of the run that just wrote: that image alone is verified", () =>
     Effect.gen(function* () {
       const layout = makeLayout()
-      const other = makeLayout({ layers: [tar({ other: "x" })], entry: setting("annotations", { "org.opencontainers.image.ref.name": "v2" }) })
+      const other = makeLayout({
+        layers: [tar({ other: "x" })],
+        entry: setting("annotations", { "org.opencontainers.image.ref.name": "v2" })
+      })
       const files = join([layout, other], (entries) => entries)
       files.delete(other.config)
       const verification = yield* withReceipt({ ...layout, files }, receiptOf(layout))
       assert.deepStrictEqual(verification.results.results, [], told(verification))
-      assert.deepStrictEqual(verification.images.map((one) => one.image), ["v1"])
-    }))
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.image),
+        ["v1"]
+      )
+    })
+  )
 
   it.effect("index.missing-entry", () =>
     Effect.gen(function* () {
       const layout = makeLayout()
-      const verification = yield* withReceipt(layout, receiptOf(layout, { details: { refs: ["v2"], manifest: { digest: layout.entry.digest } } }))
+      const verification = yield* withReceipt(
+        layout,
+        receiptOf(layout, { details: { refs: ["v2"], manifest: { digest: layout.entry.digest } } })
+      )
       assert.strictEqual(found(verification, "index.missing-entry", "index.json").length, 1)
-    }))
+    })
+  )
 
   it.effect("receipt.missing-file, receipt.size-mismatch, receipt.digest-mismatch", () =>
     Effect.gen(function* () {
@@ -714,11 +1212,18 @@ describe("receipts", () => {
       layout.files.set("extra", extra)
       const gone = yield* withReceipt(layout, receiptOf(layout, { files: [Receipt.fileOf("gone", extra)] }))
       assert.strictEqual(found(gone, "receipt.missing-file", "gone").length, 1)
-      const size = yield* withReceipt(layout, receiptOf(layout, { files: [{ ...Receipt.fileOf("extra", extra), size: 3 }] }))
+      const size = yield* withReceipt(
+        layout,
+        receiptOf(layout, { files: [{ ...Receipt.fileOf("extra", extra), size: 3 }] })
+      )
       assert.strictEqual(found(size, "receipt.size-mismatch", "extra").length, 1)
-      const digest = yield* withReceipt(layout, receiptOf(layout, { files: [{ ...Receipt.fileOf("extra", extra), sha256: zeros }] }))
+      const digest = yield* withReceipt(
+        layout,
+        receiptOf(layout, { files: [{ ...Receipt.fileOf("extra", extra), sha256: zeros }] })
+      )
       assert.strictEqual(found(digest, "receipt.digest-mismatch", "extra").length, 1)
-    }))
+    })
+  )
 
   const standing = (layout: Layout, receipt: Buffer): Effect.Effect<Verification> => {
     layout.files.set("receipt-v1.json", receipt)
@@ -738,39 +1243,57 @@ describe("receipts", () => {
       const stale = yield* standing(moved, Buffer.from(Receipt.encode(receiptOf(moved))))
       assert.strictEqual(found(stale, "receipt.stale", "receipt-v1.json").length, 1)
       assert.isFalse(stale.results.hasErrors, told(stale))
-    }))
+    })
+  )
 })
 
 describe("damage", () => {
   const layout = makeLayout()
   const blobs = [...layout.files.keys()].filter((name) => name.startsWith("blobs/"))
 
-  const damaged = (name: string, change: (bytes: Buffer) => Buffer): Effect.Effect<Verification> => {
+  const damaged = (name: string, change: (bytes: Buffer) => Uint8Array): Effect.Effect<Verification> => {
     const files = new Map([...layout.files].map(([file, bytes]) => [file, Buffer.from(bytes)] as const))
-    files.set(name, change(files.get(name)!))
+    files.set(name, Buffer.from(change(files.get(name)!)))
     return verify(files)
   }
 
-  const reported = (name: string, change: (bytes: Buffer) => Buffer): Promise<boolean> =>
+  const reported = (name: string, change: (bytes: Buffer) => Uint8Array): Promise<boolean> =>
     Effect.runPromise(
-      Effect.map(damaged(name, change), ({ results }) => results.results.some((one) => one.severity === "error" && one.subject === name))
+      Effect.map(damaged(name, change), ({ results }) =>
+        results.results.some((one) => one.severity === "error" && one.subject === name)
+      )
     )
 
   it("any byte of any blob flipped is reported", () =>
     fc.assert(
-      fc.asyncProperty(fc.constantFrom(...blobs), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.integer({ min: 1, max: 255 }), (name, at, mask) =>
-        reported(name, (bytes) => {
-          const offset = Math.floor(at * bytes.length)
-          bytes.writeUInt8(bytes.readUInt8(offset) ^ mask, offset)
-          return bytes
-        })),
+      fc.asyncProperty(
+        fc.constantFrom(...blobs),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        fc.integer({ min: 1, max: 255 }),
+        (name, at, mask) =>
+          reported(name, (bytes) => {
+            const offset = Math.floor(at * bytes.length)
+            bytes.writeUInt8(bytes.readUInt8(offset) ^ mask, offset)
+            return bytes
+          })
+      ),
       { numRuns: 150 }
     ))
 
   it("any blob cut or extended is reported", () =>
     fc.assert(
-      fc.asyncProperty(fc.constantFrom(...blobs), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.uint8Array({ minLength: 1, maxLength: 600 }), fc.boolean(), (name, at, more, cut) =>
-        reported(name, (bytes) => cut ? bytes.subarray(0, Math.floor(at * bytes.length)) : Buffer.concat([bytes, more]))),
+      fc.asyncProperty(
+        fc.constantFrom(...blobs),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        fc.uint8Array({ minLength: 1, maxLength: 600 }),
+        fc.boolean(),
+        (name, at, more, cut) =>
+          reported(
+            name,
+            (bytes): Uint8Array =>
+              cut ? bytes.subarray(0, Math.floor(at * bytes.length)) : Buffer.concat([bytes, more])
+          )
+      ),
       { numRuns: 100 }
     ))
 
@@ -780,7 +1303,11 @@ describe("damage", () => {
         const text = layout.files.get("index.json")!.toString("latin1")
         for (let length = 0; length < text.length; length++) {
           const verification = yield* damaged("index.json", (bytes) => bytes.subarray(0, length))
-          assert.isAbove(found(verification, "index.invalid-json", "index.json").length, 0, `cut to ${length} bytes\n${told(verification)}`)
+          assert.isAbove(
+            found(verification, "index.invalid-json", "index.json").length,
+            0,
+            `cut to ${length} bytes\n${told(verification)}`
+          )
         }
         for (const match of text.matchAll(/(?<="digest":")[^"]+|(?<="size":)\d+|(?<="schemaVersion":)\d/g)) {
           for (let offset = match.index; offset < match.index + match[0].length; offset++) {
@@ -788,7 +1315,10 @@ describe("damage", () => {
               bytes.writeUInt8(bytes.readUInt8(offset) ^ 0x01, offset)
               return bytes
             })
-            assert.isTrue(verification.results.hasErrors, `byte ${offset} (${text.slice(Math.max(0, offset - 10), offset + 10)})\n${told(verification)}`)
+            assert.isTrue(
+              verification.results.hasErrors,
+              `byte ${offset} (${text.slice(Math.max(0, offset - 10), offset + 10)})\n${told(verification)}`
+            )
           }
         }
       })
@@ -803,17 +1333,28 @@ describe("damage", () => {
       const verification = yield* verify(files)
       assert.isAbove(found(verification, "layer.digest-mismatch", one).length, 0)
       assert.isAbove(found(verification, "layer.digest-mismatch", other).length, 0)
-    }))
+    })
+  )
 
   it.effect("gzip members in plenty, as pigz and eStargz write them, are all read", () =>
     Effect.gen(function* () {
       const whole = tar({ a: "a".repeat(5000), b: "b" })
-      const members = Buffer.concat([zlib.gzipSync(whole.subarray(0, 700)), zlib.gzipSync(whole.subarray(700, 4000)), zlib.gzipSync(whole.subarray(4000))])
+      const members = Buffer.concat([
+        zlib.gzipSync(whole.subarray(0, 700)),
+        zlib.gzipSync(whole.subarray(700, 4000)),
+        zlib.gzipSync(whole.subarray(4000))
+      ])
       const files: Files = new Map()
-      const own = makeLayout({ layers: [whole], manifest: (document) => { Object.assign(document.layers[0], put(files, members)) } })
+      const own = makeLayout({
+        layers: [whole],
+        manifest: (document) => {
+          Object.assign(document.layers[0], put(files, members))
+        }
+      })
       own.files.delete(own.layers[0]!)
       for (const [name, bytes] of files) own.files.set(name, bytes)
       const verification = yield* verify(own.files)
       assert.deepStrictEqual(complaints(verification), [], told(verification))
-    }))
+    })
+  )
 })

@@ -97,7 +97,10 @@ export const makeLayout = (edits: Edits = {}): Layout => {
         ...platform,
         config: { Env: ["PATH=/bin"], Cmd: ["sh"], Labels: null },
         rootfs: { type: "layers", diff_ids: [...diffIds] },
-        history: [{ created_by: "ENV x" , empty_layer: true }, ...tars.map((_, index) => ({ created_by: `step ${index}` }))]
+        history: [
+          { created_by: "ENV x", empty_layer: true },
+          ...tars.map((_, index) => ({ created_by: `step ${index}` }))
+        ]
       },
       edits.config
     ),
@@ -107,7 +110,12 @@ export const makeLayout = (edits: Edits = {}): Layout => {
   const manifest = put(
     files,
     edited(
-      { schemaVersion: 2, mediaType, config: { mediaType: docker ? MediaType.dockerConfig : MediaType.ociConfig, ...config }, layers: layers.map((layer) => ({ ...layer })) },
+      {
+        schemaVersion: 2,
+        mediaType,
+        config: { mediaType: docker ? MediaType.dockerConfig : MediaType.ociConfig, ...config },
+        layers: layers.map((layer) => ({ ...layer }))
+      },
       edits.manifest
     ),
     algorithm
@@ -127,9 +135,15 @@ export const makeLayout = (edits: Edits = {}): Layout => {
 }
 
 /** Several layouts as one, whose index.json lists what `entries` makes of theirs. */
-export const join = (layouts: ReadonlyArray<Layout>, entries: (entries: ReadonlyArray<Doc>, files: Files) => ReadonlyArray<Doc>): Files => {
+export const join = (
+  layouts: ReadonlyArray<Layout>,
+  entries: (entries: ReadonlyArray<Doc>, files: Files) => ReadonlyArray<Doc>
+): Files => {
   const files: Files = new Map(layouts.flatMap((one) => [...one.files]))
-  const manifests = entries(layouts.map((one) => one.entry), files)
+  const manifests = entries(
+    layouts.map((one) => one.entry),
+    files
+  )
   files.set("index.json", json({ schemaVersion: 2, mediaType: MediaType.ociIndex, manifests }))
   return files
 }
@@ -169,7 +183,9 @@ export const pool = WorkerPool.layer()
 
 /** For messages of failing tests. */
 export const told = ({ results }: Verification): string =>
-  results.results.map((one) => `${one.severity} ${one.check} ${one.subject}: ${one.message} (${one.expected} / ${one.actual})`).join("\n")
+  results.results
+    .map((one) => `${one.severity} ${one.check} ${one.subject}: ${one.message} (${one.expected} / ${one.actual})`)
+    .join("\n")
 
 /** Findings that say that something is wrong. */
 export const complaints = ({ results }: Verification): ReadonlyArray<Finding> =>

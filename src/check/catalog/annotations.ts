@@ -15,7 +15,8 @@ export const annotation = {
     title: "an annotation's value is no string",
     spec: "image-spec annotations.md, rules: key and value MUST be strings",
     rules: [16, 34, 57],
-    explanation: "Numbers, booleans and objects have to be written as strings; typed readers refuse the whole document.",
+    explanation:
+      "Numbers, booleans and objects have to be written as strings; typed readers refuse the whole document.",
     remedy: "Report it to the tool that wrote the document."
   },
   "annotation.reserved-key": {

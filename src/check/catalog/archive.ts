@@ -7,7 +7,8 @@ export const archive = {
     title: "the archive cannot be read",
     spec: "docker-image-spec v1.3; image-spec image-layout.md",
     rules: [95],
-    explanation: "It is empty, no tar, compressed in a way that images do not use, or reading it failed: nothing in it was checked.",
+    explanation:
+      "It is empty, no tar, compressed in a way that images do not use, or reading it failed: nothing in it was checked.",
     remedy: "Save the image again; look at the reason in the message."
   },
   "archive.not-an-image": {
@@ -71,7 +72,8 @@ export const archive = {
     title: "LayerSources does not describe the layers",
     spec: "moby image/tarexport, LayerSources in manifest.json",
     rules: [85],
-    explanation: "Where manifest.json gives descriptors of layers by diff_id, they are descriptors of the layers listed.",
+    explanation:
+      "Where manifest.json gives descriptors of layers by diff_id, they are descriptors of the layers listed.",
     remedy: "Save the image again."
   },
   "archive.legacy": {
@@ -79,7 +81,8 @@ export const archive = {
     title: "an archive of the time before manifest.json",
     spec: "docker-image-spec v1.0, combined image JSON + filesystem changeset format",
     rules: [91],
-    explanation: "Images of this form have no digests: their layers can be read, but nothing proves that they are the right ones.",
+    explanation:
+      "Images of this form have no digests: their layers can be read, but nothing proves that they are the right ones.",
     remedy: "Load the archive and save it again with a current tool."
   }
 } as const satisfies CatalogFamily

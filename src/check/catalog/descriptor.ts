@@ -23,7 +23,8 @@ export const descriptor = {
     title: "a media type is malformed",
     spec: "image-spec descriptor.md, mediaType; RFC 6838 section 4.2",
     rules: [5],
-    explanation: "A media type is type/subtype, each of at most 127 letters, digits and some of the marks !#$&-^_.+ between them.",
+    explanation:
+      "A media type is type/subtype, each of at most 127 letters, digits and some of the marks !#$&-^_.+ between them.",
     remedy: "Report it to the tool that wrote the document."
   },
   "descriptor.bad-digest": {
@@ -64,7 +65,8 @@ export const descriptor = {
     title: "an entry of urls is neither http nor https",
     spec: "image-spec descriptor.md, urls: entries SHOULD use the http and https schemes",
     rules: [13],
-    explanation: "Few clients fetch from other schemes, and some schemes lead to places that an image has no business with.",
+    explanation:
+      "Few clients fetch from other schemes, and some schemes lead to places that an image has no business with.",
     remedy: "Find out why the image's producer put it there."
   },
   "descriptor.bad-data": {
@@ -96,7 +98,8 @@ export const descriptor = {
     title: "the empty media type stands for something else than {}",
     spec: "image-spec manifest.md, guidance for an empty descriptor",
     rules: [27],
-    explanation: "application/vnd.oci.empty.v1+json is the two bytes `{}` and nothing else; its size and digest are fixed.",
+    explanation:
+      "application/vnd.oci.empty.v1+json is the two bytes `{}` and nothing else; its size and digest are fixed.",
     remedy: "Report it to the tool that wrote the document."
   }
 } as const satisfies CatalogFamily

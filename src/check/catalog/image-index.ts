@@ -96,7 +96,8 @@ export const index = {
     title: "index.json does not list what was written",
     spec: "image-spec image-layout.md, index.json; tallyman: receipts record the entries that were written",
     rules: [37],
-    explanation: "The run that just wrote an image finds no entry for it: another program has replaced index.json meanwhile.",
+    explanation:
+      "The run that just wrote an image finds no entry for it: another program has replaced index.json meanwhile.",
     remedy: "Write the image again; its blobs are kept."
   },
   "index.wrong-type": {
@@ -144,7 +145,8 @@ export const index = {
     title: "one name for two different images",
     spec: "image-spec image-layout.md, index.json, org.opencontainers.image.ref.name",
     rules: [37],
-    explanation: "index.json gives the same name, and no platform to tell them apart, to two images: which one a tool takes is chance.",
+    explanation:
+      "index.json gives the same name, and no platform to tell them apart, to two images: which one a tool takes is chance.",
     remedy: "Remove or rename one of them."
   },
   "index.incomplete": {

@@ -8,7 +8,7 @@ export const layoutFile = {
     spec: "image-spec image-layout.md, oci-layout file: it MUST exist",
     rules: [36],
     explanation: "Without it nothing says that this is an OCI image layout, nor of which version; tools refuse it.",
-    remedy: "If the rest is right, a file oci-layout with {\"imageLayoutVersion\":\"1.0.0\"} makes it a layout again."
+    remedy: 'If the rest is right, a file oci-layout with {"imageLayoutVersion":"1.0.0"} makes it a layout again.'
   },
   "oci-layout.invalid-json": {
     severity: "error",
@@ -16,7 +16,7 @@ export const layoutFile = {
     spec: "image-spec image-layout.md, oci-layout file: it MUST be a JSON object",
     rules: [1, 36],
     explanation: "The file could not be read or parsed as a JSON object in UTF-8.",
-    remedy: "If the rest is right, write it anew: {\"imageLayoutVersion\":\"1.0.0\"}."
+    remedy: 'If the rest is right, write it anew: {"imageLayoutVersion":"1.0.0"}.'
   },
   "oci-layout.duplicate-key": {
     severity: "error",
@@ -24,7 +24,7 @@ export const layoutFile = {
     spec: "image-spec considerations.md; RFC 8259 section 4",
     rules: [2],
     explanation: "Readers disagree on which of the two values counts.",
-    remedy: "If the rest is right, write it anew: {\"imageLayoutVersion\":\"1.0.0\"}."
+    remedy: 'If the rest is right, write it anew: {"imageLayoutVersion":"1.0.0"}.'
   },
   "oci-layout.bad-version": {
     severity: "error",

@@ -1,7 +1,8 @@
 /** Audits an archive of images (`tar://`): docker-save in all its forms, oci-archive, both in one. */
+
+import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as path from "node:path"
 import { Collector } from "../../check/Collector.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
@@ -29,12 +30,15 @@ export interface ArchiveVerifierOptions extends ArchiveStore.ArchiveOptions {
  * Opens the archive; one that is compressed as a whole is unpacked into a temporary file that goes with the scope. It
  * fails where nothing can be said about what is there; what is no archive is a finding.
  */
-export const make = Effect.fn("ArchiveVerifier.make")(function*(
+export const make = Effect.fn("ArchiveVerifier.make")(function* (
   options: ArchiveVerifierOptions
 ): Effect.fn.Return<Verifier["Type"], SourceError, Scope.Scope | WorkerPool> {
   const pool = yield* WorkerPool
   const store = yield* ArchiveStore.open(options.path, options).pipe(
-    Effect.catchIf((failed) => failed.reason === "NotAnImage" || failed.reason === "Limit", (failed) => Effect.succeed(failed))
+    Effect.catchIf(
+      (failed) => failed.reason === "NotAnImage" || failed.reason === "Limit",
+      (failed) => Effect.succeed(failed)
+    )
   )
   return {
     verify: (verifyOptions) =>
@@ -46,11 +50,19 @@ export const make = Effect.fn("ArchiveVerifier.make")(function*(
 
 const notAnArchive = (file: string, failed: SourceError, options: VerifyOptions): Verification => {
   const report = new Collector(options.policy)
-  report.report("archive.unreadable", path.basename(file), failed.message.replace(/^cannot read .*?: (?=expected )/, ""))
+  report.report(
+    "archive.unreadable",
+    path.basename(file),
+    failed.message.replace(/^cannot read .*?: (?=expected )/, "")
+  )
   return { results: report.results(), images: [], layerCount: 0 }
 }
 
-const verify = Effect.fn("ArchiveVerifier.verify")(function*(file: string, store: ArchiveStore.ArchiveStore, options: VerifyOptions) {
+const verify = Effect.fn("ArchiveVerifier.verify")(function* (
+  file: string,
+  store: ArchiveStore.ArchiveStore,
+  options: VerifyOptions
+) {
   const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const subject = path.basename(file)
@@ -60,15 +72,18 @@ const verify = Effect.fn("ArchiveVerifier.verify")(function*(file: string, store
   const saved = has(Files.manifestFile) ? auditSaved(store, audit, report) : undefined
   const repositories = Repositories.read(store, report)
   if (layout !== undefined && saved !== undefined) Consistency.compareIndex(saved, layout.images, report)
-  if (saved !== undefined && repositories !== undefined) Consistency.compareRepositories(store, saved, repositories, report)
-  const legacy = saved === undefined && layout === undefined
-    ? auditLegacy(store, subject, repositories ?? [], audit, report)
-    : []
+  if (saved !== undefined && repositories !== undefined)
+    Consistency.compareRepositories(store, saved, repositories, report)
+  const legacy =
+    saved === undefined && layout === undefined ? auditLegacy(store, subject, repositories ?? [], audit, report) : []
   auditReceipt(file, store, subject, options.receipt, layout, audit, report)
   rest(store, saved ?? [], layout, audit, report)
   yield* finish(audit, report, options)
   const results = report.results()
-  const images = [...imagesOf(saved ?? [], layout), ...legacy.map(({ label, subjects }) => ({ image: label, subjects }))]
+  const images = [
+    ...imagesOf(saved ?? [], layout),
+    ...legacy.map(({ label, subjects }) => ({ image: label, subjects }))
+  ]
   return { results, images: verdicts(results, images), layerCount: audit.layerCount }
 })
 
@@ -83,14 +98,19 @@ const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collec
     "archive.duplicate-member",
     "archive.repeated-member",
     "archive.case-collision",
-    ...contentChecks.filter((check) => check.startsWith("tar.") || (store.compression !== "none" && check.startsWith("compression.")))
+    ...contentChecks.filter(
+      (check) => check.startsWith("tar.") || (store.compression !== "none" && check.startsWith("compression."))
+    )
   )
   const counts = new Map<string, number>()
   for (const problem of store.problems) {
     const count = (counts.get(problem.check) ?? 0) + 1
     counts.set(problem.check, count)
     if (count > maxAlike) continue
-    report.report(problem.check, subject, problem.message + placeOf(problem), { expected: problem.expected, actual: problem.actual })
+    report.report(problem.check, subject, problem.message + placeOf(problem), {
+      expected: problem.expected,
+      actual: problem.actual
+    })
   }
   for (const problem of store.problems) {
     const more = (counts.get(problem.check) ?? 0) - maxAlike
@@ -116,8 +136,9 @@ const auditSaved = (
 ): ReadonlyArray<SavedAudit.AuditedImage> => {
   const document = DockerSave.readDocument(store, Files.manifestFile, DockerSave.manifestChecks, report)
   if (document === undefined) return []
-  const images = DockerSave.readManifest(document, Files.manifestFile, report)
-    .map((one) => SavedAudit.auditImage(store, one, audit, report))
+  const images = DockerSave.readManifest(document, Files.manifestFile, report).map((one) =>
+    SavedAudit.auditImage(store, one, audit, report)
+  )
   SavedAudit.parents(images, report)
   Consistency.layerSources(store, document.value, images, report)
   return images
@@ -134,7 +155,12 @@ const auditLegacy = (
   if (ids.length === 0) {
     report.report("archive.not-an-image", subject, "it holds neither manifest.json nor index.json", {
       expected: "manifest.json, or index.json and blobs/",
-      actual: store.list("")?.slice(0, 5).map((name) => JSON.stringify(name)).join(", ") || "nothing"
+      actual:
+        store
+          .list("")
+          ?.slice(0, 5)
+          .map((name) => JSON.stringify(name))
+          .join(", ") || "nothing"
     })
     return []
   }
@@ -162,7 +188,8 @@ const auditReceipt = (
   ReceiptAudit.compare(store, receipt, by, () => true, layout?.documents ?? new Map(), audit, report)
   const recorded = new Set(receipt.files.map((one) => one.path))
   for (const name of store.files()) {
-    if (!recorded.has(name)) report.report("receipt.image-mismatch", name, `it is in the archive, but ${by} does not record it`)
+    if (!recorded.has(name))
+      report.report("receipt.image-mismatch", name, `it is in the archive, but ${by} does not record it`)
   }
   const size = receipt.details["size"]
   if (typeof size === "number" && store.compression === "none" && size !== store.size) {
@@ -185,7 +212,9 @@ const rest = (
   report: Collector
 ): void => {
   report.ran("archive.unreferenced")
-  const known = new Set(saved.flatMap((image) => [image.saved.config, ...(image.saved.layers ?? [])].flatMap((name) => name ?? [])))
+  const known = new Set(
+    saved.flatMap((image) => [image.saved.config, ...(image.saved.layers ?? [])].flatMap((name) => name ?? []))
+  )
   layout?.rest(known)
   for (const name of store.files()) {
     if (known.has(name) || !looksLikeContent.test(name)) continue

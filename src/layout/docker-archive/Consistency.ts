@@ -26,7 +26,8 @@ export const compareIndex = (
   report.ran("archive.index-mismatch")
   const byConfig = new Map<string, Array<LayoutImage>>()
   for (const image of layout) {
-    if (image.kind === "image" && image.config !== undefined) byConfig.set(image.config, [...(byConfig.get(image.config) ?? []), image])
+    if (image.kind === "image" && image.config !== undefined)
+      byConfig.set(image.config, [...(byConfig.get(image.config) ?? []), image])
   }
   const tagsByConfig = new Map<string, Set<string>>()
   for (const image of saved) {
@@ -45,7 +46,13 @@ export const compareIndex = (
   }
   for (const [config, tags] of tagsByConfig) {
     const images = byConfig.get(config)
-    if (images !== undefined) compareNames(config, tags, images.flatMap((image) => image.names), report)
+    if (images !== undefined)
+      compareNames(
+        config,
+        tags,
+        images.flatMap((image) => image.names),
+        report
+      )
   }
   for (const { config, digest, direct, kind, label } of layout) {
     // What an index lists for other platforms, manifest.json cannot: docker load knows one.
@@ -62,12 +69,17 @@ const compareLayers = ({ saved }: AuditedImage, same: ReadonlyArray<LayoutImage>
   const own = saved.layers?.map(Files.blobDigest)
   if (own === undefined || own.some((digest) => digest === undefined)) return
   const list = (digests: ReadonlyArray<string | undefined>): string => digests.map((one) => one ?? "nothing").join(", ")
-  const others = same.map((image) => list(image.layers.map((layer) => layer?.digest)))
+  const others = same.map((image) => list(image.layers))
   if (others.includes(list(own))) return
-  report.report("archive.index-mismatch", saved.subject, "its layers are not those of the image in index.json with its config", {
-    expected: others[0]!.slice(0, 500),
-    actual: list(own).slice(0, 500)
-  })
+  report.report(
+    "archive.index-mismatch",
+    saved.subject,
+    "its layers are not those of the image in index.json with its config",
+    {
+      expected: others[0]!.slice(0, 500),
+      actual: list(own).slice(0, 500)
+    }
+  )
 }
 
 /** Names that both give have to agree; either may be without any. */
@@ -85,10 +97,15 @@ const compareNames = (
   const left = [...tags].filter((tag) => !given.some((name) => agree(tag, name)))
   const right = given.filter((name) => ![...tags].some((tag) => agree(tag, name)))
   if (left.length === 0 && right.length === 0) return
-  report.report("archive.index-mismatch", OciFiles.indexFile, `the image with the config ${Digest.short(config)} has other names than in manifest.json`, {
-    expected: [...tags].join(", "),
-    actual: given.map(({ ref, whole }) => whole ?? ref).join(", ")
-  })
+  report.report(
+    "archive.index-mismatch",
+    OciFiles.indexFile,
+    `the image with the config ${Digest.short(config)} has other names than in manifest.json`,
+    {
+      expected: [...tags].join(", "),
+      actual: given.map(({ ref, whole }) => whole ?? ref).join(", ")
+    }
+  )
 }
 
 /** manifest.json against repositories. */
@@ -102,27 +119,47 @@ export const compareRepositories = (
   for (const { id, name } of repositories) {
     const named = saved.filter((image) => image.saved.names.some((tag) => Reference.same(tag, name)))
     if (named.length === 0) {
-      report.report("archive.repositories-mismatch", Files.repositoriesFile, `manifest.json does not have ${JSON.stringify(name)}`, {
-        expected: saved.flatMap((image) => image.saved.names).slice(0, 5).join(", ") || "no names",
-        actual: name
-      })
+      report.report(
+        "archive.repositories-mismatch",
+        Files.repositoriesFile,
+        `manifest.json does not have ${JSON.stringify(name)}`,
+        {
+          expected:
+            saved
+              .flatMap((image) => image.saved.names)
+              .slice(0, 5)
+              .join(", ") || "no names",
+          actual: name
+        }
+      )
       continue
     }
     const meant = Repositories.layerOf(store, id)
     const tops = named.map((image) => topLayer(store, image))
     if (meant !== undefined && tops.every((top) => top !== undefined && !isSame(top, meant))) {
-      report.report("archive.repositories-mismatch", Files.repositoriesFile, `${JSON.stringify(name)} is another image than in manifest.json`, {
-        expected: named.map((image) => image.saved.layers?.at(-1)).join(" or "),
-        actual: id
-      })
+      report.report(
+        "archive.repositories-mismatch",
+        Files.repositoriesFile,
+        `${JSON.stringify(name)} is another image than in manifest.json`,
+        {
+          expected: named.map((image) => image.saved.layers?.at(-1)).join(" or "),
+          actual: id
+        }
+      )
     }
   }
-  for (const { saved: { names, subject } } of saved) {
+  for (const {
+    saved: { names, subject }
+  } of saved) {
     for (const tag of names) {
       if (!repositories.some(({ name }) => Reference.same(tag, name))) {
         report.report("archive.repositories-mismatch", subject, `repositories does not have ${JSON.stringify(tag)}`, {
           expected: tag,
-          actual: repositories.slice(0, 5).map(({ name }) => name).join(", ") || "no names"
+          actual:
+            repositories
+              .slice(0, 5)
+              .map(({ name }) => name)
+              .join(", ") || "no names"
         })
       }
     }
@@ -168,7 +205,8 @@ const layerSource = (store: Store, image: AuditedImage, key: string, value: unkn
   const descriptor = checkDescriptor(value, field, subject, report)
   const digest = descriptor?.digest
   // A foreign layer is described as its urls have it, while its path holds it as a plain tar.
-  if (digest === undefined || descriptor!.urls.length > 0 || !MediaType.isDistributable(descriptor!.mediaType ?? "")) return
+  if (digest === undefined || descriptor!.urls.length > 0 || !MediaType.isDistributable(descriptor!.mediaType ?? ""))
+    return
   const mismatch = (message: string, expected: string | number, actual: string | number): void =>
     report.report("archive.layer-sources-mismatch", subject, `${field} ${message}`, { expected, actual })
   // Docker's keys are diff_ids, regctl's the digests of the layers as stored.
@@ -177,7 +215,8 @@ const layerSource = (store: Store, image: AuditedImage, key: string, value: unkn
   }
   const path = layers?.find((one) => Files.blobDigest(one) === digest)
   if (path === undefined) {
-    if (layers?.every((one) => Files.blobDigest(one) !== undefined)) mismatch("describes none of the layers listed", layers.join(", ").slice(0, 300), digest)
+    if (layers?.every((one) => Files.blobDigest(one) !== undefined))
+      mismatch("describes none of the layers listed", layers.join(", ").slice(0, 300), digest)
     return
   }
   const entry = store.lookup(path)

@@ -4,7 +4,7 @@
  */
 import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
-import { layerChecks, type LayerAudit } from "../LayerAudit.ts"
+import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import type { Store } from "../Store.ts"
 import * as DockerSave from "./DockerSave.ts"
 import type { RepositoryTag } from "./Repositories.ts"
@@ -71,7 +71,8 @@ const readParent = (store: Store, id: string, report: Collector): string | undef
   }
   const parent = document.value["parent"]
   if (parent === undefined || parent === null || parent === "") return undefined
-  if (typeof parent === "string" && /^[a-f0-9]{64}$/.test(parent) && store.lookup(`${parent}/json`) !== undefined) return parent
+  if (typeof parent === "string" && /^[a-f0-9]{64}$/.test(parent) && store.lookup(`${parent}/json`) !== undefined)
+    return parent
   report.report("legacy.bad-parent", file, "its parent is not here", {
     expected: "the ID of an image here",
     actual: typeof parent === "string" ? JSON.stringify(parent.slice(0, 200)) : Json.typeName(parent)

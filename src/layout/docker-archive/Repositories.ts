@@ -51,10 +51,15 @@ export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryT
       }
       found.push({ name: `${repository}:${tag}`, id })
       if (!isThere(store, id)) {
-        report.report("repositories.dangling", file, `${show(`${repository}:${tag}`)} has an ID that nothing here has`, {
-          expected: `${id}/json or blobs/sha256/${id}`,
-          actual: "neither"
-        })
+        report.report(
+          "repositories.dangling",
+          file,
+          `${show(`${repository}:${tag}`)} has an ID that nothing here has`,
+          {
+            expected: `${id}/json or blobs/sha256/${id}`,
+            actual: "neither"
+          }
+        )
       }
     }
   }
@@ -77,6 +82,9 @@ const wrongType = (report: Collector, message: string, expected: string, actual:
   report.report("repositories.wrong-type", file, message, { expected, actual: Json.typeName(actual) })
 
 const badName = (report: Collector, what: string, actual: string): void =>
-  report.report("repositories.bad-name", file, `${what} is no valid one`, { expected: "name:tag", actual: show(actual) })
+  report.report("repositories.bad-name", file, `${what} is no valid one`, {
+    expected: "name:tag",
+    actual: show(actual)
+  })
 
 const show = (text: string): string => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)

@@ -22,7 +22,8 @@ export class Blobs {
 
   /** Everything in blobs/`algorithm`; undefined when that is no directory or cannot be listed. */
   listing(algorithm: string): ReadonlyMap<string, StoreChild> | undefined {
-    if (!this.#listings.has(algorithm)) this.#listings.set(algorithm, this.#store.entries(`${Files.blobs}/${algorithm}`))
+    if (!this.#listings.has(algorithm))
+      this.#listings.set(algorithm, this.#store.entries(`${Files.blobs}/${algorithm}`))
     return this.#listings.get(algorithm)
   }
 

@@ -7,9 +7,9 @@ import type { CheckId } from "../../check/Catalog.ts"
 import type { Collector } from "../../check/Collector.ts"
 import * as ConfigChecks from "../../check/ConfigChecks.ts"
 import { type Descriptor, descriptorChecks, digestOfBytes } from "../../check/DescriptorChecks.ts"
+import type { Detail } from "../../check/Finding.ts"
 import * as IndexChecks from "../../check/IndexChecks.ts"
 import * as ManifestChecks from "../../check/ManifestChecks.ts"
-import type { Detail } from "../../check/Finding.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
@@ -42,8 +42,8 @@ export interface LayoutImage {
   /** Listed in index.json itself, not in an index that it lists. */
   readonly direct: boolean
   readonly config: Digest.Digest | undefined
-  /** Base first; undefined where a descriptor is none. */
-  readonly layers: ReadonlyArray<Descriptor | undefined>
+  /** Digests as stored, base first; undefined where a descriptor has none. */
+  readonly layers: ReadonlyArray<Digest.Digest | undefined>
   /** What findings that concern this image name as their subject. */
   readonly subjects: ReadonlySet<string>
 }
@@ -52,8 +52,8 @@ export interface AuditedLayout {
   /** Every entry of index.json, followed or not. */
   readonly entries: ReadonlyArray<IndexChecks.IndexEntry>
   readonly images: ReadonlyArray<LayoutImage>
-  /** Documents that were read, by their names in the layout. */
-  readonly documents: ReadonlyMap<string, Uint8Array>
+  /** Documents that were read and hashed, by their names in the layout. */
+  readonly documents: ReadonlyMap<string, { readonly size: number; readonly sha256: string }>
   /**
    * Looks at what nothing refers to: to be called when everything else has been followed. `known` are names of blobs
    * that something outside the layout's own documents refers to.
@@ -120,10 +120,19 @@ interface Found {
   platform: Platform.Platform | undefined
   config: Digest.Digest | undefined
   checked: ConfigChecks.CheckedConfig | undefined
-  layers: ReadonlyArray<Descriptor | undefined>
-  readonly declared: string | undefined
+  layers: ReadonlyArray<Digest.Digest | undefined>
   readonly names: Map<string, EntryName>
   readonly subjects: Set<string>
+}
+
+/** A document that was read. */
+interface Read {
+  readonly size: number
+  readonly sha256: string | undefined
+  /** Whether it parses. */
+  readonly parsed: boolean
+  /** Until it has been judged: thousands of documents would fill the memory. */
+  value: unknown
 }
 
 interface Absent {
@@ -137,8 +146,11 @@ class Walk {
   readonly #audit: LayerAudit
   readonly #report: Collector
   readonly #blobs: Blobs
-  readonly #documents = new Map<string, Documents.OciDocument | undefined>()
+  readonly #documents = new Map<string, Read | undefined>()
   readonly #images = new Map<string, Found>()
+  /** Manifests that have been judged, with the media type by which they were referred to. */
+  readonly #opened = new Map<string, string>()
+  readonly #configs = new Map<string, ConfigChecks.CheckedConfig | undefined>()
   /** The images below an index that has been followed. */
   readonly #below = new Map<string, ReadonlySet<string>>()
   readonly #referenced = new Set<string>()
@@ -166,14 +178,22 @@ class Walk {
     report.ran(...descriptorChecks, ...ManifestChecks.manifestChecks, ...IndexChecks.indexChecks, ...ownChecks)
     const blobs = this.#store.lookup(Files.blobs)
     if (blobs?.kind !== "directory") {
-      report.report("oci-layout.no-blobs", Files.blobs, blobs === undefined ? "it does not exist" : "it is no directory", {
-        expected: "a directory",
-        actual: blobs === undefined ? "nothing" : Documents.whatIs(blobs)
-      })
+      report.report(
+        "oci-layout.no-blobs",
+        Files.blobs,
+        blobs === undefined ? "it does not exist" : "it is no directory",
+        {
+          expected: "a directory",
+          actual: blobs === undefined ? "nothing" : Documents.whatIs(blobs)
+        }
+      )
     }
     const entry = this.#store.lookup(Files.layoutFile)
     if (entry === undefined) {
-      report.report("oci-layout.missing", Files.layoutFile, "it does not exist", { expected: "a JSON object", actual: "nothing" })
+      report.report("oci-layout.missing", Files.layoutFile, "it does not exist", {
+        expected: "a JSON object",
+        actual: "nothing"
+      })
       return
     }
     const document = Documents.read(entry, Files.layoutFile, Documents.layoutFileChecks, report)
@@ -188,7 +208,7 @@ class Walk {
     const version = document.value["imageLayoutVersion"]
     if (version !== Files.layoutVersion) {
       report.report("oci-layout.bad-version", Files.layoutFile, "imageLayoutVersion is not 1.0.0", {
-        expected: "\"1.0.0\"",
+        expected: '"1.0.0"',
         actual: version === undefined ? "nothing" : JSON.stringify(version).slice(0, 100)
       })
     }
@@ -199,11 +219,13 @@ class Walk {
     const report = this.#report
     const entry = this.#store.lookup(Files.indexFile)
     if (entry === undefined) {
-      report.report("index.missing", Files.indexFile, "it does not exist", { expected: "an image index", actual: "nothing" })
+      report.report("index.missing", Files.indexFile, "it does not exist", {
+        expected: "an image index",
+        actual: "nothing"
+      })
       return []
     }
     const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
-    this.#documents.set(Files.indexFile, document)
     if (document?.value === undefined) return []
     const index = IndexChecks.checkIndex(document.value, undefined, Files.indexFile, report)
     if (index === undefined) return []
@@ -256,7 +278,6 @@ class Walk {
       config: undefined,
       checked: undefined,
       layers: [],
-      declared: reference.descriptor.mediaType,
       names: new Map(),
       subjects: new Set([path])
     }
@@ -292,14 +313,19 @@ class Walk {
     }
     const document = this.#document(reference, path, Documents.indexChecks)
     if (document === "absent") return nothing
-    if (document?.value === undefined) return this.#broken(reference, path)
+    if (document?.parsed !== true) return this.#broken(reference, path)
     const known = this.#below.get(path)
     if (known !== undefined) {
       for (const image of known) this.#mention(this.#images.get(image)!, { ...reference, indexes: [...indexes, path] })
       return known
     }
     const index = IndexChecks.checkIndex(document.value, descriptor.mediaType, path, this.#report)
-    if (index === undefined) return this.#broken(reference, path)
+    document.value = undefined
+    if (index === undefined) {
+      const broken = this.#broken(reference, path)
+      this.#below.set(path, broken)
+      return broken
+    }
     const below = new Set<string>()
     for (const one of index.entries) {
       const inner = referenceOf(one, path, reference.names, reference.above, [...indexes, path])
@@ -318,15 +344,23 @@ class Walk {
     const path = Digest.blobPath(descriptor.digest)
     const document = this.#document(reference, path, Documents.manifestChecks)
     if (document === "absent") return nothing
-    if (document?.value === undefined) return this.#broken(reference, path)
-    const known = this.#images.get(path)
+    if (document?.parsed !== true) return this.#broken(reference, path)
     const found = this.#found(path, reference)
-    if (known === undefined) this.#open(found, document.value, descriptor)
-    else if (known.declared !== descriptor.mediaType) {
-      this.#report.report("manifest.media-type-mismatch", path, `${reference.by} refers to it by another media type than others do`, {
-        expected: known.declared,
-        actual: descriptor.mediaType
-      })
+    const declared = this.#opened.get(path)
+    if (declared === undefined) {
+      this.#opened.set(path, descriptor.mediaType!)
+      this.#open(found, document.value, descriptor)
+      document.value = undefined
+    } else if (declared !== descriptor.mediaType) {
+      this.#report.report(
+        "manifest.media-type-mismatch",
+        path,
+        `${reference.by} refers to it by another media type than others do`,
+        {
+          expected: declared,
+          actual: descriptor.mediaType
+        }
+      )
     }
     if (reference.platform !== undefined && found.checked !== undefined) {
       IndexChecks.checkPlatform(reference.platform, found.checked, path, reference.by, this.#report)
@@ -343,26 +377,30 @@ class Walk {
     const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
     found.kind = isImage ? "image" : "artifact"
     found.config = config?.digest
-    found.layers = layers ?? []
+    found.layers = (layers ?? []).map((layer) => layer?.digest)
     if (config !== undefined) {
       if (config.digest !== undefined) found.subjects.add(Digest.blobPath(config.digest))
       if (isImage) found.checked = this.#config(config, path)
       // A config of another type is not parsed (manifest.md).
       else this.#blob(config, `config of ${path}`, "blob", configBlobChecks, "config.missing")
     }
-    const keys = found.layers.map((layer, index) => {
+    const keys = (layers ?? []).map((layer, index) => {
       if (layer?.digest !== undefined) found.subjects.add(Digest.blobPath(layer.digest))
       return layer === undefined
         ? undefined
         : isImage
-        ? this.#layer(layer, index, path, config!, found.checked?.diffIds)
-        : this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing")
+          ? this.#layer(layer, index, path, config!, found.checked?.diffIds)
+          : this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing")
     })
     if (isImage) {
-      if (found.layers.some((layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) === "layer")) {
+      if (layers?.some((layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) === "layer")) {
         this.#audit.stack(path, keys)
       }
-      if (layers !== undefined && found.checked?.diffIds !== undefined && layers.length !== found.checked.diffIds.length) {
+      if (
+        layers !== undefined &&
+        found.checked?.diffIds !== undefined &&
+        layers.length !== found.checked.diffIds.length
+      ) {
         this.#report.report("layer.count-mismatch", path, "the config has another number of layers than the manifest", {
           expected: `${found.checked.diffIds.length} diff_ids`,
           actual: `${layers.length} layers`
@@ -378,7 +416,14 @@ class Walk {
     if (this.#blobs.find(descriptor.digest) === undefined) {
       this.#once("blob.absent", Digest.blobPath(descriptor.digest), `it is the subject of ${by}, and not here`)
     } else {
-      this.#subjects.push({ descriptor, by: `subject of ${by}`, platform: undefined, names: [], above: [], indexes: [] })
+      this.#subjects.push({
+        descriptor,
+        by: `subject of ${by}`,
+        platform: undefined,
+        names: [],
+        above: [],
+        indexes: []
+      })
     }
   }
 
@@ -391,15 +436,13 @@ class Walk {
       path,
       Documents.configChecks
     )
-    if (document === "absent" || document?.value === undefined) return undefined
-    const known = this.#checkedConfigs.get(path)
-    if (known !== undefined) return known
+    if (document === "absent" || document?.parsed !== true) return undefined
+    if (this.#configs.has(path)) return this.#configs.get(path)
     const checked = ConfigChecks.checkConfig(document.value, path, this.#report)
-    if (checked !== undefined) this.#checkedConfigs.set(path, checked)
+    document.value = undefined
+    this.#configs.set(path, checked)
     return checked
   }
-
-  readonly #checkedConfigs = new Map<string, ConfigChecks.CheckedConfig>()
 
   #layer(
     layer: Descriptor,
@@ -422,12 +465,16 @@ class Walk {
     if (compression === undefined) {
       // Content that is no layer is commonly given its own digest as diff_id; what else it would be taken over, nothing says.
       if (said !== undefined && said !== layer.digest) {
-        this.#report.skip("layer.diff-id-mismatch", `${by} is of type ${layer.mediaType ?? "unknown"}, which is no layer's`)
+        this.#report.skip(
+          "layer.diff-id-mismatch",
+          `${by} is of type ${layer.mediaType ?? "unknown"}, which is no layer's`
+        )
       }
       return undefined
     }
     this.#audit.compression(key, { value: compression, by })
-    if (said !== undefined) this.#audit.diffId(key, { value: said, by: `layer ${index} of ${Digest.blobPath(config.digest!)}` })
+    if (said !== undefined)
+      this.#audit.diffId(key, { value: said, by: `layer ${index} of ${Digest.blobPath(config.digest!)}` })
     return key
   }
 
@@ -451,13 +498,7 @@ class Walk {
     return key
   }
 
-  #region(
-    descriptor: Descriptor,
-    path: string,
-    by: string,
-    missing: CheckId,
-    unreadable: CheckId
-  ): Region | undefined {
+  #region(descriptor: Descriptor, path: string, by: string, missing: CheckId, unreadable: CheckId): Region | undefined {
     this.#referenced.add(path)
     this.#report.ran(missing, unreadable)
     const child = this.#blobs.find(descriptor.digest!)
@@ -474,18 +515,15 @@ class Walk {
   }
 
   #linked(child: StoreChild, path: string): void {
-    if (child.symlink && child.entry.kind === "file") this.#once("blob.symlink", path, "it is a symlink to another file of the layout")
+    if (child.symlink && child.entry.kind === "file")
+      this.#once("blob.symlink", path, "it is a symlink to another file of the layout")
   }
 
   /**
    * A document by its descriptor: read, hashed and parsed at the first reference, its size compared at each. "absent"
    * when it is allowed not to be here, and is not.
    */
-  #document(
-    reference: Reference,
-    path: string,
-    checks: Documents.BlobDocumentChecks
-  ): Documents.OciDocument | "absent" | undefined {
+  #document(reference: Reference, path: string, checks: Documents.BlobDocumentChecks): Read | "absent" | undefined {
     const { by, descriptor, indexes } = reference
     const report = this.#report
     report.ran(checks.missing, checks.size, checks.digest)
@@ -497,7 +535,7 @@ class Walk {
       if (child === undefined) {
         if (descriptor.data !== undefined) {
           this.#once("blob.absent", path, `${by} names it, and it is not here: ${mayBeAbsent(descriptor)}`)
-          document = Documents.parse(descriptor.data, path, checks, report)
+          document = readOf(Documents.parse(descriptor.data, path, checks, report), undefined)
         } else if (indexes.length > 0) {
           this.#absent.push({ path, by, platform: reference.platform })
           return "absent"
@@ -511,10 +549,10 @@ class Walk {
       }
       this.#documents.set(known, document)
     }
-    if (document !== undefined && descriptor.size !== undefined && document.raw.length !== descriptor.size) {
+    if (document !== undefined && descriptor.size !== undefined && document.size !== descriptor.size) {
       report.report(checks.size, path, `its size is not what ${by} says`, {
         expected: `${descriptor.size} bytes`,
-        actual: `${document.raw.length} bytes`
+        actual: `${document.size} bytes`
       })
     }
     return document
@@ -525,7 +563,7 @@ class Walk {
     path: string,
     digest: Digest.Digest,
     checks: Documents.BlobDocumentChecks
-  ): Documents.OciDocument | undefined {
+  ): Read | undefined {
     const report = this.#report
     const document = Documents.read(child.entry, path, checks, report)
     if (document === undefined) {
@@ -537,11 +575,12 @@ class Walk {
       return undefined
     }
     const actual = digestOfBytes(digest, document.raw)
-    if (actual === undefined) report.skip(checks.digest, `${path}: ${Digest.algorithmOf(digest)} cannot be computed here`)
+    if (actual === undefined)
+      report.skip(checks.digest, `${path}: ${Digest.algorithmOf(digest)} cannot be computed here`)
     else if (actual !== digest) {
       report.report(checks.digest, path, "its bytes are not what its name says", { expected: digest, actual })
     }
-    return document
+    return readOf(document, actual)
   }
 
   // -- what is left --------------------------------------------------------------------------------------------------
@@ -549,7 +588,14 @@ class Walk {
   /** Every name below blobs/, and what index entries name that is not here. */
   rest(known: ReadonlySet<string>): void {
     const report = this.#report
-    report.ran("blob.bad-name", "blob.case-collision", "blob.unreferenced", "blob.symlink", "blob.absent", "directory.unreadable")
+    report.ran(
+      "blob.bad-name",
+      "blob.case-collision",
+      "blob.unreferenced",
+      "blob.symlink",
+      "blob.absent",
+      "directory.unreadable"
+    )
     const orphans: Array<Region> = []
     const algorithms = this.#blobs.algorithms()
     if (algorithms === undefined) {
@@ -568,10 +614,15 @@ class Walk {
     const directory = `${Files.blobs}/${algorithm}`
     if (Journal.isTemporary(algorithm)) return
     if (child.entry.kind !== "directory" || !algorithmGrammar.test(algorithm)) {
-      report.report("blob.bad-name", directory, child.entry.kind === "directory" ? "its name is no digest algorithm's" : "it is no directory", {
-        expected: "a directory named by an algorithm",
-        actual: child.entry.kind === "directory" ? JSON.stringify(algorithm) : Documents.whatIs(child.entry)
-      })
+      report.report(
+        "blob.bad-name",
+        directory,
+        child.entry.kind === "directory" ? "its name is no digest algorithm's" : "it is no directory",
+        {
+          expected: "a directory named by an algorithm",
+          actual: child.entry.kind === "directory" ? JSON.stringify(algorithm) : Documents.whatIs(child.entry)
+        }
+      )
       return
     }
     const listing = this.#blobs.listing(algorithm)
@@ -590,7 +641,10 @@ class Walk {
       }
       this.#linked(one, path)
       if (one.entry.kind !== "file") {
-        this.#once("blob.unreadable", path, "it is no regular file", { expected: "a file", actual: Documents.whatIs(one.entry) })
+        this.#once("blob.unreadable", path, "it is no regular file", {
+          expected: "a file",
+          actual: Documents.whatIs(one.entry)
+        })
         continue
       }
       if (!known.has(path) && !this.#audit.has(one.entry.region)) {
@@ -612,9 +666,17 @@ class Walk {
     for (const { by, path, platform } of this.#absent) {
       const shown = platform === undefined ? "" : ` (${Platform.show(platform)})`
       if (platform !== undefined && platforms.has(Platform.show(Platform.normalize(platform)))) {
-        this.#once("manifest.missing", path, `${by} lists it${shown}, and it is not here, though a config for that platform is`)
+        this.#once(
+          "manifest.missing",
+          path,
+          `${by} lists it${shown}, and it is not here, though a config for that platform is`
+        )
       } else if (orphans.length > 0) {
-        this.#once("index.incomplete", path, `${by} lists it${shown}, and it is not here, though content is that nothing refers to`)
+        this.#once(
+          "index.incomplete",
+          path,
+          `${by} lists it${shown}, and it is not here, though content is that nothing refers to`
+        )
       } else {
         this.#once("blob.absent", path, `${by} lists it${shown}, and it is not here`)
       }
@@ -637,14 +699,24 @@ class Walk {
     }))
   }
 
-  documents(): ReadonlyMap<string, Uint8Array> {
-    return new Map(
-      [...this.#documents].flatMap(([key, document]) => document === undefined ? [] : [[key.slice(key.indexOf("\0") + 1), document.raw] as const])
-    )
+  documents(): AuditedLayout["documents"] {
+    const found = new Map<string, { readonly size: number; readonly sha256: string }>()
+    for (const [key, document] of this.#documents) {
+      if (document?.sha256 !== undefined)
+        found.set(key.slice(key.indexOf("\0") + 1), { size: document.size, sha256: document.sha256 })
+    }
+    return found
   }
 }
 
 const nothing: ReadonlySet<string> = new Set()
+
+const readOf = ({ raw, value }: Documents.OciDocument, digest: string | undefined): Read => ({
+  size: raw.length,
+  sha256: digest?.startsWith("sha256:") ? Digest.encodedOf(digest) : undefined,
+  parsed: value !== undefined,
+  value
+})
 
 const ownChecks: ReadonlyArray<CheckId> = [
   "oci-layout.missing",
@@ -707,10 +779,10 @@ const mayBeAbsent = ({ data, mediaType, urls }: Descriptor): string | undefined 
   data !== undefined
     ? "its content is embedded in the descriptor"
     : mediaType !== undefined && !MediaType.isDistributable(mediaType)
-    ? "it may not be distributed"
-    : urls.length > 0
-    ? "it is to be had from its urls"
-    : undefined
+      ? "it may not be distributed"
+      : urls.length > 0
+        ? "it is to be had from its urls"
+        : undefined
 
 /** Names that a file system without case takes for one. */
 export const collisions = (all: Iterable<string>, directory: string, report: Collector): void => {
@@ -720,7 +792,11 @@ export const collisions = (all: Iterable<string>, directory: string, report: Col
     const known = seen.get(folded)
     if (known === undefined) seen.set(folded, name)
     else {
-      report.report("blob.case-collision", `${directory}/${name}`, `it differs from ${JSON.stringify(known)} in case only`)
+      report.report(
+        "blob.case-collision",
+        `${directory}/${name}`,
+        `it differs from ${JSON.stringify(known)} in case only`
+      )
     }
   }
 }
@@ -741,8 +817,10 @@ const platformOf = (region: Region): string | undefined => {
 const labelOf = (found: Found): string => {
   const names = [...found.names.values()].flatMap(({ ref, whole }) => whole ?? ref ?? [])
   const platform = found.platform ?? (found.direct ? undefined : configPlatform(found.checked))
-  return (names.length === 0 ? found.digest || found.path : listed([...new Set(names)]))
-    + (platform === undefined || found.direct ? "" : ` (${Platform.show(platform)})`)
+  return (
+    (names.length === 0 ? found.digest || found.path : listed([...new Set(names)])) +
+    (platform === undefined || found.direct ? "" : ` (${Platform.show(platform)})`)
+  )
 }
 
 /** One image can have hundreds of tags. */

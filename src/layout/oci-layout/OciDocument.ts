@@ -63,10 +63,18 @@ export const whatIs = (entry: StoreEntry): string =>
   entry.kind === "other" ? entry.what : entry.kind === "directory" ? "a directory" : "a file"
 
 /** The bytes and value of what is at `name`; undefined when there are no bytes to speak of. */
-export const read = (entry: StoreEntry, name: string, checks: DocumentChecks, report: Collector): OciDocument | undefined => {
+export const read = (
+  entry: StoreEntry,
+  name: string,
+  checks: DocumentChecks,
+  report: Collector
+): OciDocument | undefined => {
   report.ran(checks.unreadable)
   if (entry.kind !== "file") {
-    report.report(checks.unreadable, name, "it is no regular file", { expected: "a JSON document", actual: whatIs(entry) })
+    report.report(checks.unreadable, name, "it is no regular file", {
+      expected: "a JSON document",
+      actual: whatIs(entry)
+    })
     return undefined
   }
   const bytes = readRegion(entry.region, Json.maxBytes)

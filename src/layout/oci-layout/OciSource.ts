@@ -1,11 +1,11 @@
 /** Images of an OCI layout, on disk or in an archive, as a source. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { imageName, refName } from "../../check/AnnotationChecks.ts"
 import { Collector } from "../../check/Collector.ts"
 import { type Descriptor, digestOfBytes } from "../../check/DescriptorChecks.ts"
 import { checkIndex, type IndexEntry } from "../../check/IndexChecks.ts"
 import { type CheckedManifest, checkManifest } from "../../check/ManifestChecks.ts"
-import { imageName, refName } from "../../check/AnnotationChecks.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
@@ -30,7 +30,7 @@ const maxReferences = 100_000
  * index lists and the layout does not hold is left out, as exports for fewer platforms leave it. Attestations and other
  * artifacts are no candidates. A damaged image is one, whose `load` fails with what is wrong.
  */
-export const candidates = Effect.fn("OciSource.candidates")(function*(store: Store, uri: string) {
+export const candidates = Effect.fn("OciSource.candidates")(function* (store: Store, uri: string) {
   const reader = new Reader(store, uri)
   const found = yield* reader.candidates()
   return found
@@ -75,9 +75,11 @@ class Reader {
     if (entry === undefined) return Either.left(this.#fail("expected index.json, found nothing", "NotAnImage"))
     const report = new Collector()
     const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
-    const index = document?.value === undefined ? undefined : checkIndex(document.value, undefined, Files.indexFile, report)
+    const index =
+      document?.value === undefined ? undefined : checkIndex(document.value, undefined, Files.indexFile, report)
     const failed = this.#firstError(report, (subject) => subject === Files.indexFile)
-    if (failed !== undefined || index === undefined) return Either.left(failed ?? this.#fail("index.json cannot be used"))
+    if (failed !== undefined || index === undefined)
+      return Either.left(failed ?? this.#fail("index.json cannot be used"))
     for (const one of index.entries) {
       const over = this.#follow(one, nameOf(one), [])
       if (over !== undefined) return Either.left(over)
@@ -93,15 +95,25 @@ class Reader {
       )
     }
     return Either.right(
-      [...this.#found.values()].map(({ digest, load, names, platform }) => ({ names: [...names], digest, platform, load }))
+      [...this.#found.values()].map(({ digest, load, names, platform }) => ({
+        names: [...names],
+        digest,
+        platform,
+        load
+      }))
     )
   }
 
   #follow(entry: IndexEntry, name: string | undefined, indexes: ReadonlyArray<string>): SourceError | undefined {
-    if (++this.#references > maxReferences) return this.#fail(`expected at most ${maxReferences} references, found more`, "Limit")
+    if (++this.#references > maxReferences)
+      return this.#fail(`expected at most ${maxReferences} references, found more`, "Limit")
     const { digest, mediaType } = entry.descriptor
     if (digest === undefined || mediaType === undefined) {
-      this.#broken(entry, name, this.#fail(`${entry.subject}: the entry of index.json does not say a digest and a media type`))
+      this.#broken(
+        entry,
+        name,
+        this.#fail(`${entry.subject}: the entry of index.json does not say a digest and a media type`)
+      )
       return undefined
     }
     const known = this.#found.get(digest)
@@ -132,9 +144,15 @@ class Reader {
     })
   }
 
-  #index(entry: IndexEntry, digest: Digest.Digest, name: string | undefined, indexes: ReadonlyArray<string>): SourceError | undefined {
+  #index(
+    entry: IndexEntry,
+    digest: Digest.Digest,
+    name: string | undefined,
+    indexes: ReadonlyArray<string>
+  ): SourceError | undefined {
     if (indexes.includes(digest)) return this.#fail(`the index ${digest} contains itself`)
-    if (indexes.length >= maxIndexes) return this.#fail(`expected at most ${maxIndexes} nested indexes, found more`, "Limit")
+    if (indexes.length >= maxIndexes)
+      return this.#fail(`expected at most ${maxIndexes} nested indexes, found more`, "Limit")
     if (indexes.length > 0 && this.#blobs.find(digest) === undefined) {
       this.#absent++
       return undefined
@@ -142,7 +160,9 @@ class Reader {
     const report = new Collector()
     const read = this.#document(entry.descriptor, digest, Documents.indexChecks, report)
     const path = Digest.blobPath(digest)
-    const index = Either.isRight(read) ? checkIndex(read.right.value, entry.descriptor.mediaType, path, report) : undefined
+    const index = Either.isRight(read)
+      ? checkIndex(read.right.value, entry.descriptor.mediaType, path, report)
+      : undefined
     const failed = Either.isLeft(read) ? read.left : this.#firstError(report, (subject) => subject === path)
     if (failed !== undefined || index === undefined) {
       this.#broken(entry, name, failed ?? this.#fail(`${path} cannot be used`))
@@ -173,7 +193,8 @@ class Reader {
     this.#found.set(digest, {
       names,
       digest,
-      platform: entry.platform ?? (opened !== undefined && Either.isRight(opened) ? platformOf(opened.right.value) : undefined),
+      platform:
+        entry.platform ?? (opened !== undefined && Either.isRight(opened) ? platformOf(opened.right.value) : undefined),
       load: Effect.suspend(() => this.#load(manifest.right, entry, [...names]))
     })
   }
@@ -215,25 +236,36 @@ class Reader {
     const child = this.#blobs.find(digest)
     if (child === undefined) return Either.left(this.#fail(`expected ${path}, found nothing`))
     const document = Documents.read(child.entry, path, checks, report)
-    if (document === undefined) return Either.left(this.#firstError(report, () => true) ?? this.#fail(`${path} cannot be read`))
+    if (document === undefined)
+      return Either.left(this.#firstError(report, () => true) ?? this.#fail(`${path} cannot be read`))
     if (descriptor.size !== undefined && document.raw.length !== descriptor.size) {
       return Either.left(this.#fail(`${path}: expected ${descriptor.size} bytes, found ${document.raw.length}`))
     }
     const actual = digestOfBytes(digest, document.raw)
     if (actual === undefined) {
-      return Either.left(this.#fail(`${path}: expected a digest of ${Object.keys(Digest.hexLength).join(", ")}, found ${Digest.algorithmOf(digest)}`, "Unsupported"))
+      return Either.left(
+        this.#fail(
+          `${path}: expected a digest of ${Object.keys(Digest.hexLength).join(", ")}, found ${Digest.algorithmOf(digest)}`,
+          "Unsupported"
+        )
+      )
     }
-    return actual === digest ? Either.right(document) : Either.left(this.#fail(`${path} was changed: expected ${digest}, found ${actual}`))
+    return actual === digest
+      ? Either.right(document)
+      : Either.left(this.#fail(`${path} was changed: expected ${digest}, found ${actual}`))
   }
 
   #firstError(report: Collector, concerns: (subject: string) => boolean): SourceError | undefined {
     const errors = report.results().results.filter((one) => one.severity === "error" && concerns(one.subject))
     const first = errors[0]
     if (first === undefined) return undefined
-    const found = first.expected === undefined && first.actual === undefined
-      ? ""
-      : ` (expected ${first.expected ?? "something else"}, found ${first.actual ?? "nothing"})`
-    return this.#fail(`${first.subject}: ${first.message}${found}${errors.length > 1 ? `; and ${errors.length - 1} more` : ""}`)
+    const found =
+      first.expected === undefined && first.actual === undefined
+        ? ""
+        : ` (expected ${first.expected ?? "something else"}, found ${first.actual ?? "nothing"})`
+    return this.#fail(
+      `${first.subject}: ${first.message}${found}${errors.length > 1 ? `; and ${errors.length - 1} more` : ""}`
+    )
   }
 
   #load(manifest: OpenManifest, entry: IndexEntry, names: ReadonlyArray<string>): Result<Image.Image> {
@@ -243,7 +275,9 @@ class Reader {
     const stated = manifest.value.layers ?? []
     const { path } = manifest
     if (stated.length !== diffIds.length) {
-      return Either.left(this.#fail(`${path}: expected ${diffIds.length} layers as in the config, found ${stated.length}`))
+      return Either.left(
+        this.#fail(`${path}: expected ${diffIds.length} layers as in the config, found ${stated.length}`)
+      )
     }
     const layers: Array<Image.Layer> = []
     for (const [index, layer] of stated.entries()) {
@@ -266,21 +300,30 @@ class Reader {
     const mediaType = layer.mediaType!
     const path = Digest.blobPath(digest)
     if (!Digest.isDigest(diffId)) {
-      return Either.left(this.#fail(`${manifest}: expected a digest as diff_id ${index}, found ${JSON.stringify(diffId.slice(0, 100))}`))
+      return Either.left(
+        this.#fail(`${manifest}: expected a digest as diff_id ${index}, found ${JSON.stringify(diffId.slice(0, 100))}`)
+      )
     }
     if (MediaType.layerCompression(mediaType) === undefined) {
-      return Either.left(this.#fail(`${manifest}: expected layer ${index} to be a tar, found ${mediaType}`, "Unsupported"))
+      return Either.left(
+        this.#fail(`${manifest}: expected layer ${index} to be a tar, found ${mediaType}`, "Unsupported")
+      )
     }
     const child = this.#blobs.find(digest)
     if (child === undefined) {
       return Either.left(
         MediaType.isDistributable(mediaType) && layer.urls.length === 0
           ? this.#fail(`expected layer ${index} at ${path}, found nothing`)
-          : this.#fail(`expected layer ${index} at ${path}, found only where it is to be had: ${layer.urls[0] ?? mediaType}`, "Unsupported")
+          : this.#fail(
+              `expected layer ${index} at ${path}, found only where it is to be had: ${layer.urls[0] ?? mediaType}`,
+              "Unsupported"
+            )
       )
     }
     if (child.entry.kind !== "file") {
-      return Either.left(this.#fail(`expected layer ${index} at ${path} to be a file, found ${Documents.whatIs(child.entry)}`))
+      return Either.left(
+        this.#fail(`expected layer ${index} at ${path} to be a file, found ${Documents.whatIs(child.entry)}`)
+      )
     }
     if (layer.size !== undefined && child.entry.region.size !== layer.size) {
       return Either.left(this.#fail(`${path}: expected ${layer.size} bytes, found ${child.entry.region.size}`))
@@ -294,7 +337,8 @@ const nameOf = ({ descriptor }: IndexEntry): string | undefined =>
 
 /** BuildKit's provenance and SBOMs, stored like an image for no platform. */
 const isAttestation = ({ descriptor, platform }: IndexEntry): boolean =>
-  descriptor.annotations.has("vnd.docker.reference.type") || (platform?.os === "unknown" && platform.architecture === "unknown")
+  descriptor.annotations.has("vnd.docker.reference.type") ||
+  (platform?.os === "unknown" && platform.architecture === "unknown")
 
 const platformOf = ({ architecture, os, variant }: ImageConfig.ImageConfig): Platform.Platform | undefined =>
   os && architecture ? { os, architecture, ...(variant ? { variant } : {}) } : undefined

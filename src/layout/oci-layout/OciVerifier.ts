@@ -21,7 +21,7 @@ export interface OciVerifierOptions {
   readonly path: string
 }
 
-export const make = Effect.fn("OciVerifier.make")(function*(options: OciVerifierOptions) {
+export const make = Effect.fn("OciVerifier.make")(function* (options: OciVerifierOptions) {
   const pool = yield* WorkerPool
   return {
     verify: (verifyOptions) =>
@@ -29,7 +29,7 @@ export const make = Effect.fn("OciVerifier.make")(function*(options: OciVerifier
   } satisfies Verifier["Type"]
 })
 
-const verify = Effect.fn("OciVerifier.verify")(function*(store: Store, options: VerifyOptions) {
+const verify = Effect.fn("OciVerifier.verify")(function* (store: Store, options: VerifyOptions) {
   const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const { receipt } = options
@@ -37,7 +37,10 @@ const verify = Effect.fn("OciVerifier.verify")(function*(store: Store, options: 
   if (receipt !== undefined) {
     report.ran("index.missing-entry")
     for (const missing of unlisted(receipt, layout)) {
-      report.report("index.missing-entry", Files.indexFile, "it does not list what was written", { expected: missing, actual: "no such entry" })
+      report.report("index.missing-entry", Files.indexFile, "it does not list what was written", {
+        expected: missing,
+        actual: "no such entry"
+      })
     }
     ReceiptAudit.compare(store, receipt, "the receipt", () => true, layout.documents, audit, report)
   } else {
@@ -48,13 +51,20 @@ const verify = Effect.fn("OciVerifier.verify")(function*(store: Store, options: 
   const results = report.results()
   return {
     results,
-    images: verdicts(results, layout.images.map(({ label, subjects }) => ({ image: label, subjects }))),
+    images: verdicts(
+      results,
+      layout.images.map(({ label, subjects }) => ({ image: label, subjects }))
+    ),
     layerCount: audit.layerCount
   }
 })
 
 /** Reads what was gathered, as deep as was asked for. */
-export const finish = Effect.fnUntraced(function*(audit: LayerAudit, report: Collector, { depth, limits }: VerifyOptions) {
+export const finish = Effect.fnUntraced(function* (
+  audit: LayerAudit,
+  report: Collector,
+  { depth, limits }: VerifyOptions
+) {
   if (depth === "full") yield* audit.readAll(limits ?? {})
   else {
     audit.openAll()
@@ -78,8 +88,12 @@ const unlisted = (receipt: Receipt, { entries }: AuditedLayout): ReadonlyArray<s
   const same = entries.filter((entry) => entry.descriptor.digest === digest)
   const names = Array.isArray(refs) ? refs.filter((ref) => typeof ref === "string") : []
   return names.length === 0
-    ? same.length > 0 ? [] : [digest]
-    : names.flatMap((name) => same.some((entry) => entry.descriptor.annotations.get(Files.refName) === name) ? [] : `${name} (${digest})`)
+    ? same.length > 0
+      ? []
+      : [digest]
+    : names.flatMap((name) =>
+        same.some((entry) => entry.descriptor.annotations.get(Files.refName) === name) ? [] : `${name} (${digest})`
+      )
 }
 
 /** Files of other forms of the same image, and of the content stores of containerd and BuildKit. */
@@ -96,7 +110,13 @@ const knownNames: ReadonlySet<string> = new Set([
 
 /** What stands beside index.json. */
 const auditRoot = (store: Store, layout: AuditedLayout, audit: LayerAudit, report: Collector): void => {
-  report.ran("oci-layout.extra-file", "directory.unreadable", "directory.incomplete", "directory.in-progress", "directory.leftover")
+  report.ran(
+    "oci-layout.extra-file",
+    "directory.unreadable",
+    "directory.incomplete",
+    "directory.in-progress",
+    "directory.leftover"
+  )
   const names = store.list("")
   if (names === undefined) {
     report.report("directory.unreadable", store.path, "the directory cannot be listed")
@@ -124,5 +144,9 @@ const stored = (store: Store, name: string, layout: AuditedLayout, audit: LayerA
   if (receipt === undefined) return
   const [missing] = unlisted(receipt, layout)
   if (missing === undefined) ReceiptAudit.compare(store, receipt, name, () => true, layout.documents, audit, report)
-  else report.report("receipt.stale", name, "index.json does not list what it records", { expected: missing, actual: "no such entry" })
+  else
+    report.report("receipt.stale", name, "index.json does not list what it records", {
+      expected: missing,
+      actual: "no such entry"
+    })
 }
