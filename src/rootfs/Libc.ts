@@ -21,6 +21,8 @@ export interface Libc {
   /** Sets access and modification time of the file itself. */
   readonly lutimes: (path: Buffer, seconds: number, nanoseconds: number) => number
   readonly futimes: (fd: number, seconds: number, nanoseconds: number) => number
+  /** Puts the whole file system of an open file or directory on the disk. */
+  readonly syncfs: (fd: number) => number
 }
 
 /** A path as the calls take it. */
@@ -88,6 +90,7 @@ const make = (koffi: Koffi): Libc => {
   const mkfifo = library.func("int mkfifo(const void*, uint32_t)")
   const utimensat = library.func("int utimensat(int, const void*, const void*, int)")
   const futimens = library.func("int futimens(int, const void*)")
+  const syncfs = library.func("int syncfs(int)")
   const mknod = mknodOf(library)
   const result = (returned: number): number => (returned === 0 ? 0 : koffi.errno())
   const cstring = (value: ByteString): Buffer => Buffer.from(`${value}\0`, "latin1")
@@ -148,7 +151,8 @@ const make = (koffi: Koffi): Libc => {
     mkfifo: (file, mode) => result(mkfifo(file, mode)),
     lutimes: (file, seconds, nanoseconds) =>
       result(utimensat(atFdcwd, file, fill(seconds, nanoseconds), atSymlinkNofollow)),
-    futimes: (fd, seconds, nanoseconds) => result(futimens(fd, fill(seconds, nanoseconds)))
+    futimes: (fd, seconds, nanoseconds) => result(futimens(fd, fill(seconds, nanoseconds))),
+    syncfs: (fd) => result(syncfs(fd))
   }
 }
 

@@ -4,7 +4,7 @@ import * as crypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Codec from "../content/Compression.ts"
-import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
+import { type LayerInput, LayerReadError, stream, walk } from "../content/LayerStream.ts"
 import type { Problem } from "../content/Problem.ts"
 import { TarScanner } from "../content/TarScan.ts"
 import { type AppliedLayer, LayerApplier, type LayerOptions } from "./ApplyLayer.ts"
@@ -76,12 +76,23 @@ const layerError = (layer: number, cause: unknown): LayersError =>
 const readLayer = (tree: FileTree, index: number, input: LayerInput, options: ReadLayersOptions): ReadLayer => {
   const tarProblems: Array<Problem> = []
   const applier = new LayerApplier(tree, index, options)
-  const scanner = new TarScanner({
+  const hooks = options.onProgress === undefined ? {} : { onProgress: options.onProgress }
+  const visitor = {
     onEntry: applier.onEntry,
     onEntryEnd: applier.onEntryEnd,
+    onProblem: (problem: Problem): void => {
+      tarProblems.push(problem)
+    }
+  }
+  if (options.digests === false && options.diffIds !== true) {
+    // Nothing looks at bodies: those of plain layers are not even read.
+    const { size } = walk(input, visitor, hooks)
+    return { ...applier.finish(), tarProblems, size, diffId: undefined }
+  }
+  const scanner = new TarScanner({
+    ...visitor,
     // Without it the scanner passes over bodies.
-    ...(options.digests === false ? {} : { onBody: applier.onBody }),
-    onProblem: (problem) => tarProblems.push(problem)
+    ...(options.digests === false ? {} : { onBody: applier.onBody })
   })
   const hash = options.diffIds === true ? crypto.createHash("sha256") : undefined
   const { size } = stream(
@@ -90,7 +101,7 @@ const readLayer = (tree: FileTree, index: number, input: LayerInput, options: Re
       hash?.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
       scanner.write(chunk, from, to)
     },
-    options.onProgress === undefined ? {} : { onProgress: options.onProgress }
+    hooks
   )
   scanner.end()
   return { ...applier.finish(), tarProblems, size, diffId: hash?.digest("hex") }

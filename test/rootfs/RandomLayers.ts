@@ -29,17 +29,6 @@ export const member: fc.Arbitrary<Member> = fc.oneof(
   { weight: 1, arbitrary: at.map((name) => fifo(name)) }
 )
 
-/** Of two entries of one layer for one path tools make different things; that is reported elsewhere. */
-export const withoutDuplicates = (members: ReadonlyArray<Member>): ReadonlyArray<Member> => [
-  ...new Map(members.map((one) => [one.path.replace(/^(\.?\/)?/, "").replace(/\/$/, ""), one])).values()
-]
-
-/** umoci applies whiteouts where they stand; first is where the specification wants them. */
-export const whiteoutsFirst = (members: ReadonlyArray<Member>): ReadonlyArray<Member> => [
-  ...members.filter((one) => one.path.includes(".wh.")),
-  ...members.filter((one) => !one.path.includes(".wh."))
-]
-
 /** On which every tool fails that puts all layers into one directory. */
 export const faults: ReadonlySet<string> = new Set([
   "rootfs.path-through-file",

@@ -29,7 +29,7 @@ import {
   whiteout,
   withDirectory
 } from "./Layers.ts"
-import { faults, member, whiteoutsFirst, withoutDuplicates, withoutFaults } from "./RandomLayers.ts"
+import { faults, member, withoutFaults } from "./RandomLayers.ts"
 
 const usable = isRoot && Libc.load() !== undefined
 
@@ -71,8 +71,8 @@ const writeLayout = (layout: string, tars: ReadonlyArray<Buffer>): void => {
 }
 
 /**
- * What a third program sees, without the times of `timeless` directories, and without the mode and group of `implied`
- * ones: umoci's inherit a setgid bit from the directory above.
+ * What a third program sees, without the times of `timeless` directories, and without the mode and owner of `implied`
+ * ones: umoci's inherit a setgid bit from the directory above, and keep what the directory was when a whiteout comes late.
  */
 const seen = (root: string, timeless: ReadonlySet<string>, implied: ReadonlySet<string>): ReadonlyArray<string> => {
   const keywords =
@@ -86,7 +86,7 @@ const seen = (root: string, timeless: ReadonlySet<string>, implied: ReadonlySet<
       .map((line) => {
         const name = line.split(" ")[0]!
         const timed = timeless.has(name) ? line.replace(/ time=\S+/, "") : line
-        return implied.has(name) ? timed.replace(/ (?:mode|gid)=\S+/g, "") : timed
+        return implied.has(name) ? timed.replace(/ (?:mode|uid|gid)=\S+/g, "") : timed
       }),
     ...attributes.stdout.split("\n\n").sort()
   ]
@@ -253,12 +253,7 @@ describe("the tree that umoci makes", () => {
         fc.asyncProperty(
           fc.array(fc.array(member, { maxLength: 12 }), { minLength: 1, maxLength: 4 }),
           async (layers) => {
-            assert.isTrue(
-              await sameAsUmoci(
-                withoutFaults(layers.map((members) => whiteoutsFirst(withoutDuplicates(members)))),
-                directoryNames
-              )
-            )
+            assert.isTrue(await sameAsUmoci(withoutFaults(layers), directoryNames))
           }
         ),
         { numRuns: runs }
@@ -274,11 +269,10 @@ describe("the tree that umoci makes", () => {
         fc.asyncProperty(
           fc.array(fc.array(member, { maxLength: 6 }), { minLength: 1, maxLength: 3 }),
           async (layers) => {
-            const clean = layers.map((members) => whiteoutsFirst(withoutDuplicates(members)))
-            if (await sameAsUmoci(clean, directoryNames)) return
+            if (await sameAsUmoci(layers, directoryNames)) return
             assert.isTrue(
-              problemsOf(apply(clean)).some(([check]) => faults.has(check)),
-              JSON.stringify(clean)
+              problemsOf(apply(layers)).some(([check]) => faults.has(check)),
+              JSON.stringify(layers)
             )
           }
         ),
