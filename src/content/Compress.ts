@@ -95,7 +95,7 @@ const encode = (task: PieceTask): Piece => {
       const history = Math.min(format.historySize, start)
       const last = from + at + format.blockSize >= region.size
       const block = format.encode(level, bytes.subarray(start - history, end), history, end - start + history, last)
-      encoded.push(block.slice())
+      encoded.push(new Uint8Array(block))
     }
     return {
       step: "piece",
