@@ -10,7 +10,7 @@ import type * as Image from "../image/Image.ts"
 import type { ContainerConfig } from "../image/ImageConfig.ts"
 import type { Platform } from "../image/Platform.ts"
 import type { Shadowed } from "../rootfs/ApplyLayer.ts"
-import { type Inode, pathOf } from "../rootfs/FileTree.ts"
+import type { Inode } from "../rootfs/FileTree.ts"
 import { FilterError } from "./Filter.ts"
 import { imageTree, type TreeLayer } from "./ImageTree.ts"
 
@@ -144,16 +144,11 @@ export const run = (task: InspectionTask, progress: (bytes: number) => void = ()
   try {
     const { layers, problems, tree } = imageTree(task.layers, { content: false, onShadowed, onProgress: progress })
     const seen = new Set<Inode>()
-    tree.forEach((node) => {
-      const { inode } = node
-      if (inode.type !== "file" || (inode.nlink > 1 && seen.has(inode))) return
+    for (const [path, { inode }] of tree.entries()) {
+      if (inode.type !== "file" || (inode.nlink > 1 && seen.has(inode))) continue
       if (inode.nlink > 1) seen.add(inode)
-      largest.add(inode.dataSize, () => ({
-        path: Bytes.display(pathOf(node)),
-        size: inode.dataSize,
-        layer: inode.layer
-      }))
-    })
+      largest.add(inode.dataSize, () => ({ path: Bytes.display(path), size: inode.dataSize, layer: inode.layer }))
+    }
     const { bytes, files } = tree.totals()
     return {
       layers: layers.map(({ applied, compression, uncompressedSize }) => ({
