@@ -10,7 +10,7 @@ export interface Rule {
   readonly source: string
   /** `DEF`: a definition that a verifier has to apply. */
   readonly level: "MUST" | "SHOULD" | "DEF"
-  /** Why no check reports on it, where none does. */
+  /** Why no check of archives and layouts reports on it, where none does. */
   readonly reason?: string
 }
 

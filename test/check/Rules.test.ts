@@ -11,11 +11,11 @@ const range = (from: number, to: number): ReadonlyArray<number> =>
   Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
 describe("the rules", () => {
-  it("are numbered without gaps but for those of runtime bundles, which come with their verifier", () => {
+  it("are numbered without gaps", () => {
     const numbers = new Set(rules.map((rule) => rule.number))
     assert.strictEqual(numbers.size, rules.length)
     assert.deepStrictEqual(
-      [...range(1, 60), ...range(84, 102)].filter((number) => !numbers.has(number)),
+      range(1, 102).filter((number) => !numbers.has(number)),
       []
     )
     assert.deepStrictEqual(
@@ -30,23 +30,10 @@ describe("the rules", () => {
 
   for (const rule of rules) {
     it(`${rule.number}: a check or a reason`, () => {
-      const covered = covering(rule.number)
-      if (rule.reason === undefined)
-        assert.isAbove(covered.length, 0, `no check covers rule ${rule.number}: ${rule.text}`)
-      else assert.deepStrictEqual(covered, [], `rule ${rule.number} has checks: its reason is out of date`)
+      const covered = covering(rule.number).length > 0
+      assert.isTrue(covered || rule.reason !== undefined, `no check covers rule ${rule.number}: ${rule.text}`)
     })
   }
-
-  it("SHOULD is never an error by itself", () => {
-    const should = new Set(rules.filter((rule) => rule.level === "SHOULD").map((rule) => rule.number))
-    const alone = ids.filter(
-      (id) =>
-        catalog[id].severity === "error" &&
-        catalog[id].rules.length > 0 &&
-        catalog[id].rules.every((number) => should.has(number))
-    )
-    assert.deepStrictEqual(alone, [])
-  })
 })
 
 describe("the catalogue", () => {
@@ -77,13 +64,13 @@ describe("the catalogue", () => {
           !file.startsWith(path.join("check", "catalog")) &&
           file !== path.join("check", "Rules.ts")
       )
-    // Lists of what is looked for, and types, report nothing.
-    const reports = (line: string): boolean => !/^\s*\|?\s*"[^"]*",?\s*$/.test(line) && !line.includes(".ran(")
-    const text = files
-      .flatMap((file) => fs.readFileSync(path.join(source, file), "utf8").split("\n").filter(reports))
-      .join("\n")
+    const text = files.map((file) => fs.readFileSync(path.join(source, file), "utf8")).join("\n")
+    // Lists of what is looked for, what is said to have run, and types report nothing.
+    const element = /(?:\.\.\.[\w.#]+|"[^"\n]*")/.source
+    const lists = new RegExp(`(?:\\[|\\.ran\\()\\s*${element}(?:,\\s*${element})*,?\\s*[\\])]|\\|\\s*"[^"\\n]*"`, "g")
+    const reporting = text.replaceAll(lists, "")
     assert.deepStrictEqual(
-      ids.filter((id) => !text.includes(`"${id}"`)),
+      ids.filter((id) => !reporting.includes(`"${id}"`)),
       []
     )
   })

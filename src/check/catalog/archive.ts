@@ -69,7 +69,7 @@ export const archive = {
   },
   "archive.layer-sources-mismatch": {
     severity: "error",
-    title: "LayerSources does not describe the layers",
+    title: "descriptors of layers that are not those of the image",
     spec: "moby image/tarexport, LayerSources in manifest.json",
     rules: [85],
     explanation:
