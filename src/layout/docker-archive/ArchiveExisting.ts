@@ -38,6 +38,8 @@ export const read = Effect.fn("ArchiveExisting.read")(function* (
   const store = yield* ArchiveStore.open(file)
   const refuse = (message: string) =>
     new WriteError({ reason: "Unsupported", message: `cannot append to ${file}: ${message}` })
+  if (store.compression !== "none")
+    return yield* refuse(`expected a plain tar, found one compressed with ${store.compression}`)
   const problem = store.problems.find((one) => catalog[one.check].severity === "error")
   if (problem !== undefined)
     return yield* refuse(`${problem.message}${problem.offset === undefined ? "" : ` at byte ${problem.offset}`}`)

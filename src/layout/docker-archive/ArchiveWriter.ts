@@ -34,6 +34,8 @@ export interface ArchiveWriterOptions extends LayerCopy.Wanted {
   readonly format?: Files.Format | undefined
   /** Keep the images that the archive at `path` holds. */
   readonly append?: boolean | undefined
+  /** What to call the image, `NAME:TAG`; as the source calls it by default. */
+  readonly names?: ReadonlyArray<string> | undefined
   /** Media types to convert the manifest to; as the source has it by default. */
   readonly mediaTypes?: Conversion.Family | undefined
 }
@@ -41,7 +43,10 @@ export interface ArchiveWriterOptions extends LayerCopy.Wanted {
 export const make = Effect.fn("ArchiveWriter.make")(function* (options: ArchiveWriterOptions) {
   const pool = yield* WorkerPool
   return {
-    write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
+    write: (image, writeOptions) =>
+      write(options, options.names === undefined ? image : { ...image, names: options.names }, writeOptions).pipe(
+        Effect.provideService(WorkerPool, pool)
+      )
   } satisfies ImageWriter["Type"]
 })
 
