@@ -7,6 +7,7 @@ import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { childPath, FileTree, Inode, type InodeType, pathOf, TreeNode, unknown } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
+import { codeOf, nodePath, withoutSlash } from "./Restore.ts"
 import {
   digestSize,
   hashAlways,
@@ -87,11 +88,6 @@ const rootError = (root: Buffer, cause: unknown): DiskError => {
   return new DiskError({ reason, path, message: `cannot read ${path}: ${code}`, cause })
 }
 
-const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? String(cause)
-
-const nonAscii = /[^\x00-\x7f]/
-const nodePath = (path: ByteString): string | Buffer => (nonAscii.test(path) ? Buffer.from(path, "latin1") : path)
-
 const S_IFMT = 0o170000
 const types: ReadonlyMap<number, InodeType> = new Map([
   [0o100000, "file"],
@@ -127,13 +123,13 @@ class Reader {
   #bytes = 0
 
   constructor(root: Buffer, options: DiskOptions) {
-    this.#root = Bytes.fromBytes(root)
+    this.#root = withoutSlash(Bytes.fromBytes(root))
     this.#xattrs = (options.xattrs ?? true) && Libc.load() !== undefined
     this.#hash = options.hash ?? "none"
-    const stat = fs.lstatSync(nodePath(this.#root), { bigint: true })
+    const stat = fs.lstatSync(nodePath(this.#root === "" ? "/" : this.#root), { bigint: true })
     if (!stat.isDirectory()) throw Object.assign(new Error("ENOTDIR: not a directory"), { code: "ENOTDIR" })
     this.#tree = new FileTree({
-      root: this.#directory("", this.#root, stat),
+      root: this.#directory("", this.#root === "" ? "/" : this.#root, stat),
       records: { xattrs: this.#xattrs, hardlinks: true },
       maxNames: Infinity
     })
@@ -147,7 +143,7 @@ class Reader {
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       const [directory, wanted] = next
       const path = pathOf(directory)
-      const full = path === "" ? this.#root : `${this.#root}/${path}`
+      const full = `${this.#root}/${path}`
       try {
         this.#list(full, (name, isDirectory, isFile) => {
           const child = childPath(path, name)
@@ -159,13 +155,13 @@ class Reader {
           let inode: Inode
           let sameDevice: boolean
           try {
-            const stat = fs.lstatSync(nodePath(`${full}/${name}`), { bigint: true })
+            const stat = fs.lstatSync(nodePath(`${this.#root}/${child}`), { bigint: true })
             if (!stat.isDirectory()) {
               this.#file(directory, child, hashNever)
               return
             }
             sameDevice = stat.dev === device
-            inode = this.#directory(child, `${full}/${name}`, stat)
+            inode = this.#directory(child, `${this.#root}/${child}`, stat)
           } catch (cause) {
             this.#fail(child, "entry", codeOf(cause))
             return

@@ -35,6 +35,9 @@ const nonAscii = /[^\x00-\x7f]/
 export const nodePath = (path: ByteString): string | Buffer =>
   nonAscii.test(path) ? Buffer.from(path, "latin1") : path
 
+/** A directory's path without the slashes at its end: "" for the system's root, to put "/" and a name behind. */
+export const withoutSlash = (path: ByteString): ByteString => path.replace(/\/+$/, "")
+
 export const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException | undefined)?.code ?? String(cause)
 
 const failure = (code: string): Error => Object.assign(new Error(code), { code })

@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import type { Job } from "../content/Job.ts"
 import * as Libc from "./Libc.ts"
+import { codeOf, nodePath } from "./Restore.ts"
 
 /** Plain data: it crosses to a worker. */
 export interface ScanTask {
@@ -56,9 +57,6 @@ export const digestSize = 32
 /** Large enough that calls do not count, small enough to stay in the cache beside the hash. */
 const chunkSize = 256 * 1024
 let shared: Buffer | undefined
-
-const nonAscii = /[^\x00-\x7f]/
-const nodePath = (path: ByteString): string | Buffer => (nonAscii.test(path) ? Buffer.from(path, "latin1") : path)
 
 /** O_NONBLOCK: what was a file when it was listed may be a FIFO now. */
 const readFlags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
@@ -200,8 +198,6 @@ const digestOf: (buffer: Buffer, length: number) => Uint8Array =
 const { hash: oneShot } = crypto as unknown as {
   readonly hash: (algorithm: string, data: Uint8Array, encoding: "buffer") => Buffer
 }
-
-const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? String(cause)
 
 /** `scanFiles` for a pool of workers. Looking at a file costs about as much as hashing 8 KiB. */
 export const scanJob: Job<ScanTask, ScanResult> = {

@@ -16,7 +16,7 @@ import type { LayerInput } from "../content/LayerStream.ts"
 import { openForRead } from "../content/OpenFile.ts"
 import { childPath, type FileTree, type Inode, pathOf, type TreeNode } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
-import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat } from "./Restore.ts"
+import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
 import {
   digestSize,
   type EntryVisitor,
@@ -162,7 +162,7 @@ class Unpacker {
 
   constructor(tree: FileTree, root: Buffer, options: UnpackOptions) {
     this.#tree = tree
-    this.#root = Bytes.fromBytes(root)
+    this.#root = withoutSlash(Bytes.fromBytes(root))
     this.#options = options
     this.#libc = options.libc ?? true
     this.#restorer = new Restorer(this.#libc ? Libc.load() : undefined)

@@ -1,3 +1,4 @@
+import * as ChildProcess from "node:child_process"
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -56,7 +57,9 @@ const damaged = (
     for (const [name, { atime, mtime }] of times) {
       if (fs.lstatSync(name, { throwIfNoEntry: false })?.isDirectory() === true) fs.utimesSync(name, atime, mtime)
     }
-    return run(applied.tree, root, options)
+    return run(applied.tree, root, options).finally(() => {
+      if (fs.existsSync(path.join(root, "usr/mounted"))) ChildProcess.execFileSync("umount", [path.join(root, "usr")])
+    })
   })
 
 const rewrite = (name: string, content: string): void => {
@@ -479,6 +482,36 @@ describe("how it is done", () => {
         assert.strictEqual(inode.size, content.length)
       }
       assert.deepStrictEqual([files, bytes], [6, contents.reduce((sum, content) => sum + content.length, 0)])
+    }))
+
+  it.runIf(isRoot)("does not look into what is mounted in the tree, and says so", async () => {
+    const result = await damaged((root) => {
+      ChildProcess.execFileSync("mount", ["-t", "tmpfs", "tmpfs", `${root}/usr`])
+      fs.writeFileSync(`${root}/usr/mounted`, "")
+    })
+    assert.deepStrictEqual(found(result), [])
+    assert.deepStrictEqual(
+      result.notCompared
+        .filter(({ what }) => what === "mounted")
+        .map(({ count, examples, what }) => [what, count, examples]),
+      [["mounted", 6, ["usr"]]]
+    )
+  })
+
+  it("takes the system's own root, and slashes behind a path", () =>
+    withDirectory((directory) => {
+      fs.mkdirSync(path.join(directory, "d"))
+      fs.writeFileSync(path.join(directory, "d/x"), "")
+      const { tree } = readDiskSync(Buffer.from(`${directory}//`))
+      assert.strictEqual(tree.lookup("d/x")!.inode.type, "file")
+      const task = {
+        root: "",
+        paths: [`${directory.slice(1)}/d/x`],
+        wanted: Float64Array.of(hashAlways),
+        xattrs: false,
+        bytes: 0
+      }
+      assert.deepStrictEqual([...scanFiles(task).hashed], [1])
     }))
 
   it("compares sizes only when asked, and says so", async () => {
