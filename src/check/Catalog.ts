@@ -3,6 +3,7 @@ import type { ContentCheck } from "../content/Problem.ts"
 import type { CatalogEntry } from "./CatalogEntry.ts"
 import { annotation } from "./catalog/annotations.ts"
 import { archive, legacy, repositories } from "./catalog/archive.ts"
+import { bundle, runtime } from "./catalog/bundle.ts"
 import { config, history } from "./catalog/config.ts"
 import { catalogFile, directory, receipt } from "./catalog/directory.ts"
 import { descriptor } from "./catalog/descriptor.ts"
@@ -10,7 +11,9 @@ import { index } from "./catalog/image-index.ts"
 import { image } from "./catalog/image.ts"
 import { layer } from "./catalog/layer.ts"
 import { manifest } from "./catalog/manifest.ts"
+import { mounts } from "./catalog/mounts.ts"
 import { blob, layoutFile } from "./catalog/oci-layout.ts"
+import { rootfs } from "./catalog/rootfs.ts"
 import { compression, tar } from "./catalog/tar.ts"
 
 const entries = {
@@ -31,7 +34,11 @@ const entries = {
   ...legacy,
   ...directory,
   ...catalogFile,
-  ...receipt
+  ...receipt,
+  ...rootfs,
+  ...bundle,
+  ...runtime,
+  ...mounts
 }
 
 export type CheckId = keyof typeof entries

@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import type { CheckResults } from "../check/CheckResults.ts"
 import type { Policy } from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
+import type { Tolerance } from "../rootfs/Tolerance.ts"
 import type { Receipt } from "./Receipt.ts"
 
 /** `fast`: existence, sizes, JSON, cross-references. `full`: every byte read, hashed, decompressed, walked as tar. */
@@ -15,6 +16,8 @@ export interface VerifyOptions {
   readonly limits?: DecoderLimits
   /** Severities that differ from the catalogue's. */
   readonly policy?: Policy
+  /** Differences of unpacked trees to put up with; none by default. */
+  readonly tolerances?: ReadonlyArray<Tolerance>
 }
 
 /** The verdict on one image of the output. */

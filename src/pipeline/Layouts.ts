@@ -18,6 +18,8 @@ import * as OciLayoutSource from "../layout/oci-layout/OciLayoutSource.ts"
 import * as OciLayoutWriter from "../layout/oci-layout/OciLayoutWriter.ts"
 import * as OciVerifier from "../layout/oci-layout/OciVerifier.ts"
 import type { Verifier } from "../layout/Verifier.ts"
+import * as BundleVerifier from "../layout/runtime-bundle/BundleVerifier.ts"
+import * as BundleWriter from "../layout/runtime-bundle/BundleWriter.ts"
 import * as Uri from "./Uri.ts"
 
 export interface OpenedSource {
@@ -204,8 +206,12 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
       const { path, reference } = splitReference(uri.path)
       return yield* OciLayoutWriter.make({ path, ref: reference, ...(yield* storageOf(uri)) })
     }
+    case "oci": {
+      yield* Uri.onlyOptions(uri, [], "destination")
+      return yield* BundleWriter.make({ path: uri.path })
+    }
     default:
-      return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout"])
+      return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout", "oci"])
   }
 })
 
@@ -227,8 +233,12 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
       yield* directoryThere(path)
       return yield* OciVerifier.make({ path })
     }
+    case "oci": {
+      yield* directoryThere(uri.path)
+      return yield* BundleVerifier.make({ path: uri.path })
+    }
     default:
-      return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout"])
+      return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout", "oci"])
   }
 })
 

@@ -1,0 +1,263 @@
+/** Audits a runtime bundle (`oci://`), whoever wrote it: its configurations, and every file of the tree. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { Collector } from "../../check/Collector.ts"
+import { checkConfig } from "../../check/ConfigChecks.ts"
+import { checkRuntimeConfig } from "../../check/RuntimeConfigChecks.ts"
+import { openForRead } from "../../content/OpenFile.ts"
+import { WorkerPool } from "../../content/WorkerPool.ts"
+import * as ImageConfig from "../../image/ImageConfig.ts"
+import * as Mtree from "../../rootfs/Mtree.ts"
+import type { Tolerance } from "../../rootfs/Tolerance.ts"
+import * as DirectoryStore from "../DirectoryStore.ts"
+import * as DockerSave from "../docker-archive/DockerSave.ts"
+import { describe } from "../Failure.ts"
+import { LayerAudit } from "../LayerAudit.ts"
+import * as Receipt from "../Receipt.ts"
+import * as ReceiptAudit from "../ReceiptAudit.ts"
+import type { Store } from "../Store.ts"
+import { auditTree, tellKept, tellUnrestored } from "../TreeAudit.ts"
+import { tolerancesFor } from "../UnpackImage.ts"
+import type { Verification, Verifier, VerifyOptions } from "../Verifier.ts"
+import * as Files from "./BundleFiles.ts"
+import { checkConversion } from "./ConversionChecks.ts"
+import { countNames } from "./CountNames.ts"
+import { complete, objects } from "./TreeManifest.ts"
+
+export interface BundleVerifierOptions {
+  readonly path: string
+}
+
+export const make = Effect.fn("BundleVerifier.make")(function* (options: BundleVerifierOptions) {
+  const pool = yield* WorkerPool
+  return {
+    verify: (verifyOptions) => verify(options.path, verifyOptions).pipe(Effect.provideService(WorkerPool, pool))
+  } satisfies Verifier["Type"]
+})
+
+export const configChecks: DockerSave.DocumentChecks = {
+  missing: "bundle.missing-config",
+  unreadable: "bundle.unreadable",
+  invalid: "bundle.invalid-json",
+  duplicateKey: "bundle.duplicate-key"
+}
+
+const containerConfigChecks: DockerSave.DocumentChecks = { ...configChecks, missing: "bundle.missing-container-config" }
+
+const verify = Effect.fn("BundleVerifier.verify")(function* (target: string, options: VerifyOptions) {
+  const report = new Collector(options.policy)
+  const audit = new LayerAudit(report)
+  const store = DirectoryStore.make(target)
+  const names = store.list("")
+  report.ran("directory.unreadable")
+  if (names === undefined) {
+    report.report("directory.unreadable", target, "the directory cannot be listed")
+    return { results: report.results(), images: [], layerCount: 0 } satisfies Verification
+  }
+  const receipt = options.receipt ?? storedReceipt(store, names, report)
+  const documents = auditConfigs(store, receipt, names, report)
+  layersLeft(store, names, report)
+  if (receipt !== undefined) {
+    // A configuration that is missing has been reported as such.
+    const concerns = (file: string): boolean => documents.read.has(file) || !configNames.has(file)
+    ReceiptAudit.compare(store, receipt, Files.receipt, concerns, documents.read, audit, report)
+    tellKept(receipt.details["problems"], report)
+    tellUnrestored(receipt.details["unrestored"], Files.rootfs, report)
+  }
+  if (documents.rootfs !== undefined) yield* auditRootfs(store, documents.rootfs, names, receipt, options, report)
+  if (options.depth === "full") yield* audit.readAll(options.limits ?? {})
+  else audit.openAll()
+  const results = report.results()
+  const { diffIds } = documents
+  return {
+    results,
+    images: [{ image: receipt?.names.join(", ") || target, ok: !results.hasErrors, errorCount: results.errorCount }],
+    layerCount: new Set(diffIds).size
+  } satisfies Verification
+})
+
+/** Only this program leaves a manifest of the tree by that name, and always with a receipt. */
+const storedReceipt = (store: Store, names: ReadonlyArray<string>, report: Collector): Receipt.Receipt | undefined => {
+  report.ran("receipt.missing")
+  if (names.includes(Files.receipt)) return ReceiptAudit.decode(store.lookup(Files.receipt), Files.receipt, report)
+  if (names.includes(Files.manifest)) {
+    report.report("receipt.missing", Files.receipt, "the bundle was written with a receipt, which is not there")
+  }
+  return undefined
+}
+
+const configNames: ReadonlySet<string> = new Set([Files.config, Files.containerConfig])
+
+interface Configs {
+  /** Size and digest of those that could be read. */
+  readonly read: ReadonlyMap<string, Receipt.File>
+  readonly diffIds: ReadonlyArray<string>
+  /** Where the tree is, when it is there. */
+  readonly rootfs: string | undefined
+}
+
+/** Both configurations, alone and against each other. */
+export const auditConfigs = (
+  store: Store,
+  receipt: Receipt.Receipt | undefined,
+  names: ReadonlyArray<string>,
+  report: Collector
+): Configs => {
+  const read = new Map<string, Receipt.File>()
+  const ours = receipt !== undefined || names.includes(Files.manifest)
+  const container =
+    ours || names.includes(Files.containerConfig)
+      ? DockerSave.readDocument(store, Files.containerConfig, containerConfigChecks, report)
+      : undefined
+  if (container !== undefined) read.set(Files.containerConfig, Receipt.fileOf(Files.containerConfig, container.raw))
+  const checked =
+    container?.value === undefined ? undefined : checkConfig(container.value, Files.containerConfig, report)
+  const document = DockerSave.readDocument(store, Files.config, configChecks, report)
+  if (document !== undefined) read.set(Files.config, Receipt.fileOf(Files.config, document.raw))
+  const runtime =
+    document?.value === undefined ? undefined : checkRuntimeConfig(document.value, Files.config, report, checked?.os)
+  const rootfs = findRootfs(store, runtime?.rootPath, report)
+  const image = container?.value === undefined ? undefined : ImageConfig.decode(container.value)
+  if (runtime !== undefined && image !== undefined && Either.isRight(image)) {
+    checkConversion(runtime.value, image.right, Files.config, rootfs, report)
+  } else {
+    report.skip(
+      "bundle.process-mismatch",
+      container === undefined
+        ? "without container-config.json it is not known what the image says"
+        : "one of config.json and container-config.json cannot be used"
+    )
+  }
+  return { read, diffIds: checked?.diffIds ?? [], rootfs }
+}
+
+/** The tree is a directory of the bundle itself (bundle.md), no link to one. */
+const findRootfs = (store: Store, named: string | undefined, report: Collector): string | undefined => {
+  report.ran("bundle.missing-rootfs", "runtime.bad-root")
+  const root = path.resolve(store.path)
+  const place = path.resolve(root, named ?? Files.rootfs)
+  const relative = path.relative(root, place)
+  const subject = named ?? Files.rootfs
+  if (relative === "" || relative.startsWith("..") || path.isAbsolute(relative)) {
+    report.report("runtime.bad-root", Files.config, "root.path leads out of the bundle", {
+      expected: "a directory beside config.json",
+      actual: subject
+    })
+    return undefined
+  }
+  try {
+    const stat = fs.lstatSync(place, { throwIfNoEntry: false })
+    if (stat?.isDirectory()) return place
+    if (stat?.isSymbolicLink()) {
+      report.report("runtime.bad-root", Files.config, "root.path is a symlink, which runtimes refuse", {
+        expected: "a directory",
+        actual: `a symlink to ${fs.readlinkSync(place)}`
+      })
+    } else {
+      report.report("bundle.missing-rootfs", subject, stat === undefined ? "it does not exist" : "it is no directory", {
+        expected: "a directory",
+        actual: stat === undefined ? "nothing" : "something else"
+      })
+    }
+  } catch (cause) {
+    report.report("bundle.missing-rootfs", subject, `it cannot be looked at: ${describe(cause)}`)
+  }
+  return undefined
+}
+
+/** What is left of layers: they are in the tree, so nothing needs them. */
+const layersLeft = (store: Store, names: ReadonlyArray<string>, report: Collector): void => {
+  report.ran("bundle.layers-left")
+  for (const name of names) {
+    const entry = store.lookup(name)
+    const left =
+      entry?.kind === "directory"
+        ? /^[a-f0-9]{64}$/.test(name) || (name !== Files.rootfs && store.lookup(`${name}/layer.tar`) !== undefined)
+        : /^(?:layer|[a-f0-9]{64})\.tar(?:\.gz|\.zst)?$/.test(name)
+    if (left) report.report("bundle.layers-left", name, `a layer's ${entry?.kind === "directory" ? "directory" : "file"} is still here`)
+  }
+}
+
+/** Larger ones describe more files than are ever looked at. */
+const maxManifest = 4 * 1024 ** 3 - 1
+
+const auditRootfs = (
+  store: Store,
+  rootfs: string,
+  names: ReadonlyArray<string>,
+  receipt: Receipt.Receipt | undefined,
+  { depth, tolerances = [] }: VerifyOptions,
+  report: Collector
+): Effect.Effect<void, never, WorkerPool> =>
+  Effect.gen(function* () {
+    const subject = path.relative(path.resolve(store.path), rootfs)
+    if (depth === "fast") {
+      countEntries(rootfs, subject, receipt, tolerances, report)
+      report.skip("rootfs.content-mismatch", "files are compared at full depth only")
+      return
+    }
+    const file = names.find((name) => name === Files.manifest) ?? names.find((name) => /^sha256_[a-f0-9]{64}\.mtree$/.test(name))
+    if (file === undefined) {
+      report.skip("rootfs.content-mismatch", "the bundle has no manifest of its tree: verify it against the image")
+      return
+    }
+    report.ran("bundle.invalid-manifest")
+    const bytes = readManifest(store, file, report)
+    if (bytes === undefined) return
+    const { problems, tree } = Mtree.parse(bytes)
+    for (const { line, message } of problems) report.report("bundle.invalid-manifest", file, `line ${line}: ${message}`)
+    if (tree.names < 2 && bytes.length === 0) report.report("bundle.invalid-manifest", file, "it is empty")
+    if (receipt !== undefined) complete(tree, receipt.details["hardlinks"])
+    const known = objects(receipt?.details["unrestored"]).map((one) => ({ what: one["what"] as never }))
+    yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...tolerancesFor(known)], report)
+  })
+
+const countEntries = (
+  rootfs: string,
+  subject: string,
+  receipt: Receipt.Receipt | undefined,
+  tolerances: ReadonlyArray<Tolerance>,
+  report: Collector
+): void => {
+  const expected = receipt?.details["entries"]
+  if (typeof expected !== "number") {
+    report.skip("bundle.entry-count", "no receipt says how many files there should be")
+    return
+  }
+  if (tolerances.includes("runtime-files")) {
+    report.skip("bundle.entry-count", "runtime-files is tolerated, so files may have been added")
+    return
+  }
+  report.ran("bundle.entry-count")
+  const counted = countNames(rootfs)
+  if (counted.unreadable > 0) {
+    report.skip("bundle.entry-count", `${counted.unreadable} directories of the tree cannot be listed by this user`)
+  } else if (counted.names !== expected) {
+    report.report("bundle.entry-count", subject, "it has another number of files than were unpacked", {
+      expected: `${expected} names`,
+      actual: `${counted.names} names`
+    })
+  }
+}
+
+const readManifest = (store: Store, file: string, report: Collector): Uint8Array | undefined => {
+  const entry = store.lookup(file)
+  const fail = (why: string): undefined => {
+    report.report("bundle.invalid-manifest", file, why)
+    return undefined
+  }
+  if (entry?.kind !== "file") return fail("it is no regular file")
+  if (entry.region.size > maxManifest) return fail(`it has ${entry.region.size} bytes, more than any manifest`)
+  try {
+    const fd = openForRead(entry.region.path)
+    try {
+      return fs.readFileSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch (cause) {
+    return fail(`it cannot be read: ${describe(cause)}`)
+  }
+}

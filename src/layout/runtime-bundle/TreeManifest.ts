@@ -1,0 +1,68 @@
+/** The mtree manifest beside an unpacked tree, and what a receipt adds to it. */
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import type { ByteString } from "../../content/ByteString.ts"
+import * as Json from "../../image/Json.ts"
+import { allRecords, type FileTree, type Inode, implied, pathOf } from "../../rootfs/FileTree.ts"
+import * as Mtree from "../../rootfs/Mtree.ts"
+import type * as Receipt from "../Receipt.ts"
+
+/** Writes the manifest of `tree` into the new file `target`, on the disk when it returns. Throws. */
+export const writeManifest = (target: string, name: string, tree: FileTree): Receipt.File => {
+  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
+  const fd = fs.openSync(target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
+  try {
+    const hash = crypto.createHash("sha256")
+    let size = 0
+    for (const piece of Mtree.write(tree)) {
+      const bytes = Buffer.from(piece, "latin1")
+      hash.update(bytes)
+      size += bytes.length
+      for (let from = 0; from < bytes.length; ) from += fs.writeSync(fd, bytes, from)
+    }
+    fs.fsyncSync(fd)
+    return { path: name, size, sha256: hash.digest("hex") }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** Groups of names that are one file, each group and all of them in the tree's order. */
+export const hardlinksOf = (tree: FileTree): ReadonlyArray<ReadonlyArray<ByteString>> => {
+  const groups = new Map<Inode, Array<ByteString>>()
+  tree.forEach((node) => {
+    if (node.inode.nlink < 2 || node.inode.type === "directory") return
+    const known = groups.get(node.inode)
+    if (known === undefined) groups.set(node.inode, [pathOf(node)])
+    else known.push(pathOf(node))
+  })
+  return [...groups.values()].map((group) => group.sort()).sort((a, b) => (a[0]! < b[0]! ? -1 : 1))
+}
+
+/**
+ * Puts what the receipt tells into a tree that was read from its manifest: names that are one file share it from then on.
+ * Directories without a time are those that no entry describes.
+ */
+export const complete = (tree: FileTree, hardlinks: unknown): void => {
+  tree.forEach(({ inode }) => {
+    if (inode.type === "directory" && inode.mtimeNanoseconds === -1) inode.layer = implied
+  })
+  if (!Array.isArray(hardlinks)) return
+  for (const group of hardlinks) {
+    if (!Array.isArray(group) || !group.every((name) => typeof name === "string")) return
+    const nodes = group.flatMap((name: string) => tree.lookup(name) ?? [])
+    const first = nodes[0]?.inode
+    if (first === undefined || nodes.length !== group.length || first.nlink !== nodes.length) return
+    for (const node of nodes) node.inode = first
+  }
+  // A file that claims links of which the receipt does not know: then links can be counted only.
+  const seen = new Set(hardlinks.flat())
+  let whole = true
+  tree.forEach((node) => {
+    if (node.inode.type !== "directory" && node.inode.nlink > 1 && !seen.has(pathOf(node))) whole = false
+  })
+  if (whole) tree.records = { ...allRecords, xattrs: tree.records.xattrs }
+}
+
+export const objects = (value: unknown): ReadonlyArray<Readonly<Record<string, unknown>>> =>
+  Array.isArray(value) ? value.filter(Json.isObject) : []
