@@ -20,6 +20,7 @@
  * `tallyman/testing` has images to test with, and ways to damage them.
  */
 import * as Effect from "effect/Effect"
+import type * as Policy from "./check/Policy.ts"
 import type { DecoderLimits } from "./content/Compression.ts"
 import type { WorkerPool } from "./content/WorkerPool.ts"
 import type { SourceError, WriteError } from "./layout/Failure.ts"
@@ -37,6 +38,8 @@ export interface VerifyTargetOptions {
   readonly tempDirectory?: string
   /** How much a layer may unpack to before it is given up. */
   readonly limits?: DecoderLimits
+  /** Severities that differ from the catalogue's: `Policy.policyOf.strict`, or check by check. */
+  readonly policy?: Policy.Policy
 }
 
 /**
@@ -48,15 +51,19 @@ export const verify = (
   options: VerifyTargetOptions = {}
 ): Effect.Effect<Report, Uri.UsageError | SourceError, WorkerPool> =>
   Effect.gen(function* () {
-    const { depth = "fast", limits, ...opening } = options
+    const { depth = "fast", policy, ...opening } = options
     const uri = yield* Layouts.locate(target)
     const verifier = yield* Layouts.openVerifier(uri, opening)
-    const verification = yield* verifier.verify({ depth, ...(limits === undefined ? {} : { limits }) })
+    const verification = yield* verifier.verify({
+      depth,
+      ...(opening.limits === undefined ? {} : { limits: opening.limits }),
+      ...(policy === undefined ? {} : { policy })
+    })
     return { target, layout: uri.scheme, depth, ...verification }
   }).pipe(Effect.scoped, Effect.withSpan("tallyman.verify"))
 
 /** What `processImage` may be told. */
-export interface ProcessImageOptions extends Layouts.SourceOptions {
+export interface ProcessImageOptions extends Omit<Pipeline.ProcessOptions, "source" | "destination" | "verify"> {
   /** How deep what was written is verified: `fast` by default, or not at all. */
   readonly verify?: Depth | "none"
 }
@@ -85,6 +92,8 @@ export * as Catalog from "./check/Catalog.ts"
 export type { CatalogEntry } from "./check/CatalogEntry.ts"
 export { CheckResults, Skipped } from "./check/CheckResults.ts"
 export { type Detail, Finding, Severity } from "./check/Finding.ts"
+/** Severities as a whole or check by check. */
+export * as Policy from "./check/Policy.ts"
 export type { DecoderLimits } from "./content/Compression.ts"
 /** The threads that read and hash; provide `WorkerPool.layer()` once. */
 export { WorkerPool, type WorkerPoolOptions } from "./content/WorkerPool.ts"

@@ -272,11 +272,14 @@ export class LayerAudit {
   ): void {
     const report = this.#report
     report.ran("layer.hardlink-missing-target", "layer.whiteout-of-nothing")
+    const counts = new Map<CheckId, number>()
     const once = (check: CheckId, path: string, message: string): void => {
       const key = `${blob.subject}\0${check}\0${path}`
       if (told.has(key)) return
       told.add(key)
-      report.report(check, blob.subject, `${message} (${ByteString.display(path)})`)
+      const count = (counts.get(check) ?? 0) + 1
+      counts.set(check, count)
+      if (count <= maxAcross) report.report(check, blob.subject, `${message} (${ByteString.display(path)})`)
     }
     for (const [path, target] of own.openLinks) {
       if (!tables.visible(target, lower)) {
@@ -286,8 +289,14 @@ export class LayerAudit {
     for (const path of own.whiteouts) {
       if (!tables.visible(path, lower)) once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
     }
+    for (const [check, count] of counts) {
+      if (count > maxAcross) report.report(check, blob.subject, `and ${count - maxAcross} more of these in this layer`)
+    }
   }
 }
+
+/** As many as one layer's own problems of a kind. */
+const maxAcross = 100
 
 /** One file can stand for a hundred layers and be none of them: the first few tell enough. */
 const maxMismatches = 3

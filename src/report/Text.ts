@@ -11,7 +11,7 @@ export interface TextOptions {
 const paint = (text: string, code: string, { colour }: TextOptions): string => colour ? `${code}${text}\x1b[0m` : text
 
 /** Names and values come from images: they must not drive the terminal. */
-const safe = (text: string): string =>
+export const safe = (text: string): string =>
   text.replace(/[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
 
 /** Findings grouped by what they are about, errors first; empty when there are none. */
@@ -23,7 +23,9 @@ export const findings = (results: CheckResults, options: TextOptions): string =>
     else group.push(one)
   }
   const rank = { error: 0, warning: 1, info: 2 } as const
-  const worst = (group: ReadonlyArray<Finding>): number => Math.min(...group.map((one) => rank[one.severity]))
+  // No spread: a group can be longer than a call's arguments.
+  const worst = (group: ReadonlyArray<Finding>): number =>
+    group.reduce<number>((least, one) => Math.min(least, rank[one.severity]), rank.info)
   return [...groups]
     .sort(([, a], [, b]) => worst(a) - worst(b))
     .map(([subject, group]) =>

@@ -1002,6 +1002,18 @@ describe("a directory of many images", () => {
     }))
 })
 
+describe("a layer with very many faults of a kind", () => {
+  it("has the first hundred listed, and the number of the rest", () =>
+    Workbench.withScratch(async (directory) => {
+      const links = Array.from({ length: 150 }, (_, index) => Entry.hardlink(`link-${index}`, `gone-${index}`))
+      const one = ImageBuilder.build({ layers: [[Entry.file("below")], links] })
+      built(one)(`${directory}/out`)
+      const found = ofCheck(await audit(`${directory}/out`, "full"), "layer.hardlink-missing-target")
+      assert.lengthOf(found, 101)
+      assert.include(found.at(-1)!.message, "50 more")
+    }))
+})
+
 describe("what cannot be read", () => {
   it("is said to be skipped, never passed", () =>
     Workbench.withScratch(async (directory) => {

@@ -1,0 +1,116 @@
+import * as fs from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { WorkerPool } from "../../src/content/WorkerPool.ts"
+import * as Entry from "../../src/fault/Entry.ts"
+import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import * as Layouts from "../../src/pipeline/Layouts.ts"
+import * as Uri from "../../src/pipeline/Uri.ts"
+import * as Workbench from "../fault/Workbench.ts"
+
+const image = Workbench.small()
+
+describe("what a path holds", () => {
+  it.scoped("is told by what is there", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const at = (name: string, entries: ReadonlyArray<Entry.Entry>): string => {
+        ImageBuilder.writeTree(`${directory}/${name}`, entries)
+        return `${directory}/${name}`
+      }
+      const layout = at("layout", ImageBuilder.ociLayout([{ image }]))
+      const unmarked = at(
+        "unmarked",
+        ImageBuilder.ociLayout([{ image }]).filter((entry) => entry.path !== "oci-layout")
+      )
+      const own = at("own", ImageBuilder.directory([image]))
+      const unpacked = at("unpacked", ImageBuilder.dockerHybrid([image]))
+      for (const [path, scheme] of [
+        [layout, "oci-layout"],
+        [unmarked, "oci-layout"],
+        [own, "dir"],
+        [unpacked, "oci-layout"],
+        [at("legacy", ImageBuilder.dockerLegacy([image])), "dir"],
+        [at("bundle", [Entry.directory("rootfs"), Entry.file("config.json", "{}")]), "oci"],
+        [at("empty", []), "dir"],
+        [Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([image])), "tar"]
+      ] as const) {
+        const uri = yield* Layouts.locate(path)
+        assert.deepStrictEqual([uri.scheme, uri.path], [scheme, path])
+      }
+    })
+  )
+
+  it.scoped("is an error when there is nothing", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      fs.writeFileSync(`${directory}/file`, "")
+      const reason = (path: string) => Effect.map(Effect.flip(Layouts.locate(path)), (error) => error.reason)
+      assert.strictEqual(yield* reason(`${directory}/gone`), "NotFound")
+      assert.strictEqual(yield* reason(`${directory}/file/below`), "Unreadable")
+      assert.strictEqual(yield* reason("nothing://x"), "BadUri")
+    })
+  )
+})
+
+describe("a path with a reference", () => {
+  it("is taken apart where something stands", () =>
+    Workbench.withScratch((directory) => {
+      fs.mkdirSync(`${directory}/layout`)
+      fs.mkdirSync(`${directory}/with:colon`)
+      for (const [text, path, reference] of [
+        [`${directory}/layout`, `${directory}/layout`, undefined],
+        [`${directory}/layout:latest`, `${directory}/layout`, "latest"],
+        [`${directory}/layout:localhost:5000/a/b:1`, `${directory}/layout`, "localhost:5000/a/b:1"],
+        [`${directory}/with:colon`, `${directory}/with:colon`, undefined],
+        [`${directory}/new`, `${directory}/new`, undefined],
+        [`${directory}/new:1`, `${directory}/new`, "1"]
+      ] as const) {
+        assert.deepStrictEqual(
+          { ...Layouts.splitReference(text) },
+          { path, ...(reference === undefined ? {} : { reference }) }
+        )
+      }
+    }))
+})
+
+describe("opening", () => {
+  type Opener = (uri: Uri.Uri) => Effect.Effect<unknown, Workbench.Failure, Scope.Scope | WorkerPool>
+  const openers: Readonly<Record<"openSource" | "openWriter" | "openVerifier", Opener>> = {
+    openSource: (uri) => Layouts.openSource(uri),
+    openWriter: (uri) => Layouts.openWriter(uri),
+    openVerifier: (uri) => Layouts.openVerifier(uri)
+  }
+  const open = (kind: keyof typeof openers, text: string): Effect.Effect<string> =>
+    Effect.flatMap(Uri.parse(text), openers[kind]).pipe(
+      Effect.scoped,
+      Effect.provide(Workbench.pool),
+      Effect.match({
+        onFailure: (error) => `${error._tag} ${error.reason}: ${error.message}`,
+        onSuccess: () => "opened"
+      })
+    )
+
+  it.scoped("says what it cannot do with a layout or an option", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const archive = Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([image]))
+      for (const [kind, text, message] of [
+        ["openSource", "mounts://x", /UsageError BadUri: .*as a source: expected one of .*tar:\/\//],
+        ["openSource", `tar://${archive}?unique_names=true`, /UsageError UnknownOption: .*found unique_names/],
+        ["openSource", `tar://${archive}?index=one`, /UsageError BadValue: .*index=N, found one/],
+        ["openSource", `tar://${archive}?platform=linux`, /UsageError BadValue: .*OS\/ARCHITECTURE/],
+        ["openSource", `tar://${archive}`, /^opened$/],
+        ["openWriter", `dir://${directory}/out?expanded=true`, /UsageError UnknownOption: .*found expanded/],
+        ["openWriter", `dir://${directory}/out?unique_names=perhaps`, /UsageError BadValue: .*found perhaps/],
+        ["openWriter", `dir://${directory}/out?unique_names=true`, /^opened$/],
+        ["openVerifier", `dir://${directory}/gone`, /SourceError NotFound/],
+        ["openVerifier", `dir://${archive}`, /SourceError NotAnImage: .*expected a directory, found a file/],
+        ["openVerifier", `dir://${directory}`, /^opened$/]
+      ] as const)
+        assert.match(yield* open(kind, text), message, text)
+      assert.isFalse(fs.existsSync(`${directory}/out`), "opening a writer wrote something")
+    })
+  )
+})
