@@ -14,7 +14,7 @@ import * as Bytes from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import type { LayerInput } from "../content/LayerStream.ts"
 import { openForRead } from "../content/OpenFile.ts"
-import { childPath, type FileTree, type Inode, pathOf, type TreeNode } from "./FileTree.ts"
+import { childPath, type FileTree, type Inode, isImplied, pathOf, type TreeNode } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
 import {
@@ -411,9 +411,10 @@ class Unpacker {
   /** The path's last part is ours, and no symlink unless `node` is one. */
   #restore(node: TreeNode, path: ByteString): void {
     try {
-      this.#restorer.path(path, node.inode, node.inode.type === "symlink", (what, message) =>
-        this.#fail(node, what, message)
-      )
+      this.#restorer.path(path, node.inode, node.inode.type === "symlink", (what, message) => {
+        // Nothing says whose an implied directory is: that it is this user's is as good.
+        if (what !== "owner" || !isImplied(node.inode)) this.#fail(node, what, message)
+      })
     } catch (cause) {
       throw this.#error(cause, pathOf(node))
     }

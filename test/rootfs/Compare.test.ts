@@ -29,7 +29,7 @@ const image = (): Applied =>
       file("usr/lib/b.so", "library b", { mode: 0o755 }),
       hardlink("usr/lib/a.so.1", "usr/lib/a.so"),
       symlink("lib", "usr/lib"),
-      file("usr/suid", "s", { mode: 0o4755, mtimeNanoseconds: 123_456_789 }),
+      file("usr/suid", "s", { mode: 0o4755, mtimeNanoseconds: withLibc ? 123_456_789 : 0 }),
       file("implied/x", "x"),
       dir("dev/")
     ]
@@ -83,7 +83,7 @@ describe("a tree as it was unpacked", () => {
     )
   })
 
-  it("says which tolerances held, with what they covered", async () => {
+  it.runIf(isRoot)("says which tolerances held, with what they covered", async () => {
     const result = await damaged(() => {}, { tolerances: ["directory-mtime"] })
     const implied = result.tolerated.find(({ tolerance }) => tolerance === "implied-directories")!
     assert.deepStrictEqual([implied.count, implied.examples], [1, ["implied"]])
@@ -340,7 +340,7 @@ describe("tolerances", () => {
     })
   })
 
-  it("mtime-microseconds and mtime-seconds", async () => {
+  it.runIf(withLibc)("mtime-microseconds and mtime-seconds", async () => {
     const coarse = (root: string) => fs.utimesSync(`${root}/usr/suid`, 1_600_000_000, 1_600_000_000)
     assert.deepStrictEqual(found(await damaged(coarse)), ["rootfs.mtime-mismatch usr/suid"])
     assert.deepStrictEqual(found(await damaged(coarse, { tolerances: ["mtime-microseconds"] })), [
@@ -376,7 +376,7 @@ describe("tolerances", () => {
 })
 
 describe("against a manifest", () => {
-  it("finds the same, except which names are hardlinks of which", async () => {
+  it.runIf(isRoot)("finds the same, except which names are hardlinks of which", async () => {
     const applied = image()
     await withDirectory(async (directory) => {
       const root = path.join(directory, "root")

@@ -17,12 +17,18 @@ export type Member = Omit<TarWriteEntry, "size"> & {
 }
 type More = Partial<Omit<Member, "path" | "type">>
 
+/** Whose files this process can make. */
+export const ownUid = process.geteuid?.() ?? 0
+export const ownGid = process.getegid?.() ?? 0
+
 const member =
   (type: TarEntryType, mode: number) =>
   (name: string, more: More = {}): Member => ({
     path: name,
     type,
     mode,
+    uid: ownUid,
+    gid: ownGid,
     mtimeSeconds: 1_600_000_000,
     ...more
   })
