@@ -25,6 +25,9 @@ export interface CheckedIndex {
   readonly annotations: ReadonlyMap<string, string>
 }
 
+/** More than any layout of one file system holds. */
+const maxEntries = 100_000
+
 /** Every id that looking at an index can report, those of its descriptors aside. */
 export const indexChecks: ReadonlyArray<CheckId> = [
   "index.bad-schema-version",
@@ -33,6 +36,7 @@ export const indexChecks: ReadonlyArray<CheckId> = [
   "index.ambiguous",
   "index.missing-field",
   "index.wrong-type",
+  "index.too-many-entries",
   "index.bad-platform",
   "index.empty-platform"
 ]
@@ -98,8 +102,14 @@ const entries = (value: unknown, subject: string, report: Collector): ReadonlyAr
     wrongType(report, subject, "manifests", "an array", value)
     return []
   }
+  if (value.length > maxEntries) {
+    report.report("index.too-many-entries", subject, "the index lists more than is looked at", {
+      expected: `at most ${maxEntries} entries`,
+      actual: `${value.length}`
+    })
+  }
   const found: Array<IndexEntry> = []
-  for (const [position, one] of value.entries()) {
+  for (const [position, one] of value.slice(0, maxEntries).entries()) {
     const field = `manifests[${position}]`
     const own = value.length === 1 ? subject : `${subject}#${position}`
     const descriptor = checkDescriptor(one, field, own, report)

@@ -25,10 +25,14 @@ export const manifestChecks: ReadonlyArray<CheckId> = [
   "manifest.no-media-type",
   "manifest.ambiguous",
   "manifest.no-layers",
+  "manifest.too-many-layers",
   "manifest.no-artifact-type",
   "manifest.artifact-with-image-config",
   "layer.not-distributable"
 ]
+
+/** Images have at most 127, the largest artifacts some thousands. */
+const maxLayers = 100_000
 
 const nonDistributable = "application/vnd.oci.image.layer.nondistributable."
 
@@ -176,7 +180,13 @@ const layers = (
       actual: "none"
     })
   }
-  return found.map((one, index) => {
+  if (found.length > maxLayers) {
+    report.report("manifest.too-many-layers", subject, "the manifest lists more layers than are looked at", {
+      expected: `at most ${maxLayers}`,
+      actual: `${found.length}`
+    })
+  }
+  return found.slice(0, maxLayers).map((one, index) => {
     const layer = checkDescriptor(one, `layers[${index}]`, subject, report)
     if (layer?.mediaType?.startsWith(nonDistributable)) {
       report.report("layer.not-distributable", subject, `layers[${index}] has a media type that should not be used`, {

@@ -20,6 +20,9 @@ export const maxDepth = 128
 /** Larger than any manifest or config a registry accepts (4 MiB is the usual limit), small enough to hold in memory. */
 export const maxBytes = 32 * 1024 * 1024
 
+/** An index of 100,000 images has fewer; what has more would take a hundred times its bytes in memory. */
+export const maxValues = 2_000_000
+
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** Reads a whole document. Never throws. */
@@ -44,6 +47,10 @@ export const parse = (raw: Uint8Array): JsonDocument => {
     problems.push({ kind: "too-deep", message: `JSON nests deeper than ${maxDepth} levels` })
     return { raw, value: undefined, problems }
   }
+  if (scan.tooMany) {
+    problems.push({ kind: "too-large", message: `JSON holds more than ${maxValues} values` })
+    return { raw, value: undefined, problems }
+  }
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -52,7 +59,10 @@ export const parse = (raw: Uint8Array): JsonDocument => {
     return { raw, value: undefined, problems }
   }
   for (const key of scan.duplicates) {
-    problems.push({ kind: "duplicate-key", message: `the name ${JSON.stringify(key)} stands more than once in one object` })
+    problems.push({
+      kind: "duplicate-key",
+      message: `the name ${JSON.stringify(key)} stands more than once in one object`
+    })
   }
   return { raw, value, problems }
 }
@@ -68,6 +78,7 @@ const describe = (text: string, cause: unknown): string => {
 interface KeyScan {
   readonly duplicates: ReadonlyArray<string>
   readonly tooDeep: boolean
+  readonly tooMany: boolean
 }
 
 const maxDuplicates = 20
@@ -80,14 +91,17 @@ const scanKeys = (text: string): KeyScan => {
   const stack: Array<Set<string> | undefined> = []
   const duplicates = new Set<string>()
   let expectKey = false
+  let values = 0
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case 0x7b: // {
         stack.push(new Set())
+        values++
         expectKey = true
         break
       case 0x5b: // [
         stack.push(undefined)
+        values++
         expectKey = false
         break
       case 0x7d: // }
@@ -97,8 +111,10 @@ const scanKeys = (text: string): KeyScan => {
         break
       case 0x2c: // ,
         expectKey = stack.at(-1) !== undefined
+        values++
         break
-      case 0x22: { // "
+      case 0x22: {
+        // "
         const end = endOfString(text, i)
         if (expectKey) {
           const literal = text.slice(i + 1, end)
@@ -112,14 +128,15 @@ const scanKeys = (text: string): KeyScan => {
         break
       }
     }
-    if (stack.length > maxDepth) return { duplicates: [], tooDeep: true }
+    if (stack.length > maxDepth) return { duplicates: [], tooDeep: true, tooMany: false }
+    if (values > maxValues) return { duplicates: [], tooDeep: false, tooMany: true }
   }
-  return { duplicates: [...duplicates], tooDeep: false }
+  return { duplicates: [...duplicates], tooDeep: false, tooMany: false }
 }
 
 /** Where the string that begins at `start` ends, by search: most of a document is text. The text's length if nowhere. */
 const endOfString = (text: string, start: number): number => {
-  for (let end = text.indexOf("\"", start + 1); end >= 0; end = text.indexOf("\"", end + 1)) {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let backslashes = 0
     while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes++
     if (backslashes % 2 === 0) return end
@@ -141,6 +158,10 @@ export const isObject = (value: unknown): value is Readonly<Record<string, unkno
 
 /** For messages: what kind of JSON value stands where another was expected. */
 export const typeName = (value: unknown): string =>
-  value === undefined ? "nothing" : value === null ? "null" : Array.isArray(value) ? "an array" : `a${
-    typeof value === "object" ? "n object" : ` ${typeof value}`
-  }`
+  value === undefined
+    ? "nothing"
+    : value === null
+      ? "null"
+      : Array.isArray(value)
+        ? "an array"
+        : `a${typeof value === "object" ? "n object" : ` ${typeof value}`}`

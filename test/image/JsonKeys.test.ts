@@ -39,3 +39,11 @@ describe("names that stand twice", () => {
       assert.deepStrictEqual(kinds(text), ["invalid-json"])
   })
 })
+
+describe("documents that would fill the memory", () => {
+  it("are not parsed", () => {
+    for (const text of [`[${"{},".repeat(2_000_001)}{}]`, `[${"1,".repeat(2_000_001)}1]`]) {
+      assert.deepStrictEqual(kinds(text), ["too-large"])
+    }
+  })
+})

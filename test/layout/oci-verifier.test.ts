@@ -331,6 +331,17 @@ const cases: ReadonlyArray<Case> = [
     }
   },
 
+  {
+    id: "index.too-many-entries",
+    subject: "index.json",
+    edits: {
+      index: setting(
+        "manifests",
+        Array.from({ length: 100_001 }, () => 1)
+      )
+    }
+  },
+
   // Descriptors.
   { id: "descriptor.missing-field", subject: "index.json", edits: { entry: without("mediaType") } },
   { id: "descriptor.missing-field", name: "digest", subject: "index.json", edits: { entry: without("digest") } },
@@ -555,6 +566,16 @@ const cases: ReadonlyArray<Case> = [
   { id: "manifest.missing-field", name: "layers", subject: manifest, edits: { manifest: without("layers") } },
   { id: "manifest.wrong-type", subject: manifest, edits: { manifest: setting("layers", {}) } },
   { id: "manifest.no-layers", subject: manifest, edits: { layers: [] } },
+  {
+    id: "manifest.too-many-layers",
+    subject: manifest,
+    edits: {
+      manifest: setting(
+        "layers",
+        Array.from({ length: 100_001 }, () => 1)
+      )
+    }
+  },
   {
     id: "manifest.no-artifact-type",
     subject: manifest,

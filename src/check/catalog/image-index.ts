@@ -158,6 +158,14 @@ export const index = {
       "Exports for fewer platforms leave images out together with their content. Here content lies about: it may be what is left of the image after its manifest was lost.",
     remedy: "If the image is needed, fetch it again."
   },
+  "index.too-many-entries": {
+    severity: "error",
+    title: "an index lists more than any real one",
+    spec: "tallyman: at most 100,000 entries",
+    rules: [],
+    explanation: "What comes behind the limit was not looked at.",
+    remedy: "Treat the image as hostile."
+  },
   "index.cycle": {
     severity: "error",
     title: "an index contains itself",

@@ -16,7 +16,8 @@ export const manifest = {
     title: "manifest is not readable JSON",
     spec: "image-spec considerations.md (JSON is UTF-8); docker-image-spec v1.3",
     rules: [1],
-    explanation: "The manifest could not be parsed, is not UTF-8, nests absurdly deep or is larger than any manifest may be.",
+    explanation:
+      "The manifest could not be parsed, is not UTF-8, nests absurdly deep or is larger than any manifest may be.",
     remedy: "Fetch the image again, or restore the manifest from a copy; its digest tells whether the copy is right."
   },
   "manifest.not-an-array": {
@@ -48,7 +49,8 @@ export const manifest = {
     title: "a field has the wrong JSON type",
     spec: "docker-image-spec v1.3, manifest.json; image-spec manifest.md",
     rules: [19, 20, 28, 84],
-    explanation: "A field of the manifest holds another kind of value than its format says, such as a number for a path.",
+    explanation:
+      "A field of the manifest holds another kind of value than its format says, such as a number for a path.",
     remedy: "Fetch or save the image again."
   },
   "manifest.duplicate-key": {
@@ -121,8 +123,17 @@ export const manifest = {
     title: "a manifest without layers",
     spec: "image-spec manifest.md, layers: SHOULD have at least one entry",
     rules: [20],
-    explanation: "Images of history only and artifacts of annotations only are valid, but some registries and tools refuse them.",
+    explanation:
+      "Images of history only and artifacts of annotations only are valid, but some registries and tools refuse them.",
     remedy: "Where it matters, add an empty layer, or the empty descriptor for an artifact."
+  },
+  "manifest.too-many-layers": {
+    severity: "error",
+    title: "a manifest lists more layers than any real one",
+    spec: "tallyman: at most 100,000 layers",
+    rules: [],
+    explanation: "Runtimes take at most 127 layers. What comes behind the limit was not looked at.",
+    remedy: "Treat the image as hostile."
   },
   "manifest.no-artifact-type": {
     severity: "error",
@@ -145,7 +156,8 @@ export const manifest = {
     title: "a path in the manifest leaves its root",
     spec: "docker-image-spec v1.3, manifest.json",
     rules: [85, 97],
-    explanation: "Config or a layer is named by an absolute path, with `..`, or with a NUL: a reader that follows it leaves the image.",
+    explanation:
+      "Config or a layer is named by an absolute path, with `..`, or with a NUL: a reader that follows it leaves the image.",
     remedy: "Do not load this image with other tools. Find out who made it."
   },
   "manifest.parent-missing": {
