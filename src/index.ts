@@ -15,7 +15,8 @@
  * ```
  *
  * What was found wrong is a value, `CheckResults`. The error channel says that something could not be done: the image
- * could not be read (`SourceError`), the output not written (`WriteError`), the URI not be meant (`UsageError`).
+ * could not be read (`SourceError`), changed by a filter (`FilterError`) or written (`WriteError`), or that a URI could
+ * not be meant (`UsageError`).
  *
  * `tallyman/testing` has images to test with, and ways to damage them.
  */
@@ -23,6 +24,7 @@ import * as Effect from "effect/Effect"
 import type * as Policy from "./check/Policy.ts"
 import type { DecoderLimits } from "./content/Compression.ts"
 import type { WorkerPool } from "./content/WorkerPool.ts"
+import type { FilterError } from "./filter/Filter.ts"
 import type { SourceError, WriteError } from "./layout/Failure.ts"
 import type { Depth } from "./layout/Verifier.ts"
 import * as Layouts from "./pipeline/Layouts.ts"
@@ -76,7 +78,7 @@ export const processImage = (
   source: string,
   destination: string,
   options: ProcessImageOptions = {}
-): Effect.Effect<Pipeline.Processed, Uri.UsageError | SourceError | WriteError, WorkerPool> =>
+): Effect.Effect<Pipeline.Processed, Uri.UsageError | SourceError | FilterError | WriteError, WorkerPool> =>
   Effect.gen(function* () {
     const { verify: depth = "fast", ...opening } = options
     return yield* Pipeline.process({
@@ -97,6 +99,16 @@ export * as Policy from "./check/Policy.ts"
 export type { DecoderLimits } from "./content/Compression.ts"
 /** The threads that read and hash; provide `WorkerPool.layer()` once. */
 export { WorkerPool, type WorkerPoolOptions } from "./content/WorkerPool.ts"
+/** What two images differ in. */
+export * as Diff from "./filter/Diff.ts"
+/** What a filter is; `Filter.applyAll` applies a chain of them to an image. */
+export * as Filter from "./filter/Filter.ts"
+/** The filters there are: `Filters.parse("exclude:pattern=*.pyc")`. */
+export * as Filters from "./filter/Filters.ts"
+/** All there is to say about an image. */
+export * as Inspection from "./filter/Inspection.ts"
+/** Where in the layers a path is. */
+export * as Search from "./filter/Search.ts"
 export * as Digest from "./image/Digest.ts"
 export type * as Image from "./image/Image.ts"
 export * as ImageConfig from "./image/ImageConfig.ts"

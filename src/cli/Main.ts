@@ -15,20 +15,31 @@ import * as Option from "effect/Option"
 import { stripVTControlCharacters } from "node:util"
 import { UsageError } from "../pipeline/Uri.ts"
 import { version } from "../version.ts"
+import * as Diff from "./Diff.ts"
 import * as Explain from "./Explain.ts"
 import * as Help from "./Help.ts"
+import * as Inspect from "./Inspect.ts"
 import * as Output from "./Output.ts"
 import * as Process from "./Process.ts"
+import * as Search from "./Search.ts"
 import * as Verify from "./Verify.ts"
 
 const config = CliConfig.make({ showBuiltIns: false })
 
 /** In the order of the overview. */
-export const topics: ReadonlyArray<Help.Topic> = [Process.topic, Verify.topic, Explain.topic]
+export const topics: ReadonlyArray<Help.Topic> = [Process.topic, Verify.topic, Search.topic, Inspect.topic, Diff.topic, Explain.topic]
 
 export const command = Command.make("tallyman").pipe(
   Command.withDescription("The fsck for container images: moves them between the forms they take at rest and proves that every byte is right"),
-  Command.withSubcommands([Process.command, Verify.command, Explain.command])
+  Command.withSubcommands([
+    Process.command,
+    Verify.command,
+    Search.command,
+    Inspect.command,
+    Inspect.alias,
+    Diff.command,
+    Explain.command
+  ])
 )
 
 const cli = Command.run(command, {

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Policy from "../check/Policy.ts"
 import * as Platform from "../image/Platform.ts"
+import type * as Layouts from "../pipeline/Layouts.ts"
 import * as Settings from "../pipeline/Settings.ts"
 import { UsageError } from "../pipeline/Uri.ts"
 
@@ -65,6 +66,15 @@ export const wantedPlatform = (flags: PlatformFlags): Effect.Effect<Platform.Wan
   }
   return Effect.succeed(Object.keys(wanted).length === 0 ? undefined : wanted)
 }
+
+/** How a source is opened, by the flags of every command that has one. */
+export const sourceOptions = (
+  flags: PlatformFlags & { readonly tempDirectory: Option.Option<string> }
+): Effect.Effect<Layouts.SourceOptions, UsageError> =>
+  Effect.map(wantedPlatform(flags), (platform) => ({
+    ...(platform === undefined ? {} : { platform }),
+    ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+  }))
 
 export const threads = (flag: Option.Option<number>): Effect.Effect<{ readonly size?: number }, UsageError> =>
   Option.match(flag, {

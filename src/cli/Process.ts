@@ -7,9 +7,11 @@ import type { Depth } from "../layout/Verifier.ts"
 import * as Pipeline from "../pipeline/Pipeline.ts"
 import * as Summary from "../pipeline/Summary.ts"
 import * as Uri from "../pipeline/Uri.ts"
+import * as FilterText from "../report/FilterText.ts"
 import * as Json from "../report/Json.ts"
 import * as Text from "../report/Text.ts"
 import { version } from "../version.ts"
+import * as Filter from "./Filter.ts"
 import type { Topic } from "./Help.ts"
 import * as Flags from "./Options.ts"
 import * as Output from "./Output.ts"
@@ -49,6 +51,7 @@ export const command = Command.make("process", {
       "Where to write it: dir://PATH[?unique_names=true], tar://PATH[?format=hybrid|docker|oci] or oci-layout://PATH[:REF]; the last two also take compression=none|gzip|zstd, level=N and media_types=oci|docker"
     )
   ),
+  filters: Filter.option,
   verify: Options.boolean("verify").pipe(
     Options.withDescription("Verify what was written: existence, sizes, JSON, references. This is the default")
   ),
@@ -75,12 +78,14 @@ export const command = Command.make("process", {
       const depth = yield* depthOf(flags)
       const settings = yield* Flags.loadSettings(flags)
       const platform = yield* Flags.wantedPlatform(flags)
+      const filters = yield* Filter.parse(flags.filters)
       const source = yield* Uri.parse(flags.source)
       const destination = yield* Uri.parse(flags.destination)
       const started = performance.now()
       const processed = yield* withProgress(Pipeline.process({
         source,
         destination,
+        filters,
         verify: depth,
         ...settings,
         append: flags.append,
@@ -108,6 +113,7 @@ export const command = Command.make("process", {
           destination: destination.text,
           image: processed.receipt.image,
           names: processed.receipt.names,
+          filters: processed.reports.map((report, index) => FilterText.toJson(processed.receipt.filters[index]!, report)),
           images: summary.images,
           layers: summary.layers,
           bytes: summary.bytes,
@@ -117,6 +123,8 @@ export const command = Command.make("process", {
         })
         yield* Output.printError(Summary.format(summary))
       } else {
+        const told = processed.reports.flatMap(FilterText.lines)
+        if (told.length > 0) yield* Output.printLine(told.join("\n"))
         const listed = results === undefined ? "" : Text.findings(results, { colour: Output.colour(process.stdout) })
         if (listed !== "") yield* Output.printLine(listed)
         yield* Output.printLine(Summary.format(summary))

@@ -1,5 +1,5 @@
 /** What filters have to tell, as plain values; commands show them. */
-import type { LayerMatches } from "./Search.ts"
+import type { TarEntryType } from "../content/TarEntry.ts"
 
 export type Report =
   | {
@@ -34,4 +34,42 @@ export interface ExcludedFromLayer extends ChangedLayer {
   readonly paths: ReadonlyArray<string>
   /** Excluded files that live on under the path of a hardlink to them. */
   readonly promoted: ReadonlyArray<string>
+}
+
+/** What a match is in the finished file system. */
+export type MatchState =
+  | { readonly state: "visible" }
+  /** Another member of the layer `by` takes its place, or that of a directory above it. */
+  | { readonly state: "overwritten"; readonly by: number }
+  /** A whiteout of the layer `by` hides it. */
+  | { readonly state: "deleted"; readonly by: number }
+  /** It is a whiteout itself: what it hides in the layers below, a directory's content when it is opaque. */
+  | { readonly state: "whiteout"; readonly hides: string; readonly opaque: boolean }
+  /** The layers above hold more paths than are kept. */
+  | { readonly state: "unknown" }
+
+export interface Match {
+  /** For people: as the layer stores it, bytes that are no text escaped. */
+  readonly path: string
+  readonly type: TarEntryType
+  /** Bytes of a file's content. */
+  readonly size: number
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  /** Seconds since the epoch. */
+  readonly mtime: number
+  /** Of links. */
+  readonly linkname: string | undefined
+  readonly state: MatchState
+}
+
+export interface LayerMatches {
+  readonly index: number
+  readonly diffId: string
+  /** How the source calls it, in the words of the older tool: the name of its directory or blob. */
+  readonly id: string
+  readonly matches: ReadonlyArray<Match>
+  /** What is wrong with the layer's tar: behind it there may be more matches. */
+  readonly problems: ReadonlyArray<string>
 }

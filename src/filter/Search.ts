@@ -6,50 +6,13 @@ import { WorkerPool } from "../content/WorkerPool.ts"
 import type * as Image from "../image/Image.ts"
 import * as Reference from "../image/Reference.ts"
 import * as Filter from "./Filter.ts"
+import type { LayerMatches, Match, MatchState } from "./Report.ts"
 import { failed } from "./Rewrite.ts"
 import * as SearchLayer from "./SearchLayer.ts"
 
 export interface SearchOptions extends SearchLayer.SearchPattern {
   /** One line for each match, `image:tag:layer:path`, and nothing else. */
   readonly scriptFriendly: boolean
-}
-
-/** What a match is in the finished file system. */
-export type MatchState =
-  | { readonly state: "visible" }
-  /** Another member of the layer `by` takes its place, or that of a directory above it. */
-  | { readonly state: "overwritten"; readonly by: number }
-  /** A whiteout of the layer `by` hides it. */
-  | { readonly state: "deleted"; readonly by: number }
-  /** It is a whiteout itself: what it hides in the layers below, a directory's content when it is opaque. */
-  | { readonly state: "whiteout"; readonly hides: string; readonly opaque: boolean }
-  /** The layers above hold more paths than are kept. */
-  | { readonly state: "unknown" }
-
-export interface Match {
-  /** For people: as the layer stores it, bytes that are no text escaped. */
-  readonly path: string
-  readonly type: SearchLayer.SearchedMember["type"]
-  /** Bytes of a file's content. */
-  readonly size: number
-  readonly mode: number
-  readonly uid: number
-  readonly gid: number
-  /** Seconds since the epoch. */
-  readonly mtime: number
-  /** Of links. */
-  readonly linkname: string | undefined
-  readonly state: MatchState
-}
-
-export interface LayerMatches {
-  readonly index: number
-  readonly diffId: string
-  /** How the source calls it, in the words of the older tool: the name of its directory or blob. */
-  readonly id: string
-  readonly matches: ReadonlyArray<Match>
-  /** What is wrong with the layer's tar: behind it there may be more matches. */
-  readonly problems: ReadonlyArray<string>
 }
 
 /** Every member of every layer that matches, base first, each layer's in their order. */

@@ -1,6 +1,8 @@
 /** source -> filters -> writer -> receipt -> verifier -> report */
 import * as Effect from "effect/Effect"
 import type { Policy } from "../check/Policy.ts"
+import { applyAll, type Filter } from "../filter/Filter.ts"
+import type { Report } from "../filter/Report.ts"
 import type { Image } from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
 import * as ContentGraph from "../layout/ContentGraph.ts"
@@ -14,6 +16,8 @@ import { type Uri, UsageError } from "./Uri.ts"
 export interface ProcessOptions extends Layouts.SourceOptions, Layouts.WriterOptions {
   readonly source: Uri
   readonly destination: Uri
+  /** Applied in their order, before anything is written. */
+  readonly filters?: ReadonlyArray<Filter>
   /** undefined: nothing is verified. */
   readonly verify: Depth | undefined
   readonly policy?: Policy
@@ -29,6 +33,8 @@ export interface Processed {
   /** Bytes of layers written or found in place. */
   readonly layerBytes: number
   readonly verification: Verification | undefined
+  /** What the filters have to tell, one for each. */
+  readonly reports: ReadonlyArray<Report>
 }
 
 /** Moves one image, or a whole index, and when asked proves what was written. */
@@ -37,7 +43,7 @@ export const process = Effect.fn("Pipeline.process")(function*(options: ProcessO
   const opened = yield* Layouts.openSource(options.source, options)
   const written = options.allPlatforms === true || options.referrers === true
     ? yield* copyGraph(opened, writer, options)
-    : yield* copyImage(opened, writer)
+    : yield* copyImage(opened, writer, options.filters ?? [])
   const { receipt } = written
   const verification = options.verify === undefined
     ? undefined
@@ -54,10 +60,14 @@ export const process = Effect.fn("Pipeline.process")(function*(options: ProcessO
   return { ...written, verification } satisfies Processed
 })
 
-const copyImage = Effect.fnUntraced(function*({ selector, source }: Layouts.OpenedSource, writer: ImageWriter["Type"]) {
-  const image = yield* choose(source, selector)
-  const receipt = yield* writer.write(image, { filters: [] })
-  return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image) }
+const copyImage = Effect.fnUntraced(function*(
+  { selector, source }: Layouts.OpenedSource,
+  writer: ImageWriter["Type"],
+  filters: ReadonlyArray<Filter>
+) {
+  const { applied, image, reports } = yield* applyAll(filters, yield* choose(source, selector))
+  const receipt = yield* writer.write(image, { filters: applied })
+  return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image), reports }
 })
 
 /** As stored: from the receipt's details of layers, or from the files that are layers themselves. */
@@ -77,9 +87,15 @@ const layerBytes = (receipt: Receipt, image: Image): number => {
 const copyGraph = Effect.fnUntraced(function*(
   { selector, source }: Layouts.OpenedSource,
   writer: ImageWriter["Type"],
-  { destination, referrers, source: from }: ProcessOptions
+  { destination, filters, referrers, source: from }: ProcessOptions
 ) {
   const flag = referrers === true ? "--referrers" : "--all-platforms"
+  if (filters !== undefined && filters.length > 0) {
+    return yield* new UsageError({
+      reason: "BadValue",
+      message: `cannot use ${flag} together with a filter: it copies everything byte for byte`
+    })
+  }
   if (source.graph === undefined || writer.writeGraph === undefined) {
     const uri = source.graph === undefined ? from : destination
     return yield* new UsageError({
@@ -94,7 +110,8 @@ const copyGraph = Effect.fnUntraced(function*(
   return {
     receipt,
     layerCount: receipt.files.length,
-    layerBytes: receipt.files.reduce((sum, file) => sum + file.size, 0)
+    layerBytes: receipt.files.reduce((sum, file) => sum + file.size, 0),
+    reports: []
   }
 })
 

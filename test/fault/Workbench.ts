@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import { WorkerPool } from "../../src/content/WorkerPool.ts"
 import type * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import type { FilterError } from "../../src/filter/Filter.ts"
 import type { SourceError, WriteError } from "../../src/layout/Failure.ts"
 import type { Depth, Verification } from "../../src/layout/Verifier.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
@@ -36,7 +37,7 @@ export const withScratch = async <A>(use: (directory: string) => A | Promise<A>)
 /** The pool that tests run in: everything in this thread. */
 export const pool = WorkerPool.layer()
 
-export type Failure = Uri.UsageError | SourceError | WriteError
+export type Failure = Uri.UsageError | SourceError | FilterError | WriteError
 
 /** `process SOURCE DESTINATION` without the command line around it. */
 export const processUris = (
