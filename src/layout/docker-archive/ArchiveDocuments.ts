@@ -51,25 +51,33 @@ const tagsOf = (image: Image.Image): ReadonlyArray<string> => [
   ...new Set(image.names.flatMap((name) => Files.repoTag(name)?.text ?? []))
 ]
 
+/** Names that Docker takes for the same one. */
+const canonical = (name: string): string => {
+  const tagged = Files.repoTag(name)
+  return tagged === undefined ? name : Files.canonicalName(tagged.repository, tagged.tag)
+}
+
 const strings = (value: unknown): ReadonlyArray<string> =>
   Array.isArray(value) ? value.filter((one) => typeof one === "string") : []
 
 const withSaved = (saved: ReadonlyArray<JsonObject>, { image, layers }: Listed): ReadonlyArray<JsonObject> => {
   const tags = tagsOf(image)
+  const taken = new Set(tags.map(canonical))
   const entry = { Config: Digest.blobPath(image.config.digest), Layers: layers.map(Digest.blobPath) }
   const isSame = (one: JsonObject): boolean =>
     one["Config"] === entry.Config && JSON.stringify(one["Layers"] ?? []) === JSON.stringify(entry.Layers)
-  const taken = saved.map((one) => {
-    const left = strings(one["RepoTags"]).filter((tag) => !tags.includes(tag))
+  const changed = saved.map((one) => {
+    const had = strings(one["RepoTags"])
+    const left = had.filter((tag) => !taken.has(canonical(tag)))
     const all = isSame(one) ? [...left, ...tags] : left
-    return left.length === strings(one["RepoTags"]).length && all.length === left.length
+    return left.length === had.length && all.length === left.length
       ? one
       : { ...one, RepoTags: all.length === 0 ? null : all }
   })
-  return taken.some(isSame)
-    ? taken
+  return changed.some(isSame)
+    ? changed
     : // Go's form of no names at all, which every reader knows from `docker save ID`.
-      [...taken, { Config: entry.Config, RepoTags: tags.length === 0 ? null : tags, Layers: entry.Layers }]
+      [...changed, { Config: entry.Config, RepoTags: tags.length === 0 ? null : tags, Layers: entry.Layers }]
 }
 
 const annotationsOf = (entry: unknown): Readonly<Record<string, unknown>> => {
@@ -104,14 +112,8 @@ const withEntries = (
       }
     ]
   }
-  // An image without a name is listed once; one that got a name needs no nameless entry any more.
-  const named = all.some(
-    (entry) =>
-      Json.isObject(entry) && entry["digest"] === manifest.digest && Object.keys(annotationsOf(entry)).length > 0
-  )
-  const isBare = (entry: unknown): boolean =>
-    Json.isObject(entry) && entry["digest"] === manifest.digest && Object.keys(annotationsOf(entry)).length === 0
-  return named ? all.filter((entry) => !isBare(entry)) : all.some(isBare) ? all : [...all, manifest]
+  const listed = all.some((entry) => Json.isObject(entry) && entry["digest"] === manifest.digest)
+  return onceEach(listed ? all : [...all, manifest])
 }
 
 /** Takes the name from entries that have it; one that is left without any stays as a nameless entry. */
@@ -128,11 +130,31 @@ const without = (
     return left.length === 0 ? rest : { ...rest, annotations: Object.fromEntries(left) }
   })
 
+/** Nameless entries whose manifest another entry lists as well say nothing. */
+const onceEach = (entries: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  const isBare = (entry: unknown): entry is JsonObject => Json.isObject(entry) && entry["annotations"] === undefined
+  const named = new Set<unknown>(
+    entries.map((entry) => (Json.isObject(entry) && !isBare(entry) ? entry["digest"] : undefined))
+  )
+  const seen = new Set<unknown>()
+  return entries.filter((entry) => {
+    if (!isBare(entry)) return true
+    if (named.has(entry["digest"]) || seen.has(entry["digest"])) return false
+    seen.add(entry["digest"])
+    return true
+  })
+}
+
 const withRepositories = (
   repositories: Documents["repositories"],
   { image, layers }: Listed
 ): Documents["repositories"] => {
-  const all = new Map(repositories)
+  const taken = new Set(image.names.map(canonical))
+  const all = new Map<string, Map<string, string>>()
+  for (const [name, tags] of repositories) {
+    const left = [...tags].filter(([tag]) => !taken.has(canonical(`${name}:${tag}`)))
+    if (left.length > 0) all.set(name, new Map(left))
+  }
   for (const name of image.names) {
     const tagged = Files.repoTag(name)
     if (tagged === undefined) continue

@@ -123,7 +123,8 @@ const withSaved = Effect.fnUntraced(function* (store: Store, uri: string, docume
   for (const candidate of candidates) {
     const image = yield* candidate.load
     const layers = image.layers.flatMap((layer) => layer.digest ?? [])
-    all = Documents.withImage(all, { image, layers, manifest: undefined })
+    const named = { ...image, names: image.names.map(Files.familiarName) }
+    all = Documents.withImage(all, { image: named, layers, manifest: undefined })
   }
   return all
 })

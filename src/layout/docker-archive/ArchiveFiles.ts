@@ -48,3 +48,6 @@ export const canonicalName = (repository: string, tag: string): string => {
   const registry = host === "index.docker.io" ? "docker.io" : host
   return `${registry}/${registry === "docker.io" && !path.includes("/") ? `library/${path}` : path}:${tag}`
 }
+
+/** The form in which Docker shows and saves a name: `docker.io/library/debian:12` is `debian:12`. */
+export const familiarName = (name: string): string => name.replace(/^docker\.io\/(?:library\/(?=[^/]*$))?/, "")
