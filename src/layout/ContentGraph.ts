@@ -59,21 +59,34 @@ export const choose = Effect.fn("ContentGraph.choose")(function* (graph: Content
         descriptor.digest === selector.image ||
         (name !== undefined && (name === selector.image || Reference.same(selector.image, name))))
   )
+  const candidates = digestsOf(left).size > 1 ? yield* withoutReferrers(graph, left) : left
   // Several names of one thing are no choice.
-  if (new Set(left.map((root) => root.descriptor.digest)).size === 1) return left[0]!
-  const list = (left.length === 0 ? roots : left)
+  if (digestsOf(candidates).size === 1) return candidates[0]!
+  const list = (candidates.length === 0 ? roots : candidates)
     .slice(0, 20)
     .map((root) => `${roots.indexOf(root)}: ${root.name ?? root.descriptor.digest} (${root.descriptor.mediaType})`)
     .join("; ")
-  return yield* left.length === 0
+  return yield* candidates.length === 0
     ? new SourceError({
         reason: "NoSuchImage",
         message: `cannot choose what to copy of ${graph.uri}: expected ${selector.image ?? `index ${selector.index ?? 0}`}, found ${list || "nothing"}`
       })
     : new SourceError({
         reason: "Ambiguous",
-        message: `cannot choose what to copy of ${graph.uri}: expected one, found ${left.length} (choose with ?image=NAME or ?index=N): ${list}`
+        message: `cannot choose what to copy of ${graph.uri}: expected one, found ${candidates.length} (choose with ?image=NAME or ?index=N): ${list}`
       })
+})
+
+const digestsOf = (roots: ReadonlyArray<Root>): ReadonlySet<string> =>
+  new Set(roots.map((root) => root.descriptor.digest))
+
+/** A signature that is listed beside what it signs is no choice of its own. */
+const withoutReferrers = Effect.fnUntraced(function* (graph: ContentGraph, roots: ReadonlyArray<Root>) {
+  const referrers = new Set<string>()
+  for (const { descriptor } of roots) {
+    for (const one of yield* graph.referrers(descriptor.digest)) referrers.add(one.digest)
+  }
+  return roots.filter(({ descriptor }) => !referrers.has(descriptor.digest))
 })
 
 /** A manifest or an index of which every byte is known to be right. */
@@ -91,15 +104,21 @@ export interface GraphBlob {
 export interface Closure {
   readonly documents: ReadonlyMap<string, GraphDocument>
   readonly blobs: ReadonlyMap<string, GraphBlob>
-  /** Manifests that refer to a document of the closure. */
+  /** Manifests that refer to a document of the closure, and that no index in it lists. */
   readonly referrers: ReadonlyArray<Descriptor>
   /** What is listed, may be missing, and is not there: other platforms of an index, external layers. */
   readonly absent: ReadonlyArray<Descriptor>
 }
 
-/** More than any real image has; a source that has more is not copied but attacks. */
-const maxDocuments = 100_000
-const maxDocumentBytes = 512 * 1024 * 1024
+/** More than any real source has; one that has more is not copied but attacks. */
+export const maxDocuments = 100_000
+export const maxDocumentBytes = 256 * 1024 * 1024
+
+export const tooMuch = (source: string): SourceError =>
+  new SourceError({
+    reason: "Limit",
+    message: `cannot copy from ${source}: expected at most ${maxDocuments} manifests of ${maxDocumentBytes} bytes in all, found more`
+  })
 
 /** Reads the documents that `root` leads to, through nested indexes, and finds their blobs. */
 export const closure = Effect.fn("ContentGraph.closure")(function* (
@@ -112,10 +131,14 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
   const referrers = new Map<string, Descriptor>()
   const absent = new Map<string, Descriptor>()
   const pending: Array<Reached> = [{ descriptor: root, optional: false }]
+  // Looked at when nothing else is left: what an index lists anyway is a part of it, whatever it refers to.
+  const referring: Array<Descriptor> = []
   let bytes = 0
   const damaged = (message: string): SourceError =>
     new SourceError({ reason: "Damaged", message: `cannot copy from ${graph.uri}: ${message}` })
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+  for (;;) {
+    const next = pending.pop() ?? nextReferrer(referring, documents, referrers)
+    if (next === undefined) break
     const { descriptor, optional } = next
     const { digest, size } = descriptor
     if (documents.has(digest) || (blobs.has(digest) && !isDocument(descriptor))) continue
@@ -143,10 +166,7 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
     if (found !== digest) return yield* damaged(`expected ${digest}, found ${found}`)
     bytes += size
     if (documents.size >= maxDocuments || bytes > maxDocumentBytes) {
-      return yield* new SourceError({
-        reason: "Limit",
-        message: `cannot copy from ${graph.uri}: expected at most ${maxDocuments} manifests of ${maxDocumentBytes} bytes in all, found more`
-      })
+      return yield* tooMuch(graph.uri)
     }
     documents.set(digest, { descriptor, raw: read.bytes })
     // Something may name it as a mere blob, too.
@@ -156,15 +176,26 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
       return yield* damaged(`${digest}: ${problems[0]?.message ?? `expected an object, found ${Json.typeName(value)}`}`)
     const children = childrenOf(value, descriptor.mediaType)
     if (typeof children === "string") return yield* damaged(`${digest}: ${children}`)
-    pending.push(...children)
+    // An index may list more than fit into the arguments of one call.
+    for (const child of children) pending.push(child)
     if (!withReferrers) continue
-    for (const one of yield* graph.referrers(digest)) {
-      referrers.set(one.digest, one)
-      pending.push({ descriptor: one, optional: false })
-    }
+    for (const one of (yield* graph.referrers(digest)).toReversed()) referring.push(one)
   }
   return { documents, blobs, referrers: [...referrers.values()], absent: [...absent.values()] } satisfies Closure
 })
+
+const nextReferrer = (
+  referring: Array<Descriptor>,
+  documents: ReadonlyMap<string, GraphDocument>,
+  referrers: Map<string, Descriptor>
+): Reached | undefined => {
+  for (let one = referring.pop(); one !== undefined; one = referring.pop()) {
+    if (documents.has(one.digest)) continue
+    referrers.set(one.digest, one)
+    return { descriptor: one, optional: false }
+  }
+  return undefined
+}
 
 interface Reached {
   readonly descriptor: Descriptor

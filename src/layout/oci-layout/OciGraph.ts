@@ -78,35 +78,44 @@ class Reader {
 
   /** By the digest of their subject: every manifest that index.json leads to is looked at, once. */
   referrers(): Result<ReadonlyMap<string, ReadonlyArray<Descriptor>>> {
-    return (this.#referrers ??= Either.map(this.roots(), (roots) =>
+    return (this.#referrers ??= Either.flatMap(this.roots(), (roots) =>
       this.#findReferrers(roots.map((root) => root.descriptor))
     ))
   }
 
-  #findReferrers(roots: ReadonlyArray<Descriptor>): ReadonlyMap<string, ReadonlyArray<Descriptor>> {
+  #findReferrers(roots: ReadonlyArray<Descriptor>): Result<ReadonlyMap<string, ReadonlyArray<Descriptor>>> {
     const found = new Map<string, Array<Descriptor>>()
     const seen = new Set<string>()
     const pending = [...roots].reverse()
-    for (let next = pending.pop(); next !== undefined && seen.size < maxSeen; next = pending.pop()) {
+    let bytes = 0
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       if (seen.has(next.digest) || !ContentGraph.isDocument(next)) continue
       seen.add(next.digest)
       const opened = this.open(next)
       const region = Either.isRight(opened) ? opened.right : undefined
+      bytes += region?.size ?? 0
+      if (seen.size > ContentGraph.maxDocuments || bytes > ContentGraph.maxDocumentBytes) {
+        return Either.left(ContentGraph.tooMuch(this.#store.path))
+      }
       // What is damaged elsewhere in the layout does not stand in the way: what is copied is proved by itself.
       const read = region === undefined ? { failure: "it is not there" } : readRegion(region, Json.maxBytes)
       const value = "bytes" in read ? Json.parse(read.bytes).value : undefined
       if (!Json.isObject(value)) continue
       const subject = Json.isObject(value["subject"]) ? value["subject"]["digest"] : undefined
-      if (typeof subject === "string") found.set(subject, [...(found.get(subject) ?? []), listed(next, value)])
+      if (typeof subject === "string") {
+        const same = found.get(subject)
+        if (same === undefined) found.set(subject, [listed(next, value)])
+        else same.push(listed(next, value))
+      }
       const children = value["manifests"]
-      if (Array.isArray(children))
-        pending.push(...children.flatMap((one) => ContentGraph.descriptorOf(one) ?? []).reverse())
+      for (const child of Array.isArray(children) ? children.toReversed() : []) {
+        const descriptor = ContentGraph.descriptorOf(child)
+        if (descriptor !== undefined) pending.push(descriptor)
+      }
     }
-    return found
+    return Either.right(found)
   }
 }
-
-const maxSeen = 100_000
 
 /** As a registry lists a referrer (distribution-spec "Listing Referrers"): with its type, and its annotations. */
 const listed = (descriptor: Descriptor, manifest: Readonly<Record<string, unknown>>): Descriptor => {

@@ -52,7 +52,8 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
         },
         catch: unwritable(`cannot write into ${root}`)
       })
-      const listed = closure.referrers.filter((one) => one.digest !== from.descriptor.digest)
+      // Their names in the source may be others' here.
+      const listed = closure.referrers.map((one) => named(one, undefined))
       const receipt: Receipt.Receipt = {
         tool: "tallyman",
         version,
@@ -74,7 +75,7 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
         }
       }
       return {
-        entries: [...listed, named(from.descriptor, name)],
+        entries: [named(from.descriptor, name), ...listed],
         receipts: [{ file: Files.receiptFile(name ?? from.descriptor.digest), receipt }],
         result: receipt
       }
@@ -82,14 +83,16 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
   )
 })
 
-/** An entry of index.json under a name: what else the source says about it stays. */
+/** An entry of index.json under a name, or without one: what else the source says about it stays. */
 const named = (descriptor: Conversion.Descriptor, name: string | undefined): Conversion.Descriptor => {
-  if (name === undefined) return descriptor
-  const { [Files.containerdName]: full, ...annotations } = descriptor.annotations ?? {}
-  return {
-    ...descriptor,
-    annotations: { ...annotations, ...(full === name ? { [Files.containerdName]: full } : {}), [Files.refName]: name }
+  const { annotations = {}, ...rest } = descriptor
+  const { [Files.containerdName]: full, [Files.refName]: _, ...others } = annotations
+  const all = {
+    ...others,
+    ...(full !== undefined && full === name ? { [Files.containerdName]: full } : {}),
+    ...(name === undefined ? {} : { [Files.refName]: name })
   }
+  return Object.keys(all).length === 0 ? (rest as Conversion.Descriptor) : { ...descriptor, annotations: all }
 }
 
 /** Writes the blobs that are not there yet, and verifies those that are before they are used. */
