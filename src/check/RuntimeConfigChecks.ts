@@ -94,7 +94,12 @@ class Checker {
       this.#fail("runtime.missing-windows", "the section windows is missing", "windows", "nothing")
     }
     if (windows !== undefined && (!Array.isArray(windows["layerFolders"]) || windows["layerFolders"].length === 0)) {
-      this.#fail("runtime.missing-windows", "windows.layerFolders names no layer", "an array of paths", show(windows["layerFolders"]))
+      this.#fail(
+        "runtime.missing-windows",
+        "windows.layerFolders names no layer",
+        "an array of paths",
+        show(windows["layerFolders"])
+      )
     }
     const linux = this.#object(value["linux"], "linux")
     if (linux !== undefined) this.#linux(linux)
@@ -202,7 +207,12 @@ class Checker {
     for (const [at, mapping] of mappings) {
       for (const field of ["containerID", "hostID", "size"]) {
         if (!isCount(mapping[field])) {
-          this.#fail("runtime.bad-id-mapping", `${at}.${field} is missing or no number of 32 bits`, field, show(mapping[field]))
+          this.#fail(
+            "runtime.bad-id-mapping",
+            `${at}.${field} is missing or no number of 32 bits`,
+            field,
+            show(mapping[field])
+          )
         }
       }
     }
@@ -235,7 +245,8 @@ class Checker {
       }
     }
     this.#optional(process, "oomScoreAdj", "process.", "an integer", Number.isInteger)
-    for (const field of ["apparmorProfile", "selinuxLabel"]) this.#optional(process, field, "process.", "a string", isString)
+    for (const field of ["apparmorProfile", "selinuxLabel"])
+      this.#optional(process, field, "process.", "a string", isString)
   }
 
   #user(value: unknown): void {
@@ -246,7 +257,12 @@ class Checker {
     }
     for (const field of ["uid", "gid"]) {
       if (!isCount(user?.[field])) {
-        this.#fail("runtime.bad-user", `process.user.${field} is missing or no number of 32 bits`, field, show(user?.[field]))
+        this.#fail(
+          "runtime.bad-user",
+          `process.user.${field} is missing or no number of 32 bits`,
+          field,
+          show(user?.[field])
+        )
       }
     }
     this.#array(user?.["additionalGids"], "process.user.additionalGids").forEach((gid, index) => {
@@ -262,8 +278,10 @@ class Checker {
         this.#fail("runtime.bad-rlimit", `${path}.type names no limit`, "for example RLIMIT_NOFILE", show(type))
       } else if (seen.has(type)) this.#fail("runtime.bad-rlimit", `${type} stands more than once`, "once", "again")
       else seen.add(type)
-      if (!isUint64(soft)) this.#fail("runtime.bad-rlimit", `${path}.soft is missing or no number`, "a number", show(soft))
-      if (!isUint64(hard)) this.#fail("runtime.bad-rlimit", `${path}.hard is missing or no number`, "a number", show(hard))
+      if (!isUint64(soft))
+        this.#fail("runtime.bad-rlimit", `${path}.soft is missing or no number`, "a number", show(soft))
+      if (!isUint64(hard))
+        this.#fail("runtime.bad-rlimit", `${path}.hard is missing or no number`, "a number", show(hard))
     }
   }
 
@@ -366,7 +384,12 @@ class Checker {
     if (resources === undefined) return
     for (const [path, rule] of this.#objects(resources["devices"], "linux.resources.devices")) {
       if (typeof rule["allow"] !== "boolean") {
-        this.#fail("runtime.bad-device-rule", `${path}.allow is missing or no boolean`, "true or false", show(rule["allow"]))
+        this.#fail(
+          "runtime.bad-device-rule",
+          `${path}.allow is missing or no boolean`,
+          "true or false",
+          show(rule["allow"])
+        )
       }
       this.#optional(rule, "type", `${path}.`, "a string", isString)
       this.#optional(rule, "access", `${path}.`, "a string", isString)
@@ -389,7 +412,8 @@ class Checker {
         )
       }
     }
-    for (const section of ["memory", "cpu", "pids", "network"]) this.#object(resources[section], `linux.resources.${section}`)
+    for (const section of ["memory", "cpu", "pids", "network"])
+      this.#object(resources[section], `linux.resources.${section}`)
     this.#strings(resources["unified"], "linux.resources.unified")
     for (const [path, limit] of this.#objects(resources["hugepageLimits"], "linux.resources.hugepageLimits")) {
       if (!isString(limit["pageSize"]) || !isUint64(limit["limit"])) {

@@ -22,12 +22,13 @@ import * as Inspect from "./Inspect.ts"
 import * as Output from "./Output.ts"
 import * as Process from "./Process.ts"
 import * as Search from "./Search.ts"
+import * as Unmount from "./Unmount.ts"
 import * as Verify from "./Verify.ts"
 
 const config = CliConfig.make({ showBuiltIns: false })
 
 /** In the order of the overview. */
-export const topics: ReadonlyArray<Help.Topic> = [Process.topic, Verify.topic, Search.topic, Inspect.topic, Diff.topic, Explain.topic]
+export const topics: ReadonlyArray<Help.Topic> = [Process.topic, Verify.topic, Search.topic, Inspect.topic, Diff.topic, Unmount.topic, Explain.topic]
 
 export const command = Command.make("tallyman").pipe(
   Command.withDescription("The fsck for container images: moves them between the forms they take at rest and proves that every byte is right"),
@@ -38,6 +39,7 @@ export const command = Command.make("tallyman").pipe(
     Inspect.command,
     Inspect.alias,
     Diff.command,
+    Unmount.command,
     Explain.command
   ])
 )

@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Layouts from "../pipeline/Layouts.ts"
+import { type Tolerance, tolerances } from "../rootfs/Tolerance.ts"
 import * as Json from "../report/Json.ts"
 import * as Text from "../report/Text.ts"
 import type { Topic } from "./Help.ts"
@@ -17,12 +18,18 @@ export const topic: Topic = {
   summary: "Audit what any tool wrote, and report everything that is wrong with it"
 }
 
+const toleranceNames = (Object.keys(tolerances) as Array<Tolerance>).filter((name) => !tolerances[name].always)
+
 export const command = Command.make("verify", {
   target: Args.text({ name: "TARGET" }).pipe(
-    Args.withDescription("What to audit: a path, whose layout is detected, or dir://, tar:// or oci-layout://")
+    Args.withDescription("What to audit: a path, whose layout is detected, or dir://, tar://, oci-layout://, oci:// or mounts://")
   ),
   full: Options.boolean("full").pipe(
-    Options.withDescription("Read every byte: digests, diff_ids, decompression, tar. Without it: existence, sizes, JSON, references")
+    Options.withDescription("Read every byte: digests, diff_ids, decompression, tar, every file of an unpacked tree. Without it: existence, sizes, JSON, references")
+  ),
+  tolerate: Options.choice("tolerate", toleranceNames).pipe(
+    Options.repeated,
+    Options.withDescription("A kind of difference of an unpacked tree to put up with, for example runtime-files after a container ran in it; may be given often")
   ),
   format: Flags.format,
   jobs: Flags.jobs,
@@ -30,7 +37,7 @@ export const command = Command.make("verify", {
   ...Flags.settings
 }).pipe(
   Command.withDescription(topic.summary),
-  Command.withHandler(({ format, full, jobs, target, tempDirectory, ...flags }) =>
+  Command.withHandler(({ format, full, jobs, target, tempDirectory, tolerate, ...flags }) =>
     Effect.gen(function*() {
       const settings = yield* Flags.loadSettings(flags)
       const uri = yield* Layouts.locate(target)
@@ -39,7 +46,7 @@ export const command = Command.make("verify", {
         limits: settings.limits,
         ...(Option.isSome(tempDirectory) ? { tempDirectory: tempDirectory.value } : {})
       })
-      const verification = yield* withProgress(verifier.verify({ depth, ...settings }))
+      const verification = yield* withProgress(verifier.verify({ depth, tolerances: tolerate, ...settings }))
       const report = { target, layout: uri.scheme, depth, ...verification }
       yield* format === "json"
         ? Output.printJson(Json.toJson(report))

@@ -22,11 +22,16 @@ export const beside = (target: string, what: string, image: Image.Image): Effect
       const root = path.resolve(target)
       const stat = fs.lstatSync(root, { throwIfNoEntry: false })
       if (stat !== undefined && !stat.isDirectory()) {
-        throw occupied(`cannot write ${what} at ${target}: expected nothing or an empty directory, found a ${stat.isSymbolicLink() ? "symlink" : "file"}`)
+        throw occupied(
+          `cannot write ${what} at ${target}: expected nothing or an empty directory, found a ${stat.isSymbolicLink() ? "symlink" : "file"}`
+        )
       }
       const names = stat === undefined ? [] : fs.readdirSync(root).sort()
       if (names.length > 0) {
-        const shown = names.slice(0, 3).map((name) => JSON.stringify(name)).join(", ")
+        const shown = names
+          .slice(0, 3)
+          .map((name) => JSON.stringify(name))
+          .join(", ")
         throw occupied(
           `cannot write ${what} at ${target}: expected nothing or an empty directory, found ${shown}${names.length > 3 ? ", ..." : ""}`
         )

@@ -55,7 +55,9 @@ export const withPlainLayers = <A, E>(
     const plans = image.layers.map((layer) => LayerCopy.plan(layer, { compression: "none" }))
     const { of, wanted } = LayerCopy.distinct(plans)
     const stored = wanted.filter((plan) => plan.form === "stored")
-    const inputs = new Map(stored.map((plan): [LayerCopy.Plan, LayerInput] => [plan, { region: plan.layer.bytes, edits: [] }]))
+    const inputs = new Map(
+      stored.map((plan): [LayerCopy.Plan, LayerInput] => [plan, { region: plan.layer.bytes, edits: [] }])
+    )
     const spooled = wanted.filter((plan) => plan.form !== "stored").map((plan) => ({ plan, path: journal.temporary() }))
     yield* Effect.try({
       try: () => {
@@ -73,9 +75,13 @@ export const withPlainLayers = <A, E>(
       inputs.set(plan, { region: { path, offset: 0, size: evidence[index]!.layer!.uncompressedSize }, edits: [] })
     }
     const prove = Effect.gen(function* () {
-      const proofs = yield* pool.runAll(Inspect.job, stored.map(LayerCopy.probe))
+      // Walking them as tar is what `use` does: here they are only hashed.
+      const proofs = yield* pool.runAll(
+        Inspect.job,
+        stored.map((plan) => ({ ...LayerCopy.probe(plan), as: "blob" as const }))
+      )
       for (const [index, plan] of stored.entries()) {
-        const failed = LayerCopy.failure(destination, plan.layer, proofs[index]!)
+        const failed = LayerCopy.failure(destination, plan.layer, plainEvidence(proofs[index]!))
         if (failed !== undefined) return yield* failed
       }
     })
@@ -86,6 +92,30 @@ export const withPlainLayers = <A, E>(
     if (proved._tag === "Left") return yield* Effect.fail(proved.left)
     return yield* used
   })
+
+/** The bytes of a plain layer are those of its tar. */
+const plainEvidence = (evidence: Inspect.Evidence): Inspect.Evidence => ({
+  ...evidence,
+  layer: {
+    compression: "none",
+    members: 0,
+    diffId: evidence.digests.sha256!,
+    uncompressedSize: evidence.size,
+    entries: 0,
+    facts: { openLinks: [], whiteouts: [], opaques: [], paths: undefined },
+    complete: true
+  }
+})
+
+/** A layer as a receipt's details name it. */
+export interface KeptLayer {
+  readonly diffId: string
+  /** Bytes of the uncompressed tar. */
+  readonly size: number
+}
+
+export const layersOf = (image: Image.Image, inputs: ReadonlyArray<LayerInput>): ReadonlyArray<KeptLayer> =>
+  image.layers.map((layer, index) => ({ diffId: layer.diffId, size: inputs[index]!.region.size }))
 
 /** The tree that the layers make, and what is wrong with them, for a receipt. `onLayer` as in `readLayers`. */
 export const applyLayers = (
@@ -153,7 +183,11 @@ export const unpackTree = (
       Effect.mapError((cause): SourceError | WriteError =>
         cause.reason === "layer-changed" || cause.reason === "layer-read"
           ? new SourceError({ reason: "Damaged", message: cause.message, cause })
-          : new WriteError({ reason: cause.reason === "exists" ? "Occupied" : "Unwritable", message: cause.message, cause })
+          : new WriteError({
+              reason: cause.reason === "exists" ? "Occupied" : "Unwritable",
+              message: cause.message,
+              cause
+            })
       )
     )
   })

@@ -18,6 +18,8 @@ import * as OciLayoutSource from "../layout/oci-layout/OciLayoutSource.ts"
 import * as OciLayoutWriter from "../layout/oci-layout/OciLayoutWriter.ts"
 import * as OciVerifier from "../layout/oci-layout/OciVerifier.ts"
 import type { Verifier } from "../layout/Verifier.ts"
+import * as MountsVerifier from "../layout/mounts/MountsVerifier.ts"
+import * as MountsWriter from "../layout/mounts/MountsWriter.ts"
 import * as BundleVerifier from "../layout/runtime-bundle/BundleVerifier.ts"
 import * as BundleWriter from "../layout/runtime-bundle/BundleWriter.ts"
 import * as Uri from "./Uri.ts"
@@ -210,8 +212,12 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
       yield* Uri.onlyOptions(uri, [], "destination")
       return yield* BundleWriter.make({ path: uri.path })
     }
+    case "mounts": {
+      yield* Uri.onlyOptions(uri, [], "destination")
+      return yield* MountsWriter.make({ path: uri.path })
+    }
     default:
-      return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout", "oci"])
+      return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout", "oci", "mounts"])
   }
 })
 
@@ -237,8 +243,12 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
       yield* directoryThere(uri.path)
       return yield* BundleVerifier.make({ path: uri.path })
     }
+    case "mounts": {
+      yield* directoryThere(uri.path)
+      return yield* MountsVerifier.make({ path: uri.path })
+    }
     default:
-      return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout", "oci"])
+      return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout", "oci", "mounts"])
   }
 })
 

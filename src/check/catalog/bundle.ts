@@ -26,7 +26,8 @@ export const bundle = {
     title: "container-config.json is not there",
     spec: "tallyman: a bundle keeps the image's config",
     rules: [],
-    explanation: "The bundle was written with the image's config beside it, which is gone: which image this is cannot be told.",
+    explanation:
+      "The bundle was written with the image's config beside it, which is gone: which image this is cannot be told.",
     remedy: "Unpack the image again."
   },
   "bundle.unreadable": {
@@ -58,7 +59,8 @@ export const bundle = {
     title: "the process is not the one that the image says",
     spec: `${conversion}, verbatim fields`,
     rules: [61],
-    explanation: "process.cwd, process.env or process.args in config.json are not WorkingDir, Env, Entrypoint and Cmd of the image.",
+    explanation:
+      "process.cwd, process.env or process.args in config.json are not WorkingDir, Env, Entrypoint and Cmd of the image.",
     remedy: "If it was changed on purpose, none. Otherwise unpack the image again."
   },
   "bundle.annotation-mismatch": {
@@ -66,7 +68,8 @@ export const bundle = {
     title: "the annotations are not those that the image implies",
     spec: `${conversion}, annotation fields`,
     rules: [62],
-    explanation: "An annotation of config.json that stands for a field of the image's config is missing or has another value.",
+    explanation:
+      "An annotation of config.json that stands for a field of the image's config is missing or has another value.",
     remedy: "If it was changed on purpose, none. Otherwise unpack the image again."
   },
   "bundle.label-mismatch": {
@@ -82,7 +85,8 @@ export const bundle = {
     title: "the process runs as another user than the image says",
     spec: `${conversion}, parsed fields, Config.User`,
     rules: [64],
-    explanation: "process.user in config.json is not what Config.User is in the image's own /etc/passwd and /etc/group.",
+    explanation:
+      "process.user in config.json is not what Config.User is in the image's own /etc/passwd and /etc/group.",
     remedy: "If it was changed on purpose, none. Otherwise unpack the image again."
   },
   "bundle.unresolvable-user": {
@@ -107,7 +111,8 @@ export const bundle = {
     title: "a layer is still in the bundle",
     spec: "tallyman: layers are unpacked, none stays",
     rules: [],
-    explanation: "A directory or file of a layer lies in the bundle: writing it was cut off, or it does not belong there.",
+    explanation:
+      "A directory or file of a layer lies in the bundle: writing it was cut off, or it does not belong there.",
     remedy: "Unpack the image again."
   },
   "bundle.entry-count": {
@@ -139,7 +144,8 @@ export const runtime = {
     title: "a field of config.json has the wrong JSON type",
     spec: "runtime-spec schema/config-schema.json",
     rules: [],
-    explanation: "A field holds another kind of value than the specification says, or lacks a part that it has to have.",
+    explanation:
+      "A field holds another kind of value than the specification says, or lacks a part that it has to have.",
     remedy: report
   },
   "runtime.bad-version": {
@@ -155,7 +161,8 @@ export const runtime = {
     title: "ociVersion is a version that is not known here",
     spec: `${config}, specification version`,
     rules: [68],
-    explanation: "The bundle was written for another major version of the specification: it was checked by the rules of 1.x.",
+    explanation:
+      "The bundle was written for another major version of the specification: it was checked by the rules of 1.x.",
     remedy: "Use a newer version of this program."
   },
   "runtime.missing-root": {

@@ -9,7 +9,8 @@ export const mounts = {
     title: "nothing is mounted on rootfs/",
     spec: overlay,
     rules: [],
-    explanation: "The layers are there, but the image's tree is not to be seen in rootfs/: it was unmounted, or the machine was restarted.",
+    explanation:
+      "The layers are there, but the image's tree is not to be seen in rootfs/: it was unmounted, or the machine was restarted.",
     remedy: "Mount the layers again, or process the image into a new directory."
   },
   "mounts.wrong-mount": {
@@ -17,7 +18,8 @@ export const mounts = {
     title: "rootfs/ shows something else than the layers in their order",
     spec: overlay,
     rules: [21],
-    explanation: "The file system mounted on rootfs/ is no overlay, or its lower directories are not the manifest's layers from the last to the first.",
+    explanation:
+      "The file system mounted on rootfs/ is no overlay, or its lower directories are not the manifest's layers from the last to the first.",
     remedy: "Unmount it and process the image into a new directory."
   },
   "mounts.missing-layer": {
@@ -36,13 +38,23 @@ export const mounts = {
     explanation: "rootfs/, working/ and delta/ are the mount's place, its work directory and its upper directory.",
     remedy: "Process the image into a new directory."
   },
+  "mounts.changed": {
+    severity: "warning",
+    title: "rootfs/ was changed since it was mounted",
+    spec: overlay,
+    rules: [],
+    explanation:
+      "The upper directory delta/ holds what a container wrote or removed: rootfs/ shows that instead of the image's files.",
+    remedy:
+      "None is needed while a container uses it. To see the image again, unmount it, empty delta/ and mount it anew."
+  },
   "mounts.bad-whiteout": {
     severity: "error",
     title: "a whiteout is not in overlay's form or in the wrong place",
     spec: `${overlay}, whiteouts and opaque directories; image-spec layer.md, whiteouts`,
     rules: [53],
     explanation:
-      "A file named .wh.* in a layer's directory is shown as it is instead of hiding anything, and a 0:0 device hides only what a lower layer has at that very path.",
+      "A file named .wh.* in a layer's directory is shown as it is instead of hiding anything: only 0:0 devices and opaque directories hide what lower layers have.",
     remedy: "Process the image into a new directory."
   },
   "mounts.unverifiable-layer": {

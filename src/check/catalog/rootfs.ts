@@ -27,7 +27,8 @@ export const rootfs = {
     title: "an entry has a name that no file system can hold",
     spec: "image-spec layer.md; path_resolution(7)",
     rules: [97],
-    explanation: "The name or a symlink's target is too long, empty, holds a NUL or leads through a loop. The entry was left out.",
+    explanation:
+      "The name or a symlink's target is too long, empty, holds a NUL or leads through a loop. The entry was left out.",
     remedy: "Report it to the tool that made the image."
   },
   "rootfs.root-not-directory": {
@@ -43,7 +44,8 @@ export const rootfs = {
     title: "a hardlink to nothing",
     spec: "image-spec layer.md, hardlinks",
     rules: [98],
-    explanation: "The hardlink's target is in no layer, or comes later than the link, which tar and every runtime fail on.",
+    explanation:
+      "The hardlink's target is in no layer, or comes later than the link, which tar and every runtime fail on.",
     remedy: "Report it to the tool that made the image."
   },
   "rootfs.hardlink-bad-target": {
@@ -51,7 +53,8 @@ export const rootfs = {
     title: "a hardlink to what no hardlink may lead to",
     spec: "image-spec layer.md, hardlinks",
     rules: [98],
-    explanation: "A hardlink to a directory, to itself, out of the root, or to what is in the directory that it replaces. It was left out.",
+    explanation:
+      "A hardlink to a directory, to itself, out of the root, or to what is in the directory that it replaces. It was left out.",
     remedy: "Treat the image as hostile."
   },
   "rootfs.hardlink-across-layers": {
@@ -108,7 +111,8 @@ export const rootfs = {
     title: "a file that the image does not have",
     spec: applying,
     rules: [],
-    explanation: "Something put a file into the tree that no layer holds. A container that was run in it leaves such files too.",
+    explanation:
+      "Something put a file into the tree that no layer holds. A container that was run in it leaves such files too.",
     remedy: "Unpack the image again; for trees in which containers ran, tolerate `runtime-files`."
   },
   "rootfs.type-mismatch": {
@@ -172,7 +176,8 @@ export const rootfs = {
     title: "hardlinks are not those of the image",
     spec: "image-spec layer.md, hardlinks",
     rules: [],
-    explanation: "Names that are one file in the image are several here, or the other way round, or a file has links outside the tree.",
+    explanation:
+      "Names that are one file in the image are several here, or the other way round, or a file has links outside the tree.",
     remedy: "Unpack the image again, or tolerate `external-links`."
   },
   "rootfs.device-mismatch": {

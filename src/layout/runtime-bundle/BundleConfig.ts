@@ -1,8 +1,12 @@
 /** The two configurations of an unpacked image. */
+import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type { LayerInput } from "../../content/LayerStream.ts"
+import { openForRead } from "../../content/OpenFile.ts"
 import type * as Image from "../../image/Image.ts"
-import { SourceError, WriteError } from "../Failure.ts"
+import type { FileTree, TreeNode } from "../../rootfs/FileTree.ts"
+import { describe, SourceError, WriteError } from "../Failure.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Files from "./BundleFiles.ts"
 import * as Confined from "./Confined.ts"
@@ -13,37 +17,96 @@ export interface ConfigFile {
   readonly bytes: Uint8Array
 }
 
-/** Left: one line on why the user cannot be told. `rootfs` is the unpacked tree. */
-export const resolveUser = (spec: string, rootfs: string): Either.Either<RuntimeConfig.User, string> => {
+type ReadText = (name: string) => string | undefined
+
+/** Left: one line on why the user cannot be told. */
+const resolve = (spec: string, readText: ReadText): Either.Either<RuntimeConfig.User, string> => {
   try {
-    return RuntimeConfig.userOf(spec, {
-      passwd: Confined.readText(rootfs, "etc/passwd"),
-      group: Confined.readText(rootfs, "etc/group")
-    })
+    return RuntimeConfig.userOf(spec, { passwd: readText("etc/passwd"), group: readText("etc/group") })
   } catch (cause) {
     return Either.left(cause instanceof Error ? cause.message : String(cause))
   }
 }
 
-/** config.json and container-config.json of an image whose tree is at `rootfs`. */
+/** What `Config.User` means in the tree unpacked at `rootfs`. */
+export const resolveUser = (spec: string, rootfs: string): Either.Either<RuntimeConfig.User, string> =>
+  resolve(spec, (name) => Confined.readText(rootfs, name))
+
+const maxText = 4 * 1024 * 1024
+const maxSymlinks = 40
+
+/** A file of a tree that its layers, plain tars, hold. Throws a one-line Error when it cannot be read. */
+const textIn =
+  (tree: FileTree, layers: ReadonlyArray<LayerInput>): ReadText =>
+  (name) => {
+    const node = follow(tree, name)
+    if (node === undefined) return undefined
+    const { dataOffset, dataSize, layer, sparse, type } = node.inode
+    const input = layers[layer]
+    if (type !== "file" || sparse !== undefined || input === undefined) throw new Error(`/${name} is no regular file`)
+    if (dataSize > maxText) throw new Error(`/${name} has ${dataSize} bytes, more than the limit of ${maxText}`)
+    const bytes = Buffer.alloc(dataSize)
+    const fd = openForRead(input.region.path)
+    try {
+      let done = 0
+      while (done < dataSize) {
+        const read = fs.readSync(fd, bytes, done, dataSize - done, input.region.offset + dataOffset + done)
+        if (read === 0) throw new Error(`/${name} ends early`)
+        done += read
+      }
+    } catch (cause) {
+      throw new Error(`/${name}: ${describe(cause)}`)
+    } finally {
+      fs.closeSync(fd)
+    }
+    return bytes.toString("utf8")
+  }
+
+/** Symlinks lead to where they would in the tree, never out of it. */
+const follow = (tree: FileTree, name: string): TreeNode | undefined => {
+  const todo = name.split("/").reverse()
+  let at: TreeNode = tree.root
+  let symlinks = 0
+  while (todo.length > 0) {
+    const part = todo.pop()!
+    if (part === "" || part === ".") continue
+    if (part === "..") {
+      at = at.parent ?? at
+      continue
+    }
+    const child: TreeNode | undefined = at.children?.get(part)
+    if (child === undefined) return undefined
+    if (child.inode.type !== "symlink") {
+      at = child
+      continue
+    }
+    if (++symlinks > maxSymlinks) return undefined
+    if (child.inode.link.startsWith("/")) at = tree.root
+    todo.push(...child.inode.link.split("/").reverse())
+  }
+  return at
+}
+
+/** config.json and container-config.json of an image whose layers, plain tars, make `tree`. */
 export const configFiles = (
   image: Image.Image,
-  rootfs: string
+  tree: FileTree,
+  layers: ReadonlyArray<LayerInput>
 ): Effect.Effect<ReadonlyArray<ConfigFile>, SourceError | WriteError> =>
   Effect.gen(function* () {
     const { raw, value } = image.config
     if (value.os === "windows") {
       return yield* new WriteError({
         reason: "Unsupported",
-        message: `cannot make a bundle of ${image.source}: expected an image for linux, found one for windows`
+        message: `cannot make a runtime configuration for ${image.source}: expected an image for linux, found one for windows`
       })
     }
     const spec = value.config?.User ?? ""
-    const user = resolveUser(spec, rootfs)
+    const user = resolve(spec, textIn(tree, layers))
     if (Either.isLeft(user)) {
       return yield* new SourceError({
         reason: "Unsupported",
-        message: `cannot make a bundle of ${image.source}: expected the user ${JSON.stringify(spec)} in the image, but ${user.left}`
+        message: `cannot make a runtime configuration for ${image.source}: expected the user ${JSON.stringify(spec)} in the image, but ${user.left}`
       })
     }
     const bytes = RuntimeConfig.encode(RuntimeConfig.convert(value, user.right))

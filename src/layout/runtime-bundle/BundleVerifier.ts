@@ -6,7 +6,6 @@ import * as Either from "effect/Either"
 import { Collector } from "../../check/Collector.ts"
 import { checkConfig } from "../../check/ConfigChecks.ts"
 import { checkRuntimeConfig } from "../../check/RuntimeConfigChecks.ts"
-import { openForRead } from "../../content/OpenFile.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
@@ -24,7 +23,7 @@ import type { Verification, Verifier, VerifyOptions } from "../Verifier.ts"
 import * as Files from "./BundleFiles.ts"
 import { checkConversion } from "./ConversionChecks.ts"
 import { countNames } from "./CountNames.ts"
-import { complete, objects } from "./TreeManifest.ts"
+import { complete, objects, readManifestFile } from "./TreeManifest.ts"
 
 export interface BundleVerifierOptions {
   readonly path: string
@@ -37,7 +36,7 @@ export const make = Effect.fn("BundleVerifier.make")(function* (options: BundleV
   } satisfies Verifier["Type"]
 })
 
-export const configChecks: DockerSave.DocumentChecks = {
+const configChecks: DockerSave.DocumentChecks = {
   missing: "bundle.missing-config",
   unreadable: "bundle.unreadable",
   invalid: "bundle.invalid-json",
@@ -98,12 +97,13 @@ interface Configs {
   readonly rootfs: string | undefined
 }
 
-/** Both configurations, alone and against each other. */
+/** Both configurations, alone and against each other. Without `mounted` the tree's directory is empty. */
 export const auditConfigs = (
   store: Store,
   receipt: Receipt.Receipt | undefined,
   names: ReadonlyArray<string>,
-  report: Collector
+  report: Collector,
+  mounted = true
 ): Configs => {
   const read = new Map<string, Receipt.File>()
   const ours = receipt !== undefined || names.includes(Files.manifest)
@@ -121,7 +121,7 @@ export const auditConfigs = (
   const rootfs = findRootfs(store, runtime?.rootPath, report)
   const image = container?.value === undefined ? undefined : ImageConfig.decode(container.value)
   if (runtime !== undefined && image !== undefined && Either.isRight(image)) {
-    checkConversion(runtime.value, image.right, Files.config, rootfs, report)
+    checkConversion(runtime.value, image.right, Files.config, mounted ? rootfs : undefined, report)
   } else {
     report.skip(
       "bundle.process-mismatch",
@@ -176,12 +176,14 @@ const layersLeft = (store: Store, names: ReadonlyArray<string>, report: Collecto
       entry?.kind === "directory"
         ? /^[a-f0-9]{64}$/.test(name) || (name !== Files.rootfs && store.lookup(`${name}/layer.tar`) !== undefined)
         : /^(?:layer|[a-f0-9]{64})\.tar(?:\.gz|\.zst)?$/.test(name)
-    if (left) report.report("bundle.layers-left", name, `a layer's ${entry?.kind === "directory" ? "directory" : "file"} is still here`)
+    if (left)
+      report.report(
+        "bundle.layers-left",
+        name,
+        `a layer's ${entry?.kind === "directory" ? "directory" : "file"} is still here`
+      )
   }
 }
-
-/** Larger ones describe more files than are ever looked at. */
-const maxManifest = 4 * 1024 ** 3 - 1
 
 const auditRootfs = (
   store: Store,
@@ -198,13 +200,14 @@ const auditRootfs = (
       report.skip("rootfs.content-mismatch", "files are compared at full depth only")
       return
     }
-    const file = names.find((name) => name === Files.manifest) ?? names.find((name) => /^sha256_[a-f0-9]{64}\.mtree$/.test(name))
+    const file =
+      names.find((name) => name === Files.manifest) ?? names.find((name) => /^sha256_[a-f0-9]{64}\.mtree$/.test(name))
     if (file === undefined) {
       report.skip("rootfs.content-mismatch", "the bundle has no manifest of its tree: verify it against the image")
       return
     }
     report.ran("bundle.invalid-manifest")
-    const bytes = readManifest(store, file, report)
+    const bytes = readManifestFile(store, file, report)
     if (bytes === undefined) return
     const { problems, tree } = Mtree.parse(bytes)
     for (const { line, message } of problems) report.report("bundle.invalid-manifest", file, `line ${line}: ${message}`)
@@ -239,25 +242,5 @@ const countEntries = (
       expected: `${expected} names`,
       actual: `${counted.names} names`
     })
-  }
-}
-
-const readManifest = (store: Store, file: string, report: Collector): Uint8Array | undefined => {
-  const entry = store.lookup(file)
-  const fail = (why: string): undefined => {
-    report.report("bundle.invalid-manifest", file, why)
-    return undefined
-  }
-  if (entry?.kind !== "file") return fail("it is no regular file")
-  if (entry.region.size > maxManifest) return fail(`it has ${entry.region.size} bytes, more than any manifest`)
-  try {
-    const fd = openForRead(entry.region.path)
-    try {
-      return fs.readFileSync(fd)
-    } finally {
-      fs.closeSync(fd)
-    }
-  } catch (cause) {
-    return fail(`it cannot be read: ${describe(cause)}`)
   }
 }

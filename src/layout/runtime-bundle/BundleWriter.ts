@@ -10,14 +10,14 @@ import type * as Image from "../../image/Image.ts"
 import { version } from "../../version.ts"
 import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
 import * as Journal from "../Journal.ts"
+import { beside, publish } from "../NewDirectory.ts"
 import { unwritable } from "../OutputFiles.ts"
 import type * as Receipt from "../Receipt.ts"
 import { encode } from "../Receipt.ts"
-import { applyLayers, unpackTree, unrestoredOf, withPlainLayers } from "../UnpackImage.ts"
-import * as Files from "./BundleFiles.ts"
+import { applyLayers, layersOf, unpackTree, unrestoredOf, withPlainLayers } from "../UnpackImage.ts"
 import { configFiles } from "./BundleConfig.ts"
+import * as Files from "./BundleFiles.ts"
 import { hardlinksOf, writeManifest } from "./TreeManifest.ts"
-import { beside, publish } from "../NewDirectory.ts"
 
 export interface BundleWriterOptions {
   readonly path: string
@@ -26,11 +26,16 @@ export interface BundleWriterOptions {
 export const make = Effect.fn("BundleWriter.make")(function* (options: BundleWriterOptions) {
   const pool = yield* WorkerPool
   return {
-    write: (image, writeOptions) => write(options.path, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
+    write: (image, writeOptions) =>
+      write(options.path, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
   } satisfies ImageWriter["Type"]
 })
 
-const write = Effect.fn("BundleWriter.write")(function* (target: string, image: Image.Image, { filters }: WriteOptions) {
+const write = Effect.fn("BundleWriter.write")(function* (
+  target: string,
+  image: Image.Image,
+  { filters }: WriteOptions
+) {
   const { journal, root } = yield* beside(target, "a bundle", image)
   return yield* Effect.gen(function* () {
     const temporary = journal.temporary()
@@ -41,9 +46,8 @@ const write = Effect.fn("BundleWriter.write")(function* (target: string, image: 
     const receipt = yield* withPlainLayers(image, target, journal, (layers) =>
       Effect.gen(function* () {
         const { problems, tree } = yield* applyLayers(image, layers)
-        const rootfs = path.join(temporary, Files.rootfs)
-        const unpacked = yield* unpackTree(tree, rootfs, layers)
-        const configs = yield* configFiles(image, rootfs)
+        const configs = yield* configFiles(image, tree, layers)
+        const unpacked = yield* unpackTree(tree, path.join(temporary, Files.rootfs), layers)
         const doing = unwritable(`cannot write ${target}`)
         const manifest = yield* Effect.try({
           try: () => writeManifest(path.join(temporary, Files.manifest), Files.manifest, tree),
@@ -60,7 +64,7 @@ const write = Effect.fn("BundleWriter.write")(function* (target: string, image: 
           conversions: [],
           files: [...configs.map(({ file }) => file), manifest],
           details: {
-            layers: image.layers.map((layer) => layer.diffId),
+            layers: layersOf(image, layers),
             entries: unpacked.names,
             hardlinks: hardlinksOf(tree),
             problems,

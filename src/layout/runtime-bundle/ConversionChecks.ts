@@ -77,14 +77,25 @@ const environment = (process: Fields, config: ContainerConfig, subject: string, 
   }
 }
 
-const annotations = (found: Fields, image: ImageConfig, config: ContainerConfig, subject: string, report: Collector): void => {
+const annotations = (
+  found: Fields,
+  image: ImageConfig,
+  config: ContainerConfig,
+  subject: string,
+  report: Collector
+): void => {
   const labels = config.Labels ?? {}
   for (const [name, wanted] of Object.entries(labels)) {
     if (found[name] !== wanted) {
-      report.report("bundle.label-mismatch", subject, `the annotation ${JSON.stringify(name)} is not the image's label`, {
-        expected: wanted,
-        actual: textOf(found[name])
-      })
+      report.report(
+        "bundle.label-mismatch",
+        subject,
+        `the annotation ${JSON.stringify(name)} is not the image's label`,
+        {
+          expected: wanted,
+          actual: textOf(found[name])
+        }
+      )
     }
   }
   for (const [name, wanted] of Object.entries(RuntimeConfig.impliedAnnotations(image))) {
@@ -118,7 +129,11 @@ const user = (
   }
   const wanted = resolveUser(spec, rootfs)
   if (Either.isLeft(wanted)) {
-    report.report("bundle.unresolvable-user", subject, `the image's user ${JSON.stringify(spec)} cannot be resolved: ${wanted.left}`)
+    report.report(
+      "bundle.unresolvable-user",
+      subject,
+      `the image's user ${JSON.stringify(spec)} cannot be resolved: ${wanted.left}`
+    )
     return
   }
   const found = object(process["user"])

@@ -1,6 +1,7 @@
 /** A runtime configuration from an image's (image-spec conversion.md; rules 61-65), for runtime-spec 1.2. */
-import * as Either from "effect/Either"
+
 import * as path from "node:path"
+import * as Either from "effect/Either"
 import type { ContainerConfig, ImageConfig } from "../../image/ImageConfig.ts"
 
 export const ociVersion = "1.2.0"
@@ -54,16 +55,19 @@ export const userOf = (spec: string, files: UserFiles): Either.Either<User, stri
     const gid = numeric.test(group) ? idOf(group) : idOf(groups.find((row) => row[0] === group)?.[2])
     if (gid === undefined) {
       return Either.left(
-        numeric.test(group) ? `the group ${group} is no ID: it is too large` : `/etc/group has no group ${JSON.stringify(group)}`
+        numeric.test(group)
+          ? `the group ${group} is no ID: it is too large`
+          : `/etc/group has no group ${JSON.stringify(group)}`
       )
     }
     return Either.right({ uid, gid })
   }
   const gid = idOf(entry?.[3]) ?? 0
   const name = entry?.[0]
-  const additionalGids = name === undefined
-    ? []
-    : groups.flatMap((row) => ((row[3] ?? "").split(",").includes(name) ? (idOf(row[2]) ?? []) : []))
+  const additionalGids =
+    name === undefined
+      ? []
+      : groups.flatMap((row) => ((row[3] ?? "").split(",").includes(name) ? (idOf(row[2]) ?? []) : []))
   return Either.right({
     uid,
     gid,
@@ -75,7 +79,10 @@ const list = (value: string | ReadonlyArray<string> | null | undefined): Readonl
   value === null || value === undefined ? [] : typeof value === "string" ? (value === "" ? [] : [value]) : value
 
 /** Entrypoint and Cmd; empty when the image names neither. */
-export const argsOf = (config: ContainerConfig): ReadonlyArray<string> => [...list(config.Entrypoint), ...list(config.Cmd)]
+export const argsOf = (config: ContainerConfig): ReadonlyArray<string> => [
+  ...list(config.Entrypoint),
+  ...list(config.Cmd)
+]
 
 export const cwdOf = (config: ContainerConfig): string => path.posix.resolve("/", config.WorkingDir || "/")
 
@@ -91,9 +98,16 @@ export const impliedAnnotations = (image: ImageConfig): Readonly<Record<string, 
     ["author", image.author],
     ["created", image.created],
     ["stopSignal", config?.StopSignal],
-    ["exposedPorts", Object.keys(config?.ExposedPorts ?? {}).sort().join(",")]
+    [
+      "exposedPorts",
+      Object.keys(config?.ExposedPorts ?? {})
+        .sort()
+        .join(",")
+    ]
   ]
-  return Object.fromEntries(fields.flatMap(([name, value]) => (value ? [[`org.opencontainers.image.${name}`, value]] : [])))
+  return Object.fromEntries(
+    fields.flatMap(([name, value]) => (value ? [[`org.opencontainers.image.${name}`, value]] : []))
+  )
 }
 
 export const volumesOf = (config: ContainerConfig): ReadonlyArray<string> =>
@@ -119,10 +133,20 @@ const defaultMounts = [
     source: "devpts",
     options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
   },
-  { destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
+  {
+    destination: "/dev/shm",
+    type: "tmpfs",
+    source: "shm",
+    options: ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]
+  },
   { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
   { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
-  { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["nosuid", "noexec", "nodev", "relatime", "ro"] }
+  {
+    destination: "/sys/fs/cgroup",
+    type: "cgroup",
+    source: "cgroup",
+    options: ["nosuid", "noexec", "nodev", "relatime", "ro"]
+  }
 ]
 
 /** The configuration as `runc spec` begins it, filled from the image. Runs without a terminal. */
@@ -170,4 +194,5 @@ export const convert = (image: ImageConfig, user: User): Readonly<Record<string,
 }
 
 /** The file's bytes. */
-export const encode = (config: Readonly<Record<string, unknown>>): Uint8Array => Buffer.from(`${JSON.stringify(config, null, 2)}\n`)
+export const encode = (config: Readonly<Record<string, unknown>>): Uint8Array =>
+  Buffer.from(`${JSON.stringify(config, null, 2)}\n`)

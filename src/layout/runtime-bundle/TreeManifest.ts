@@ -1,11 +1,15 @@
 /** The mtree manifest beside an unpacked tree, and what a receipt adds to it. */
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
+import type { Collector } from "../../check/Collector.ts"
 import type { ByteString } from "../../content/ByteString.ts"
+import { openForRead } from "../../content/OpenFile.ts"
 import * as Json from "../../image/Json.ts"
 import { allRecords, type FileTree, type Inode, implied, pathOf } from "../../rootfs/FileTree.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
+import { describe } from "../Failure.ts"
 import type * as Receipt from "../Receipt.ts"
+import type { Store } from "../Store.ts"
 
 /** Writes the manifest of `tree` into the new file `target`, on the disk when it returns. Throws. */
 export const writeManifest = (target: string, name: string, tree: FileTree): Receipt.File => {
@@ -66,3 +70,27 @@ export const complete = (tree: FileTree, hardlinks: unknown): void => {
 
 export const objects = (value: unknown): ReadonlyArray<Readonly<Record<string, unknown>>> =>
   Array.isArray(value) ? value.filter(Json.isObject) : []
+
+/** Larger ones describe more files than are ever looked at. */
+const maxManifest = 4 * 1024 ** 3 - 1
+
+/** The bytes of a manifest; what is wrong with the file is reported. */
+export const readManifestFile = (store: Store, file: string, report: Collector): Uint8Array | undefined => {
+  const entry = store.lookup(file)
+  const fail = (why: string): undefined => {
+    report.report("bundle.invalid-manifest", file, why)
+    return undefined
+  }
+  if (entry?.kind !== "file") return fail("it is no regular file")
+  if (entry.region.size > maxManifest) return fail(`it has ${entry.region.size} bytes, more than any manifest`)
+  try {
+    const fd = openForRead(entry.region.path)
+    try {
+      return fs.readFileSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch (cause) {
+    return fail(`it cannot be read: ${describe(cause)}`)
+  }
+}
