@@ -15,11 +15,25 @@ export const unwritable =
 /** Something stands where the output has to go. */
 export const occupied = (message: string): WriteError => new WriteError({ reason: "Occupied", message })
 
+/** With the directories above it. Node's own recursive mkdir says ENOENT where the file system is read-only. */
+const makeDirectory = (directory: string): void => {
+  try {
+    fs.mkdirSync(directory)
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    const parent = path.dirname(directory)
+    if (code === "ENOENT" && parent !== directory) {
+      makeDirectory(parent)
+      makeDirectory(directory)
+    } else if (code !== "EEXIST" || !fs.statSync(directory).isDirectory()) throw cause
+  }
+}
+
 /** Makes the root, or makes sure that it is a directory; answers the names in it. Throws. */
 export const openRoot = (root: string): ReadonlyArray<string> => {
   const stat = fs.lstatSync(root, { throwIfNoEntry: false })
   if (stat === undefined) {
-    fs.mkdirSync(root, { recursive: true })
+    makeDirectory(root)
     return []
   }
   if (!fs.statSync(root).isDirectory()) {
