@@ -1,6 +1,7 @@
 /** Every check there is. docs/checks.md is made from it, and `tallyman explain` prints it. */
 import type { ContentCheck } from "../content/Problem.ts"
 import type { CatalogEntry } from "./CatalogEntry.ts"
+import { against } from "./catalog/against.ts"
 import { annotation } from "./catalog/annotations.ts"
 import { archive, legacy, repositories } from "./catalog/archive.ts"
 import { bundle, runtime } from "./catalog/bundle.ts"
@@ -38,7 +39,8 @@ const entries = {
   ...rootfs,
   ...bundle,
   ...runtime,
-  ...mounts
+  ...mounts,
+  ...against
 }
 
 export type CheckId = keyof typeof entries

@@ -197,7 +197,8 @@ const layerDifferences = (a: Image.Image, b: Image.Image): ReadonlyArray<LayerDi
   return differences
 }
 
-function* configDifferences(a: unknown, b: unknown, pointer: string): Generator<ConfigDifference> {
+/** Where two JSON values differ, object by object and element by element; `pointer` is where they stand themselves. */
+export function* configDifferences(a: unknown, b: unknown, pointer: string): Generator<ConfigDifference> {
   if (Json.isObject(a) && Json.isObject(b)) {
     for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
       const own = (value: Readonly<Record<string, unknown>>): unknown =>

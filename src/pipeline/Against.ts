@@ -1,0 +1,393 @@
+/** Is this exactly that image? What stands somewhere, in whatever form, held against another copy of the image. */
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Scope from "effect/Scope"
+import { CheckResults } from "../check/CheckResults.ts"
+import { Collector } from "../check/Collector.ts"
+import type { Policy } from "../check/Policy.ts"
+import type { DecoderLimits } from "../content/Compression.ts"
+import * as Inspect from "../content/Inspect.ts"
+import { WorkerPool } from "../content/WorkerPool.ts"
+import { type ConfigDifference, configDifferences } from "../filter/Diff.ts"
+import * as Digest from "../image/Digest.ts"
+import type * as Image from "../image/Image.ts"
+import * as Json from "../image/Json.ts"
+import * as MediaType from "../image/MediaType.ts"
+import * as Platform from "../image/Platform.ts"
+import * as PythonJson from "../image/PythonJson.ts"
+import * as Reference from "../image/Reference.ts"
+import * as DirectoryStore from "../layout/DirectoryStore.ts"
+import { SourceError } from "../layout/Failure.ts"
+import { type Candidate, choose, type ImageSource, matching, type Selector } from "../layout/ImageSource.ts"
+import * as LayerCopy from "../layout/LayerCopy.ts"
+import * as Receipt from "../layout/Receipt.ts"
+import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
+import { auditConfigs } from "../layout/runtime-bundle/BundleVerifier.ts"
+import { objects } from "../layout/runtime-bundle/TreeManifest.ts"
+import { readRegion, type Store } from "../layout/Store.ts"
+import { auditTree } from "../layout/TreeAudit.ts"
+import { tolerancesFor } from "../layout/UnpackImage.ts"
+import type { Depth, Verdict, Verification } from "../layout/Verifier.ts"
+import { readLayers } from "../rootfs/ReadLayers.ts"
+import type { Tolerance } from "../rootfs/Tolerance.ts"
+import * as Layouts from "./Layouts.ts"
+import type { Uri, UsageError } from "./Uri.ts"
+
+export interface AgainstOptions {
+  readonly depth: Depth
+  readonly tempDirectory?: string
+  readonly limits?: DecoderLimits
+  readonly policy?: Policy
+  /** Differences of unpacked trees to put up with; none by default. */
+  readonly tolerances?: ReadonlyArray<Tolerance>
+}
+
+/**
+ * Verifies `target` as `verify` does, and that it is exactly the image at `source`: config, layers, platform, and of an
+ * unpacked tree every file. Content is proved at full depth only, that of the source too. Where `target` holds several
+ * images, the one is meant that its URI selects, or else the one with the source's name, platform and digest.
+ *
+ * A target that is another image has findings. The errors: one of the two is not there, the source is damaged, or which
+ * image is meant cannot be told.
+ */
+export const verify = Effect.fn("Against.verify")(function* (
+  target: Uri,
+  source: Uri,
+  options: AgainstOptions
+): Effect.fn.Return<Verification, UsageError | SourceError, Scope.Scope | WorkerPool> {
+  const { depth, policy, tolerances, ...opening } = options
+  const verifier = yield* Layouts.openVerifier(target, opening)
+  const opened = yield* Layouts.openSource(source, opening)
+  const wanted = yield* choose(opened.source, opened.selector)
+  const report = new Collector(policy)
+  const compared = isTree(target)
+    ? yield* compareTree(target, wanted, options, report)
+    : yield* compareStored(target, wanted, options, report)
+  const verification = yield* verifier.verify({
+    depth,
+    ...(opening.limits === undefined ? {} : { limits: opening.limits }),
+    ...(policy === undefined ? {} : { policy }),
+    ...(tolerances === undefined ? {} : { tolerances })
+  })
+  return joined(verification, report.results(), compared)
+})
+
+const isTree = ({ scheme }: Uri): boolean => scheme === "oci"
+
+/** Both results; what both found stands there once. The verdict on the image that was compared takes in the comparison. */
+const joined = (
+  verification: Verification,
+  own: CheckResults,
+  compared: Pick<Image.Image, "names"> | undefined
+): Verification => {
+  const keyOf = (one: CheckResults["results"][number]): string =>
+    [one.check, one.subject, one.message, one.expected, one.actual].join("\0")
+  const known = new Set(verification.results.results.map(keyOf))
+  const added = new CheckResults(
+    { results: own.results.filter((one) => !known.has(keyOf(one))), checked: own.checked, skipped: own.skipped },
+    { disableValidation: true }
+  )
+  const { images } = verification
+  const about = (verdict: Verdict): boolean =>
+    images.length === 1 || compared?.names.some((name) => verdict.image.split(", ").includes(name)) === true
+  return {
+    ...verification,
+    results: verification.results.combine(added),
+    images: added.hasErrors
+      ? images.map((verdict) =>
+          about(verdict) ? { ...verdict, ok: false, errorCount: verdict.errorCount + added.errorCount } : verdict
+        )
+      : images
+  }
+}
+
+/** An image stored as blobs. Answers the image it was, when that could be read. */
+const compareStored = Effect.fnUntraced(function* (
+  target: Uri,
+  wanted: Image.Image,
+  { depth, limits, tempDirectory }: AgainstOptions,
+  report: Collector
+) {
+  if (depth === "full") yield* prove(wanted)
+  report.ran("against.unreadable")
+  const found = yield* Effect.either(
+    Effect.gen(function* () {
+      const opened = yield* Layouts.openSource(target, {
+        ...(limits === undefined ? {} : { limits }),
+        ...(tempDirectory === undefined ? {} : { tempDirectory })
+      })
+      return yield* (yield* candidateFor(opened.source, opened.selector, wanted)).load
+    })
+  )
+  if (Either.isRight(found)) {
+    compareImages(found.right, wanted, report)
+    return found.right
+  }
+  const failure = found.left
+  // Which image is meant is the user's to say; anything else is wrong with the target.
+  const unclear = failure._tag === "UsageError" || failure.reason === "Ambiguous"
+  if (unclear || (failure.reason === "NoSuchImage" && target.options.size > 0)) return yield* failure
+  report.report("against.unreadable", path.basename(target.path), failure.message)
+  return undefined
+})
+
+/** The image of `target` that is to be compared with `wanted`. Fails, listing what is there, when that cannot be told. */
+export const candidateFor = Effect.fnUntraced(function* (
+  target: ImageSource["Type"],
+  selector: Selector,
+  wanted: Image.Image
+): Effect.fn.Return<Candidate, SourceError> {
+  let left = matching(yield* target.candidates, selector)
+  const narrow = (keep: (candidate: Candidate) => boolean): void => {
+    const kept = left.filter(keep)
+    if (kept.length > 0) left = kept
+  }
+  narrow(({ names }) => names.some((name) => wanted.names.some((other) => Reference.same(other, name))))
+  narrow(
+    ({ platform }) =>
+      platform !== undefined && wanted.platform !== undefined && Platform.matches(wanted.platform, platform)
+  )
+  narrow(
+    ({ digest }) => digest !== undefined && (digest === wanted.config.digest || digest === wanted.manifest?.digest)
+  )
+  const [first, ...others] = left
+  // Several names of one image are no choice.
+  if (first !== undefined && others.every(({ digest }) => digest !== undefined && digest === first.digest)) return first
+  return yield* Effect.flatMap(choose(target, selector), () => Effect.die("a choice that was none"))
+})
+
+/** Reads every layer of the source. Fails with the first that is not what the config says. */
+const prove = Effect.fnUntraced(function* (image: Image.Image) {
+  const pool = yield* WorkerPool
+  const { wanted } = LayerCopy.distinct(image.layers.map((layer) => LayerCopy.plan(layer, {})))
+  const evidence = yield* pool.runAll(Inspect.job, wanted.map(LayerCopy.probe))
+  for (const [index, { layer }] of wanted.entries()) {
+    const failed = LayerCopy.failure(image.source, layer, evidence[index]!)
+    if (failed !== undefined) {
+      return yield* new SourceError({
+        reason: failed._tag === "SourceError" ? failed.reason : "Unreadable",
+        message: `cannot compare with ${image.source}: ${failed.message}`
+      })
+    }
+  }
+})
+
+/** Reports in what two images differ, as far as their documents tell: that content is what they say is for others. */
+export const compareImages = (target: Image.Image, source: Image.Image, report: Collector): void => {
+  const subject = target.names[0] ?? target.config.digest
+  compareConfigs(subject, target.config, source.config, report)
+  compareLayers(subject, target.layers, source.layers, report)
+  comparePlatforms(subject, target.platform, source.platform, report)
+  compareNames(subject, target.names, source.names, report)
+  if (target.manifest !== undefined && source.manifest !== undefined) {
+    compareManifests(subject, target.manifest, source.manifest, report)
+  } else {
+    report.skip(
+      "against.manifest-mismatch",
+      `${target.manifest === undefined ? "the target" : "the source"} has no manifest besides the config and its layers`
+    )
+  }
+}
+
+/** Differences that a message names. */
+const maxShown = 3
+
+const shown = (differences: ReadonlyArray<Pick<ConfigDifference, "pointer">>): string => {
+  const first = differences
+    .slice(0, maxShown)
+    .map(({ pointer }) => pointer || "/")
+    .join(", ")
+  return differences.length > maxShown ? `${first} and ${differences.length - maxShown} more` : first
+}
+
+const compareConfigs = (
+  subject: string,
+  target: Pick<Image.Image["config"], "raw" | "digest">,
+  source: Pick<Image.Image["config"], "raw" | "digest">,
+  report: Collector
+): void => {
+  report.ran("against.config-mismatch", "against.config-reserialized")
+  if (target.digest === source.digest) return
+  const [ours, theirs] = [Json.parse(target.raw), Json.parse(source.raw)]
+  const differences = [...configDifferences(ours.value, theirs.value, "")]
+  const detail = { expected: source.digest, actual: target.digest }
+  const reserialized =
+    PythonJson.isReserialized(target.raw, ours.value) || PythonJson.isReserialized(source.raw, theirs.value)
+  if (differences.length === 0 && reserialized) {
+    report.report(
+      "against.config-reserialized",
+      subject,
+      "its config was re-serialised: the values are the source's, the image ID is not",
+      detail
+    )
+  } else {
+    report.report(
+      "against.config-mismatch",
+      subject,
+      differences.length === 0
+        ? "its config says the same as the source's in other bytes, which makes it another image"
+        : `its config is not the source's: ${shown(differences)} ${differences.length === 1 ? "differs" : "differ"}`,
+      detail
+    )
+  }
+}
+
+const compareLayers = (
+  subject: string,
+  target: ReadonlyArray<Image.Layer>,
+  source: ReadonlyArray<Image.Layer>,
+  report: Collector
+): void => {
+  report.ran("against.layer-count-mismatch", "against.layer-mismatch")
+  if (target.length !== source.length) {
+    report.report("against.layer-count-mismatch", subject, "it has another number of layers than the source", {
+      expected: `${source.length} layers`,
+      actual: `${target.length} layers`
+    })
+  }
+  for (const { diffId, index, name } of target) {
+    const expected = source[index]?.diffId
+    if (expected === undefined || expected === diffId) continue
+    const elsewhere = source.findIndex((layer) => layer.diffId === diffId)
+    report.report(
+      "against.layer-mismatch",
+      name,
+      elsewhere < 0 ? `layer ${index} is not the source's` : `layer ${index} is layer ${elsewhere} of the source`,
+      { expected, actual: diffId }
+    )
+  }
+}
+
+const comparePlatforms = (
+  subject: string,
+  target: Platform.Platform | undefined,
+  source: Platform.Platform | undefined,
+  report: Collector
+): void => {
+  report.ran("against.platform-mismatch")
+  if (target === undefined || source === undefined) return
+  const [expected, actual] = [source, target].map((one) => Platform.show(Platform.normalize(one)))
+  if (expected !== actual)
+    report.report("against.platform-mismatch", subject, "it is for another platform than the source", {
+      expected,
+      actual
+    })
+}
+
+const compareNames = (
+  subject: string,
+  target: ReadonlyArray<string>,
+  source: ReadonlyArray<string>,
+  report: Collector
+): void => {
+  report.ran("against.name-mismatch")
+  const has = (names: ReadonlyArray<string>, name: string): boolean => names.some((one) => Reference.same(one, name))
+  if (source.every((name) => has(target, name)) && target.every((name) => has(source, name))) return
+  report.report("against.name-mismatch", subject, "its names are not those of the source", {
+    expected: source.join(", ") || "no name",
+    actual: target.join(", ") || "no name"
+  })
+}
+
+const compareManifests = (
+  subject: string,
+  target: Image.ManifestDocument,
+  source: Image.ManifestDocument,
+  report: Collector
+): void => {
+  report.ran("against.manifest-mismatch", "against.manifest-converted")
+  if (target.digest === source.digest) return
+  const docker = MediaType.isDocker(target.mediaType) || MediaType.isDocker(source.mediaType)
+  const differences = [...configDifferences(stated(target, docker), stated(source, docker), "")]
+  const detail = { expected: source.digest, actual: target.digest }
+  if (differences.length === 0) {
+    report.report(
+      "against.manifest-converted",
+      subject,
+      "its manifest is another one of the same config and layers",
+      detail
+    )
+  } else {
+    report.report(
+      "against.manifest-mismatch",
+      subject,
+      `its manifest says something else than the source's: ${shown(differences)}`,
+      detail
+    )
+  }
+}
+
+/** What a schema 2 manifest of Docker has no place for. */
+const lostInDocker: ReadonlySet<string> = new Set(["artifactType", "subject", "annotations"])
+
+/** What a manifest says besides the form in which config and layers are stored. */
+const stated = ({ raw }: Image.ManifestDocument, docker: boolean): unknown => {
+  const { value } = Json.parse(raw)
+  if (!Json.isObject(value)) return value
+  const kept = Object.entries(value).filter(
+    ([key]) => key !== "mediaType" && key !== "config" && key !== "layers" && !(docker && lostInDocker.has(key))
+  )
+  return { ...Object.fromEntries(kept), layers: Array.isArray(value["layers"]) ? value["layers"].length : 0 }
+}
+
+/** An unpacked image: the config it was unpacked from, and every file of its tree. */
+const compareTree = Effect.fnUntraced(function* (
+  target: Uri,
+  wanted: Image.Image,
+  { depth, tolerances = [] }: AgainstOptions,
+  report: Collector
+) {
+  const store = DirectoryStore.make(target.path)
+  const config = readSmall(store, BundleFiles.containerConfig)
+  if (config === undefined) {
+    report.skip("against.config-mismatch", `${BundleFiles.containerConfig} is not there, or cannot be read`)
+  } else {
+    compareConfigs(
+      BundleFiles.containerConfig,
+      { raw: config, digest: Digest.make("sha256", Receipt.fileOf("", config).sha256) },
+      wanted.config,
+      report
+    )
+  }
+  if (depth === "fast") {
+    report.skip("rootfs.content-mismatch", "files are compared with the source's layers at full depth only")
+    return undefined
+  }
+  const { rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
+  const tree = yield* treeOf(wanted)
+  // That there is none is for the verifier to say.
+  if (rootfs === undefined) return undefined
+  const recorded = readSmall(store, BundleFiles.receipt)
+  const receipt = recorded === undefined ? undefined : Either.getOrUndefined(Receipt.decode(recorded))
+  const unrestored = objects(receipt?.details["unrestored"]).map((one) => ({ what: one["what"] as never }))
+  const subject = path.relative(path.resolve(target.path), rootfs)
+  yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...tolerancesFor(unrestored)], report)
+  return undefined
+})
+
+const readSmall = (store: Store, name: string): Uint8Array | undefined => {
+  const entry = store.lookup(name)
+  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
+  return read !== undefined && "bytes" in read ? read.bytes : undefined
+}
+
+/** The tree that the source's layers make, each of them proved meanwhile. */
+export const treeOf = Effect.fnUntraced(function* (image: Image.Image) {
+  const damaged = (reason: "Unreadable" | "Damaged", message: string) =>
+    new SourceError({ reason, message: `cannot compare with ${image.source}: ${message}` })
+  const { layers, tree } = yield* readLayers(
+    image.layers.map(({ bytes, edits }) => ({ region: bytes, edits })),
+    { diffIds: true }
+  ).pipe(Effect.mapError(({ message, reason }) => damaged(reason === "unreadable" ? "Unreadable" : "Damaged", message)))
+  for (const [index, { diffId }] of layers.entries()) {
+    const { diffId: expected, name } = image.layers[index]!
+    if (`sha256:${diffId}` !== expected) {
+      return yield* damaged(
+        "Damaged",
+        `layer ${index} (${name}) is damaged: expected diff_id ${expected}, found sha256:${diffId}`
+      )
+    }
+  }
+  return tree
+})
