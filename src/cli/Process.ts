@@ -48,7 +48,7 @@ export const command = Command.make("process", {
   ),
   destination: Args.text({ name: "DESTINATION" }).pipe(
     Args.withDescription(
-      "Where to write it: dir://PATH[?unique_names=true], tar://PATH[?format=hybrid|docker|oci], oci-layout://PATH[:REF], oci://PATH or mounts://PATH; the second and third also take compression=none|gzip|zstd, level=N and media_types=oci|docker"
+      "Where to write it: dir://PATH[?unique_names=true&expand=true], tar://PATH[?format=hybrid|docker|oci], oci-layout://PATH[:REF], oci://PATH or mounts://PATH; the second and third also take compression=none|gzip|zstd, level=N and media_types=oci|docker"
     )
   ),
   filters: Filter.option,

@@ -190,9 +190,10 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
   }
   switch (uri.scheme) {
     case "dir": {
-      yield* Uri.onlyOptions(uri, ["unique_names"], "destination")
+      yield* Uri.onlyOptions(uri, ["unique_names", "expand"], "destination")
       const uniqueNames = yield* Uri.booleanOption(uri, "unique_names")
-      return yield* DirectoryWriter.make({ path: uri.path, uniqueNames })
+      const expand = yield* Uri.booleanOption(uri, "expand")
+      return yield* DirectoryWriter.make({ path: uri.path, uniqueNames, expand })
     }
     case "tar": {
       yield* Uri.onlyOptions(uri, ["format", ...storageOptions], "destination")

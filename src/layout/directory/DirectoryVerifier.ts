@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { CheckId } from "../../check/Catalog.ts"
+import type { CheckResults } from "../../check/CheckResults.ts"
 import { Collector } from "../../check/Collector.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
@@ -16,6 +17,7 @@ import * as Receipt from "../Receipt.ts"
 import { readRegion, type Store, unsafeName } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import * as Files from "./DirectoryFiles.ts"
+import * as ExpandedTree from "./ExpandedTree.ts"
 import { type CatalogEntry, encodeCatalog, readCatalog } from "./DirectoryWriter.ts"
 
 export const make = Effect.fn("DirectoryVerifier.make")(function*(options: { readonly path: string }) {
@@ -60,17 +62,34 @@ const verify = Effect.fn("DirectoryVerifier.verify")(function*(store: Store, opt
     audit.openAll()
     report.skip("layer.diff-id-mismatch", "content is read at full depth only")
   }
+  const trees = new Map<FoundImage, string>()
+  for (const image of images) {
+    // A manifest of several images has no place for their trees.
+    if (images.some((one) => one !== image && one.saved.manifestFile === image.saved.manifestFile)) continue
+    const { depth, tolerances = [] } = options
+    const tree = yield* ExpandedTree.audit(store, image.saved.manifestFile, image.saved, image.receipt, { depth, tolerances }, report)
+    if (tree !== undefined) trees.set(image, tree)
+  }
   const results = report.results()
-  return { results, images: verdicts(results, images.map(verdictOf)), layerCount: audit.layerCount }
+  return { results, images: verdicts(results, images.map((image) => verdictOf(image, trees.get(image), results))), layerCount: audit.layerCount }
 })
 
 interface FoundImage extends SavedAudit.AuditedImage {
   readonly receipt: Receipt.Receipt | undefined
 }
 
-const verdictOf = (image: FoundImage): { readonly image: string; readonly subjects: ReadonlySet<string> } => ({
+const verdictOf = (
+  image: FoundImage,
+  tree: string | undefined,
+  results: CheckResults
+): { readonly image: string; readonly subjects: ReadonlySet<string> } => ({
   image: image.saved.names.join(", ") || image.saved.subject,
-  subjects: image.subjects
+  subjects: tree === undefined
+    ? image.subjects
+    : new Set([
+      ...image.subjects,
+      ...results.results.flatMap(({ subject }) => subject === tree || subject.startsWith(`${tree}/`) ? [subject] : [])
+    ])
 })
 
 /** One manifest file: its images, their configs and layers, and its receipt. */

@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Inspect from "../../content/Inspect.ts"
+import type { LayerInput } from "../../content/LayerStream.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
@@ -18,11 +19,14 @@ import { createEmpty, foreign, occupied, openRoot, place, replaceRegular, unwrit
 import * as Receipt from "../Receipt.ts"
 import { readRegion } from "../Store.ts"
 import * as Files from "./DirectoryFiles.ts"
+import * as ExpandedTree from "./ExpandedTree.ts"
 
 export interface DirectoryWriterOptions {
   readonly path: string
   /** A manifest for each image, so that many images share the directory. */
   readonly uniqueNames: boolean
+  /** Also unpack the tree that the layers make. */
+  readonly expand?: boolean
 }
 
 /** What the receipt's details say about the catalog. */
@@ -61,6 +65,9 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
       try: () => replaceRegular(root, configFile, image.config.raw, journal),
       catch: unwritable(`cannot write ${configFile} into ${root}`)
     })
+    const expanded = options.expand === true
+      ? yield* ExpandedTree.write(manifest, image, inputsOf(root, image, layers), journal)
+      : undefined
     return yield* Lock.withLock(
       root,
       Effect.try({
@@ -69,6 +76,7 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
             options,
             filters,
             journal,
+            expanded,
             onBegin: () => {
               publishing.begun = true
             }
@@ -87,6 +95,15 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
     Effect.onExit((exit) => exit._tag === "Failure" && !publishing.begun ? Effect.sync(journal.abandon) : Effect.void)
   )
 })
+
+/** The layers as they were written. */
+const inputsOf = (root: string, image: Image.Image, files: ReadonlyArray<Receipt.File>): ReadonlyArray<LayerInput> => {
+  const sizes = new Map(files.map((file) => [file.path, file.size]))
+  return image.layers.map((layer) => {
+    const file = Files.layerFile(layer.diffId)
+    return { region: { path: path.join(root, file), offset: 0, size: sizes.get(file)! }, edits: [] }
+  })
+}
 
 /** Makes the root, or makes sure that what is there is such a directory. */
 const prepare = (root: string): void => {
@@ -158,6 +175,7 @@ const prepareLayer = (root: string, layer: Image.Layer, trust: boolean, journal:
 interface Publishing extends WriteOptions {
   readonly options: DirectoryWriterOptions
   readonly journal: Journal.Journal
+  readonly expanded: ExpandedTree.Prepared | undefined
   /** Called before the first file that others use is changed. */
   readonly onBegin: () => void
 }
@@ -169,7 +187,7 @@ const publish = (
   names: ReadonlyArray<string>,
   manifest: string,
   files: ReadonlyArray<Receipt.File>,
-  { filters, journal, onBegin, options }: Publishing
+  { expanded, filters, journal, onBegin, options }: Publishing
 ): Receipt.Receipt => {
   Journal.syncDirectory(root)
   const manifestBytes = Buffer.from(PythonJson.stringify([{
@@ -188,10 +206,12 @@ const publish = (
     filters,
     conversions: [],
     files: [...files, Receipt.fileOf(manifest, manifestBytes)],
-    details: { manifest, catalog: entries }
+    details: { manifest, catalog: entries, ...(expanded === undefined ? {} : { expanded: expanded.details }) }
   }
   const catalog = mergedCatalog(root, manifest, entries, options.uniqueNames)
+  if (expanded !== undefined) ExpandedTree.check(root, expanded)
   onBegin()
+  if (expanded !== undefined) ExpandedTree.place(root, expanded, journal)
   replaceRegular(root, Files.receiptFile(manifest), Receipt.encode(receipt), journal)
   replaceRegular(root, Files.catalogFile, catalog, journal)
   replaceRegular(root, manifest, manifestBytes, journal)

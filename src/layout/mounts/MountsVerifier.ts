@@ -240,10 +240,10 @@ const auditLayers = (
   })
 
 /**
- * The older tool unpacks member by member: later ones change the times of the directories they are in. It leaves out
- * attributes, and symlinks have the time of the unpacking.
+ * The older tool unpacks member by member: later ones change the times of the directories they are in. Symlinks
+ * have the time of the unpacking.
  */
-const ofTars: ReadonlyArray<Tolerance> = ["directory-mtime", "mtime-microseconds", "xattrs"]
+const ofTars: ReadonlyArray<Tolerance> = ["directory-mtime", "mtime-microseconds"]
 
 const namespace: OverlayNamespace = "trusted.overlay."
 

@@ -15,7 +15,7 @@ export interface Mount {
   readonly upper: string | undefined
 }
 
-const unescape = (text: string): string =>
+const decodeOctal = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
 /** Options are separated by commas, directories by colons; a backslash keeps either as it is. */
@@ -40,8 +40,8 @@ export const mountAt = (
   for (const line of table.split("\n")) {
     const fields = line.split(" ")
     const dash = fields.indexOf("-")
-    if (dash < 6 || unescape(fields[4]!) !== wanted) continue
-    const options = split(fields[dash + 3] ?? "", ",").map(unescapeOption)
+    if (dash < 6 || decodeOctal(fields[4]!) !== wanted) continue
+    const options = split(fields[dash + 3] ?? "", ",").map(decodeOption)
     const lower = options.flatMap(([name, value]) =>
       name === "lowerdir"
         ? split(value, ":")
@@ -62,8 +62,8 @@ export const mountAt = (
   return found
 }
 
-const unescapeOption = (option: string): readonly [name: string, value: string] => {
-  const text = unescape(option)
+const decodeOption = (option: string): readonly [name: string, value: string] => {
+  const text = decodeOctal(option)
   const equals = text.indexOf("=")
   return equals < 0 ? [text, ""] : [text.slice(0, equals), text.slice(equals + 1)]
 }
