@@ -3,6 +3,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
+import type { CheckId } from "../check/Catalog.ts"
 import { CheckResults } from "../check/CheckResults.ts"
 import { Collector } from "../check/Collector.ts"
 import type { Policy } from "../check/Policy.ts"
@@ -18,9 +19,11 @@ import * as Platform from "../image/Platform.ts"
 import * as PythonJson from "../image/PythonJson.ts"
 import * as Reference from "../image/Reference.ts"
 import * as DirectoryStore from "../layout/DirectoryStore.ts"
+import * as DockerSave from "../layout/docker-archive/DockerSave.ts"
 import { SourceError } from "../layout/Failure.ts"
 import { type Candidate, choose, type ImageSource, matching, type Selector } from "../layout/ImageSource.ts"
 import * as LayerCopy from "../layout/LayerCopy.ts"
+import * as MountsFiles from "../layout/mounts/MountsFiles.ts"
 import * as Receipt from "../layout/Receipt.ts"
 import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
 import { auditConfigs } from "../layout/runtime-bundle/BundleVerifier.ts"
@@ -29,7 +32,9 @@ import { readRegion, type Store } from "../layout/Store.ts"
 import { auditTree } from "../layout/TreeAudit.ts"
 import { tolerancesFor } from "../layout/UnpackImage.ts"
 import type { Depth, Verdict, Verification } from "../layout/Verifier.ts"
-import { readLayers } from "../rootfs/ReadLayers.ts"
+import type { FileTree } from "../rootfs/FileTree.ts"
+import { type OverlayNamespace, overlayLayer } from "../rootfs/OverlayLayer.ts"
+import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 import * as Layouts from "./Layouts.ts"
 import type { Uri, UsageError } from "./Uri.ts"
@@ -73,7 +78,7 @@ export const verify = Effect.fn("Against.verify")(function* (
   return joined(verification, report.results(), compared)
 })
 
-const isTree = ({ scheme }: Uri): boolean => scheme === "oci"
+const isTree = ({ scheme }: Uri): boolean => scheme === "oci" || scheme === "mounts"
 
 /** Both results; what both found stands there once. The verdict on the image that was compared takes in the comparison. */
 const joined = (
@@ -331,7 +336,7 @@ const stated = ({ raw }: Image.ManifestDocument, docker: boolean): unknown => {
   return { ...Object.fromEntries(kept), layers: Array.isArray(value["layers"]) ? value["layers"].length : 0 }
 }
 
-/** An unpacked image: the config it was unpacked from, and every file of its tree. */
+/** An unpacked image: the config it was unpacked from, and every file of its tree or of its layers. */
 const compareTree = Effect.fnUntraced(function* (
   target: Uri,
   wanted: Image.Image,
@@ -339,32 +344,102 @@ const compareTree = Effect.fnUntraced(function* (
   report: Collector
 ) {
   const store = DirectoryStore.make(target.path)
-  const config = readSmall(store, BundleFiles.containerConfig)
+  const named = target.scheme === "mounts" ? mountedLayers(store) : undefined
+  const name = named?.config ?? BundleFiles.containerConfig
+  const config = readSmall(store, name)
   if (config === undefined) {
-    report.skip("against.config-mismatch", `${BundleFiles.containerConfig} is not there, or cannot be read`)
+    report.skip("against.config-mismatch", `${name} is not there, or cannot be read`)
   } else {
-    compareConfigs(
-      BundleFiles.containerConfig,
-      { raw: config, digest: Digest.make("sha256", Receipt.fileOf("", config).sha256) },
-      wanted.config,
-      report
-    )
+    const digest = Digest.make("sha256", Receipt.fileOf(name, config).sha256)
+    compareConfigs(name, { raw: config, digest }, wanted.config, report)
   }
   if (depth === "fast") {
     report.skip("rootfs.content-mismatch", "files are compared with the source's layers at full depth only")
     return undefined
   }
-  const { rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
-  const tree = yield* treeOf(wanted)
-  // That there is none is for the verifier to say.
-  if (rootfs === undefined) return undefined
   const recorded = readSmall(store, BundleFiles.receipt)
   const receipt = recorded === undefined ? undefined : Either.getOrUndefined(Receipt.decode(recorded))
-  const unrestored = objects(receipt?.details["unrestored"]).map((one) => ({ what: one["what"] as never }))
+  const unrestored = objects(receipt?.details["unrestored"])
+  const unrestoredOf = (layer: string | undefined): ReadonlyArray<Tolerance> =>
+    tolerancesFor(unrestored.filter((one) => one["layer"] === layer).map((one) => ({ what: one["what"] as never })))
+  if (target.scheme === "mounts") {
+    const ofOthers: ReadonlyArray<Tolerance> = receipt === undefined ? ["directory-mtime", "mtime-microseconds"] : []
+    yield* compareMounts(
+      store,
+      named?.directories ?? [],
+      wanted,
+      (layer) => [...tolerances, ...ofOthers, ...unrestoredOf(layer)],
+      report
+    )
+    return undefined
+  }
+  const { rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
+  const { tree } = yield* treeOf(wanted)
+  // That there is none is for the verifier to say.
+  if (rootfs === undefined) return undefined
   const subject = path.relative(path.resolve(target.path), rootfs)
-  yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...tolerancesFor(unrestored)], report)
+  yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...unrestoredOf(undefined)], report)
   return undefined
 })
+
+/** What a directory of mounts says of itself: its config, and the directories of its layers, base first. */
+const mountedLayers = (store: Store) => {
+  const ignored = new Collector()
+  const document = DockerSave.readDocument(store, MountsFiles.manifest, DockerSave.manifestChecks, ignored)
+  const [first] = document === undefined ? [] : DockerSave.readManifest(document, MountsFiles.manifest, ignored)
+  return { config: first?.config, directories: (first?.layers ?? []).map(MountsFiles.directoryOf) }
+}
+
+/** Each layer's directory against the layer in overlay's form. */
+const compareMounts = Effect.fnUntraced(function* (
+  store: Store,
+  directories: ReadonlyArray<string>,
+  wanted: Image.Image,
+  tolerancesOf: (layer: string) => ReadonlyArray<Tolerance>,
+  report: Collector
+) {
+  const layers: Array<{ readonly repeated: boolean; readonly trees: ReadonlyArray<FileTree> }> = []
+  yield* treeOf(wanted, (whole, layer) => {
+    const trees = marks.map((mark) => overlayLayer(whole, layer, mark))
+    const again = wanted.layers.findIndex(({ diffId }) => diffId === wanted.layers[layer.layer]!.diffId) < layer.layer
+    layers.push({ repeated: again && trees[0]!.names === 1 && trees[0]!.root.inode.xattrs === undefined, trees })
+  })
+  report.ran("against.layer-count-mismatch")
+  // A layer that comes again and changes nothing may have been left out.
+  const expected = directories.length === layers.length ? layers : layers.filter(({ repeated }) => !repeated)
+  if (directories.length !== expected.length) {
+    report.report(
+      "against.layer-count-mismatch",
+      MountsFiles.manifest,
+      "it has another number of layers than the source",
+      {
+        expected: `${expected.length} layers`,
+        actual: `${directories.length} layers`
+      }
+    )
+  }
+  for (const [index, directory] of directories.entries()) {
+    const target = { root: path.join(store.path, directory), subject: directory }
+    // That one is missing is for the verifier to say.
+    if (expected[index] === undefined || store.lookup(directory)?.kind !== "directory") continue
+    const attempts: Array<Collector> = []
+    for (const tree of expected[index].trees) {
+      const attempt = new Collector()
+      yield* auditTree(tree, target, tolerancesOf(directory), attempt)
+      attempts.push(attempt)
+      if (!attempt.results().hasErrors) break
+    }
+    const [best] = attempts.map((one) => one.results()).sort((a, b) => a.results.length - b.results.length)
+    for (const { actual, check, expected, message, subject } of best!.results) {
+      report.report(check as CheckId, subject, message, { expected, actual })
+    }
+    report.ran(...(best!.checked as ReadonlyArray<CheckId>))
+    for (const { check, reason } of best!.skipped) report.skip(check as CheckId, reason)
+  }
+})
+
+/** Where overlay keeps its marks, by whether root mounted it. Which it was is told by nothing but the files. */
+const marks: ReadonlyArray<OverlayNamespace> = ["trusted.overlay.", "user.overlay."]
 
 const readSmall = (store: Store, name: string): Uint8Array | undefined => {
   const entry = store.lookup(name)
@@ -373,12 +448,15 @@ const readSmall = (store: Store, name: string): Uint8Array | undefined => {
 }
 
 /** The tree that the source's layers make, each of them proved meanwhile. */
-export const treeOf = Effect.fnUntraced(function* (image: Image.Image) {
+const treeOf = Effect.fnUntraced(function* (
+  image: Image.Image,
+  onLayer: (tree: FileTree, layer: ReadLayer) => void = () => {}
+) {
   const damaged = (reason: "Unreadable" | "Damaged", message: string) =>
     new SourceError({ reason, message: `cannot compare with ${image.source}: ${message}` })
   const { layers, tree } = yield* readLayers(
     image.layers.map(({ bytes, edits }) => ({ region: bytes, edits })),
-    { diffIds: true }
+    { diffIds: true, onLayer }
   ).pipe(Effect.mapError(({ message, reason }) => damaged(reason === "unreadable" ? "Unreadable" : "Damaged", message)))
   for (const [index, { diffId }] of layers.entries()) {
     const { diffId: expected, name } = image.layers[index]!
@@ -389,5 +467,5 @@ export const treeOf = Effect.fnUntraced(function* (image: Image.Image) {
       )
     }
   }
-  return tree
+  return { tree }
 })

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -317,6 +318,48 @@ describe("a bundle against its source", () => {
       Damage.flipByte(path.join(two, layer), 600)
       const error = yield* Effect.flip(against(bundle, two))
       assert.deepInclude(error, { _tag: "SourceError", reason: "Damaged" })
+    })
+  )
+})
+
+describe("mounts against their source", () => {
+  /** Whether this machine lets anybody mount an overlay. */
+  const mountable = Workbench.isRoot && fs.readFileSync("/proc/filesystems", "utf8").includes("\toverlay\n")
+
+  it.scoped.skipIf(!mountable)("are compared layer by layer, in overlay's form", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const built = ImageBuilder.build({
+        layers: [
+          [
+            Entry.directory("etc/"),
+            Entry.file("etc/motd", "hello"),
+            Entry.directory("var/"),
+            Entry.file("var/log", "")
+          ],
+          [Entry.opaque("etc"), Entry.whiteout("var/log")],
+          [Entry.file("top", "top")]
+        ]
+      })
+      const source = Workbench.archiveAt(directory, ImageBuilder.dockerHybrid([built]))
+      const target = path.join(directory, "mounts")
+      const written = yield* Effect.either(Workbench.processUris(`tar://${source}`, `mounts://${target}`, undefined))
+      // A container may have the right to be root and none to mount.
+      if (written._tag === "Left" && /not permitted|permission/.test(written.left.message)) return
+      yield* Effect.addFinalizer(() => Effect.sync(() => execFileSync("umount", [path.join(target, "rootfs")])))
+      assert.deepStrictEqual(written._tag, "Right")
+      const same = yield* against(target, source)
+      assert.deepStrictEqual(
+        same.results.results.filter(({ severity }) => severity === "error"),
+        []
+      )
+      const layer = `${built.layers[0]!.diffId.slice(7)}/layer`
+      fs.rmSync(path.join(target, `${layer}.mtree`))
+      fs.writeFileSync(path.join(target, layer, "etc/motd"), "HELLO")
+      fs.rmSync(path.join(target, `${built.layers[1]!.diffId.slice(7)}/layer/var/log`))
+      const found = Workbench.findings(yield* against(target, source))
+      assert.deepInclude(found, ["rootfs.content-mismatch", `${layer}/etc/motd`])
+      assert.deepInclude(found, ["rootfs.missing", `${built.layers[1]!.diffId.slice(7)}/layer/var/log`])
     })
   )
 })
