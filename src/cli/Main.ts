@@ -123,7 +123,8 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> 
     return yield* unknown ?? Effect.withConsole(cli(args), yield* plainConsole)
   })
   return parsed.pipe(
-    Effect.tapErrorCause((cause) => tell(cause, verbose)),
+    // Not `tapErrorCause`: that is passed over when the run is interrupted.
+    Effect.onError((cause) => tell(cause, verbose)),
     Effect.provide(NodeContext.layer),
     Effect.provide(CliConfig.layer(config))
   )
