@@ -69,12 +69,22 @@ const detect = (path: string): Uri.Scheme | undefined => {
   if (!stat.isDirectory()) return "tar"
   const names = new Set(fs.readdirSync(path))
   if (names.has("oci-layout") || (names.has("index.json") && (names.has("blobs") || !names.has("manifest.json")))) return "oci-layout"
-  if (names.has("working") && names.has("delta")) return "mounts"
-  if (names.has("rootfs") && names.has("config.json")) return "oci"
+  if (isMounts(names)) return "mounts"
+  if (isBundle(names)) return "oci"
   return names.has("version") && names.has("manifest.json") && /^Directory Transport Version/.test(fs.readFileSync(`${path}/version`, "utf8").slice(0, 100))
     ? undefined
     : "dir"
 }
+
+/** What is missing of it is for its verifier to tell. */
+const isMounts = (names: ReadonlySet<string>): boolean => {
+  const [rootfs, working, delta] = ["rootfs", "working", "delta"].map((name) => names.has(name))
+  return (working && delta) || (rootfs && (working || delta)) || (names.has("container-config.json") && names.has("manifest.json"))
+}
+
+const isBundle = (names: ReadonlySet<string>): boolean =>
+  names.has("container-config.json") || names.has("rootfs.mtree") || names.has("umoci.json")
+  || ((names.has("rootfs") || names.has("config.json")) && !names.has("manifest.json") && !names.has("catalog.json"))
 
 const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wanted | undefined) {
   const index = yield* Uri.integerOption(uri, "index")
