@@ -20,6 +20,7 @@ import * as PythonJson from "../image/PythonJson.ts"
 import * as Reference from "../image/Reference.ts"
 import * as DirectoryStore from "../layout/DirectoryStore.ts"
 import * as DockerSave from "../layout/docker-archive/DockerSave.ts"
+import * as Document from "../layout/Document.ts"
 import { SourceError } from "../layout/Failure.ts"
 import { type Candidate, choose, type ImageSource, matching, type Selector } from "../layout/ImageSource.ts"
 import * as LayerCopy from "../layout/LayerCopy.ts"
@@ -385,7 +386,7 @@ const compareTree = Effect.fnUntraced(function* (
 /** What a directory of mounts says of itself: its config, and the directories of its layers, base first. */
 const mountedLayers = (store: Store) => {
   const ignored = new Collector()
-  const document = DockerSave.readDocument(store, MountsFiles.manifest, DockerSave.manifestChecks, ignored)
+  const document = Document.read(store, MountsFiles.manifest, Document.manifestChecks, ignored)
   const [first] = document === undefined ? [] : DockerSave.readManifest(document, MountsFiles.manifest, ignored)
   return { config: first?.config, directories: (first?.layers ?? []).map(MountsFiles.directoryOf) }
 }

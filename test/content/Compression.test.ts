@@ -1,5 +1,4 @@
 import * as crypto from "node:crypto"
-import * as fs from "node:fs"
 import * as zlib from "node:zlib"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"

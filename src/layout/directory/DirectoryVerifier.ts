@@ -9,6 +9,7 @@ import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
+import * as Document from "../Document.ts"
 import * as SavedAudit from "../docker-archive/SavedAudit.ts"
 import * as Journal from "../Journal.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
@@ -102,7 +103,7 @@ const auditManifest = (
   audit: LayerAudit,
   report: Collector
 ): ReadonlyArray<FoundImage> => {
-  const document = DockerSave.readDocument(store, file, DockerSave.manifestChecks, report)
+  const document = Document.read(store, file, Document.manifestChecks, report)
   const receipt = given ?? readReceipt(store, Files.receiptFile(file), names, report)
   if (document === undefined) return []
   const saved = DockerSave.readManifest(document, file, report)
@@ -152,7 +153,7 @@ const readReceipt = (
 const auditReceipt = (
   store: Store,
   manifest: string,
-  document: DockerSave.ReadDocument,
+  document: Document.ReadDocument,
   images: ReadonlyArray<SavedAudit.AuditedImage>,
   receipt: Receipt.Receipt,
   audit: LayerAudit,
@@ -228,7 +229,7 @@ interface Catalog {
 /** undefined when there is none, or it cannot be used. */
 const readCatalogFile = (store: Store, names: ReadonlyArray<string>, report: Collector): Catalog | undefined => {
   if (!names.includes(Files.catalogFile)) return undefined
-  const document = DockerSave.readDocument(store, Files.catalogFile, {
+  const document = Document.read(store, Files.catalogFile, {
     missing: "catalog.invalid-json",
     unreadable: "catalog.invalid-json",
     invalid: "catalog.invalid-json",

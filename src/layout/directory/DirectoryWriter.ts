@@ -180,6 +180,18 @@ interface Publishing extends WriteOptions {
   readonly onBegin: () => void
 }
 
+/** The manifest that describes an image by its names. */
+export const manifestBytes = ({ config, layers, names }: Pick<Image.Image, "names" | "config" | "layers">): Uint8Array =>
+  Buffer.from(
+    PythonJson.stringify([
+      {
+        Config: Files.configFile(config.digest),
+        Layers: layers.map((layer) => Files.layerFile(layer.diffId)),
+        RepoTags: names
+      }
+    ])
+  )
+
 /** Under the lock: receipt, catalog, and last of all the manifest. */
 const publish = (
   root: string,
@@ -190,11 +202,7 @@ const publish = (
   { expanded, filters, journal, onBegin, options }: Publishing
 ): Receipt.Receipt => {
   Journal.syncDirectory(root)
-  const manifestBytes = Buffer.from(PythonJson.stringify([{
-    Config: Files.configFile(image.config.digest),
-    Layers: image.layers.map((layer) => Files.layerFile(layer.diffId)),
-    RepoTags: image.names
-  }]))
+  const raw = manifestBytes(image)
   const entries = names.map(Files.catalogKey)
   const receipt: Receipt.Receipt = {
     tool: "tallyman",
@@ -205,7 +213,7 @@ const publish = (
     source: { uri: image.source, ...(image.manifest === undefined ? {} : { digest: image.manifest.digest }) },
     filters,
     conversions: [],
-    files: [...files, Receipt.fileOf(manifest, manifestBytes)],
+    files: [...files, Receipt.fileOf(manifest, raw)],
     details: { manifest, catalog: entries, ...(expanded === undefined ? {} : { expanded: expanded.details }) }
   }
   const catalog = mergedCatalog(root, manifest, entries, options.uniqueNames)
@@ -214,7 +222,7 @@ const publish = (
   if (expanded !== undefined) ExpandedTree.place(root, expanded, journal)
   replaceRegular(root, Files.receiptFile(manifest), Receipt.encode(receipt), journal)
   replaceRegular(root, Files.catalogFile, catalog, journal)
-  replaceRegular(root, manifest, manifestBytes, journal)
+  replaceRegular(root, manifest, raw, journal)
   return receipt
 }
 

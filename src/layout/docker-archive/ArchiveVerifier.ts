@@ -18,6 +18,7 @@ import { type Verification, type Verifier, type VerifyOptions, verdicts } from "
 import * as Files from "./ArchiveFiles.ts"
 import * as Consistency from "./Consistency.ts"
 import * as DockerSave from "./DockerSave.ts"
+import * as Document from "../Document.ts"
 import * as LegacyAudit from "./LegacyAudit.ts"
 import * as Repositories from "./Repositories.ts"
 import * as SavedAudit from "./SavedAudit.ts"
@@ -134,7 +135,7 @@ const auditSaved = (
   audit: LayerAudit,
   report: Collector
 ): ReadonlyArray<SavedAudit.AuditedImage> => {
-  const document = DockerSave.readDocument(store, Files.manifestFile, DockerSave.manifestChecks, report)
+  const document = Document.read(store, Files.manifestFile, Document.manifestChecks, report)
   if (document === undefined) return []
   const images = DockerSave.readManifest(document, Files.manifestFile, report).map((one) =>
     SavedAudit.auditImage(store, one, audit, report)

@@ -6,10 +6,10 @@ import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
 import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import type { Store } from "../Store.ts"
-import * as DockerSave from "./DockerSave.ts"
+import * as Document from "../Document.ts"
 import type { RepositoryTag } from "./Repositories.ts"
 
-const checks: DockerSave.DocumentChecks = {
+const checks: Document.DocumentChecks = {
   missing: "legacy.invalid-json",
   unreadable: "legacy.invalid-json",
   invalid: "legacy.invalid-json",
@@ -60,7 +60,7 @@ export const audit = (
 
 const readParent = (store: Store, id: string, report: Collector): string | undefined => {
   const file = `${id}/json`
-  const document = DockerSave.readDocument(store, file, checks, report)
+  const document = Document.read(store, file, checks, report)
   if (document?.value === undefined) return undefined
   if (!Json.isObject(document.value)) {
     report.report("legacy.invalid-json", file, "it is not a JSON object", {

@@ -5,7 +5,7 @@ import * as Reference from "../../image/Reference.ts"
 import type { Region } from "../../image/Region.ts"
 import type { Store } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
-import * as DockerSave from "./DockerSave.ts"
+import * as Document from "../Document.ts"
 
 /** One name and what it stands for. */
 export interface RepositoryTag {
@@ -14,7 +14,7 @@ export interface RepositoryTag {
   readonly id: string
 }
 
-const checks: DockerSave.DocumentChecks = {
+const checks: Document.DocumentChecks = {
   missing: "repositories.invalid-json",
   unreadable: "repositories.invalid-json",
   invalid: "repositories.invalid-json",
@@ -27,7 +27,7 @@ const file = Files.repositoriesFile
 export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryTag> | undefined => {
   if (store.lookup(file) === undefined) return undefined
   report.ran("repositories.wrong-type", "repositories.bad-name", "repositories.dangling")
-  const document = DockerSave.readDocument(store, file, checks, report)
+  const document = Document.read(store, file, checks, report)
   if (document?.value === undefined) return undefined
   if (!Json.isObject(document.value)) {
     wrongType(report, "it is not an object", "an object", document.value)

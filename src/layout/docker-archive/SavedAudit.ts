@@ -7,6 +7,7 @@ import * as Reference from "../../image/Reference.ts"
 import { layerChecks, type LayerAudit } from "../LayerAudit.ts"
 import type { Store } from "../Store.ts"
 import * as DockerSave from "./DockerSave.ts"
+import * as Document from "../Document.ts"
 import * as crypto from "node:crypto"
 
 export interface AuditedImage {
@@ -39,7 +40,7 @@ export const auditImage = (
   let config: ConfigChecks.CheckedConfig | undefined
   if (saved.config !== undefined) {
     subjects.add(saved.config)
-    const document = DockerSave.readDocument(store, saved.config, DockerSave.configChecks, report)
+    const document = Document.read(store, saved.config, Document.configChecks, report)
     if (document !== undefined) {
       id = Digest.make("sha256", crypto.createHash("sha256").update(document.raw).digest("hex"))
       imageId(saved.config, id, document, report)
@@ -77,7 +78,7 @@ const names = (saved: DockerSave.SavedImage, report: Collector): void => {
 }
 
 /** Rule 86: the image ID is the sha256 of the config, and the file is named after it. */
-const imageId = (file: string, id: Digest.Digest, document: DockerSave.ReadDocument, report: Collector): void => {
+const imageId = (file: string, id: Digest.Digest, document: Document.ReadDocument, report: Collector): void => {
   const promised = promisedDigest(file)
   if (promised === undefined) {
     report.skip("config.digest-mismatch", `${file}: nothing says its digest`)

@@ -12,6 +12,7 @@ import { SourceError } from "../Failure.ts"
 import type { Candidate } from "../ImageSource.ts"
 import type { Store } from "../Store.ts"
 import * as DockerSave from "./DockerSave.ts"
+import * as Document from "../Document.ts"
 import { promisedDigest } from "./SavedAudit.ts"
 
 /** Turns what a reader reported into the one error of a source that cannot be used. */
@@ -36,7 +37,7 @@ export const candidates = Effect.fn("SavedSource.candidates")(function*(
   manifestFile: string
 ): Effect.fn.Return<ReadonlyArray<Candidate>, SourceError> {
   const report = new Collector()
-  const document = DockerSave.readDocument(store, manifestFile, DockerSave.manifestChecks, report)
+  const document = Document.read(store, manifestFile, Document.manifestChecks, report)
   const saved = document === undefined ? [] : DockerSave.readManifest(document, manifestFile, report)
   const failed = firstError(store.path, report)
   if (failed !== undefined) return yield* failed
@@ -62,7 +63,7 @@ const readConfig = (
   saved: DockerSave.SavedImage
 ): Either.Either<Image.Document<ImageConfig.ImageConfig>, SourceError> => {
   const report = new Collector()
-  const document = DockerSave.readDocument(store, saved.config!, DockerSave.configChecks, report)
+  const document = Document.read(store, saved.config!, Document.configChecks, report)
   const failed = firstError(store.path, report)
   if (failed !== undefined) return Either.left(failed)
   const damaged = (message: string): Either.Either<never, SourceError> =>

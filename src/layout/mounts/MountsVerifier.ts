@@ -13,6 +13,7 @@ import { readLayers } from "../../rootfs/ReadLayers.ts"
 import type { Tolerance } from "../../rootfs/Tolerance.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
+import * as Document from "../Document.ts"
 import { describe } from "../Failure.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
 import type * as Receipt from "../Receipt.ts"
@@ -107,7 +108,7 @@ const directories = (store: Store, report: Collector): void => {
 
 /** Base first; nothing when the manifest cannot be used. */
 const layersOf = (store: Store, report: Collector): ReadonlyArray<NamedLayer> => {
-  const document = DockerSave.readDocument(store, Files.manifest, DockerSave.manifestChecks, report)
+  const document = Document.read(store, Files.manifest, Document.manifestChecks, report)
   if (document === undefined) return []
   const images = DockerSave.readManifest(document, Files.manifest, report)
   return (images[0]?.layers ?? []).map((named) => ({ named, directory: Files.directoryOf(named) }))

@@ -11,7 +11,7 @@ import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
 import type { Tolerance } from "../../rootfs/Tolerance.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
-import * as DockerSave from "../docker-archive/DockerSave.ts"
+import * as Document from "../Document.ts"
 import { describe } from "../Failure.ts"
 import { LayerAudit } from "../LayerAudit.ts"
 import * as Receipt from "../Receipt.ts"
@@ -36,14 +36,14 @@ export const make = Effect.fn("BundleVerifier.make")(function* (options: BundleV
   } satisfies Verifier["Type"]
 })
 
-const configChecks: DockerSave.DocumentChecks = {
+const configChecks: Document.DocumentChecks = {
   missing: "bundle.missing-config",
   unreadable: "bundle.unreadable",
   invalid: "bundle.invalid-json",
   duplicateKey: "bundle.duplicate-key"
 }
 
-const containerConfigChecks: DockerSave.DocumentChecks = { ...configChecks, missing: "bundle.missing-container-config" }
+const containerConfigChecks: Document.DocumentChecks = { ...configChecks, missing: "bundle.missing-container-config" }
 
 const verify = Effect.fn("BundleVerifier.verify")(function* (target: string, options: VerifyOptions) {
   const report = new Collector(options.policy)
@@ -109,12 +109,12 @@ export const auditConfigs = (
   const ours = receipt !== undefined || names.includes(Files.manifest)
   const container =
     ours || names.includes(Files.containerConfig)
-      ? DockerSave.readDocument(store, Files.containerConfig, containerConfigChecks, report)
+      ? Document.read(store, Files.containerConfig, containerConfigChecks, report)
       : undefined
   if (container !== undefined) read.set(Files.containerConfig, Receipt.fileOf(Files.containerConfig, container.raw))
   const checked =
     container?.value === undefined ? undefined : checkConfig(container.value, Files.containerConfig, report)
-  const document = DockerSave.readDocument(store, Files.config, configChecks, report)
+  const document = Document.read(store, Files.config, configChecks, report)
   if (document !== undefined) read.set(Files.config, Receipt.fileOf(Files.config, document.raw))
   const runtime =
     document?.value === undefined ? undefined : checkRuntimeConfig(document.value, Files.config, report, checked?.os)
