@@ -86,6 +86,9 @@ export const build = (spec: ImageSpec): BuiltImage => {
   return { names: spec.names ?? ["localhost/example:1"], layers, config, id: digestOf(config), platform }
 }
 
+/** cap_net_bind_service=ep, as the kernel takes it (struct vfs_cap_data, revision 2). */
+const capability = Buffer.from("0100000200040000000000000000000000000000", "hex")
+
 /** A small image of three layers with everything that makes layers hard: links, devices, whiteouts, odd names, holes. */
 export const rich = (names: ReadonlyArray<string> = ["localhost/rich:1"]): BuiltImage =>
   build({
@@ -125,7 +128,7 @@ export const rich = (names: ReadonlyArray<string> = ["localhost/rich:1"]): Built
         Entry.device("dev/disk", "block", 8, 0),
         Entry.fifo("run-pipe"),
         Entry.file("attributes", "x", {
-          xattrs: { "user.note": "text", "security.capability": Uint8Array.of(1, 0, 0, 2, 0, 4, 0, 0) }
+          xattrs: { "user.note": "text", "security.capability": capability }
         }),
         Entry.file("empty")
       ]

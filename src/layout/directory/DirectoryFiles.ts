@@ -5,9 +5,7 @@ export const catalogFile = "catalog.json"
 
 const safe = (text: string): string => text.replaceAll("/", "_")
 
-/**
- * The image's name and tag as the catalog keys them: the name without its host, `latest` where there is no tag.
- */
+/** The image's name and tag as the catalog keys them: `latest` where there is no tag, the digest where that is all. */
 export const catalogKey = (name: string): { readonly image: string; readonly tag: string } => {
   const parts = Reference.split(name)
   return { image: parts.name, tag: parts.tag ?? (parts.digest === undefined ? "latest" : safe(parts.digest).replace(":", "-")) }

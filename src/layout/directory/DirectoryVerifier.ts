@@ -311,9 +311,14 @@ const auditCatalog = (
   }
 }
 
-/** `debian:12` names the image that a manifest calls `docker.io/library/debian:12`: older manifests keep the last part only. */
-const isOf = (catalogued: string, known: string): boolean =>
-  catalogued === known || lastPart(catalogued) === lastPart(known)
+/**
+ * `debian:12` names the image that a manifest calls `docker.io/library/debian:12`: older manifests keep the last part
+ * only. A name without a tag is in the catalog as `latest`.
+ */
+const isOf = (catalogued: string, known: string): boolean => {
+  const { image, tag } = Files.catalogKey(known)
+  return lastPart(catalogued) === lastPart(`${image}:${tag}`)
+}
 
 const lastPart = (name: string): string => name.slice(name.lastIndexOf("/") + 1)
 

@@ -161,6 +161,21 @@ describe("a directory of several images", () => {
     })
   )
 
+  it.scoped("names without a tag, and with a digest, are in the catalog and not taken for others", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      for (const [index, name] of ["1", "a/b", `a/c@sha256:${"d".repeat(64)}`].entries()) {
+        const named = ImageBuilder.build({ names: [name], layers: [[Entry.file("a")]] })
+        for (const unique of [false, true]) {
+          const out = `out-${index}-${unique}`
+          yield* write(directory, named, `?unique_names=${unique}`, out)
+          const found = yield* Workbench.verifyTarget(`${directory}/${out}`)
+          assert.deepStrictEqual(Workbench.findings(found), [], name)
+        }
+      }
+    })
+  )
+
   it.scoped("without unique names the next image takes the place of the one before, in the catalog too", () =>
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch
