@@ -26,7 +26,7 @@ export interface CheckedIndex {
 }
 
 /** More than any layout of one file system holds. */
-const maxEntries = 100_000
+const maxEntries = 50_000
 
 /** Every id that looking at an index can report, those of its descriptors aside. */
 export const indexChecks: ReadonlyArray<CheckId> = [

@@ -50,7 +50,7 @@ export const verdicts = (
   }
   return images.map(({ image, subjects }) => {
     let errorCount = 0
-    for (const [subject, count] of errors) if (subjects.has(subject)) errorCount += count
+    for (const subject of subjects) errorCount += errors.get(subject) ?? 0
     return { image, ok: errorCount === 0, errorCount }
   })
 }

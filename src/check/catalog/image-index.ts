@@ -161,7 +161,7 @@ export const index = {
   "index.too-many-entries": {
     severity: "error",
     title: "an index lists more than any real one",
-    spec: "tallyman: at most 100,000 entries",
+    spec: "tallyman: at most 50,000 entries",
     rules: [],
     explanation: "What comes behind the limit was not looked at.",
     remedy: "Treat the image as hostile."
