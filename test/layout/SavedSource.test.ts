@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as fc from "fast-check"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
 import type { Image } from "../../src/image/Image.ts"
@@ -149,6 +150,33 @@ describe("round trips", () => {
       assert.deepStrictEqual(image.names, rich.names)
     })
   )
+})
+
+describe("the order of an archive's entries", () => {
+  it("does not matter", async () => {
+    const forms = [
+      ImageBuilder.dockerLegacy([one, arm]),
+      ImageBuilder.dockerDigestNames([one, arm]),
+      ImageBuilder.dockerHybrid([one, arm], { compression: "gzip" })
+    ]
+    await Workbench.withScratch((directory) =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.constantFrom(...forms).chain((form) => fc.shuffledSubarray([...form], { minLength: form.length })),
+          async (entries) => {
+            const archive = Workbench.archiveAt(directory, entries)
+            const image = await Effect.runPromise(load(`tar://${archive}?index=1`))
+            assert.strictEqual(image.config.digest, arm.id)
+            assert.deepStrictEqual(
+              image.layers.map((layer) => layer.diffId),
+              arm.layers.map((layer) => layer.diffId)
+            )
+          }
+        ),
+        { numRuns: 30 }
+      )
+    )
+  })
 })
 
 describe("an archive that cannot be used", () => {

@@ -1,3 +1,6 @@
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Damage from "../src/fault/Damage.ts"
@@ -56,4 +59,63 @@ describe("the library", () => {
       assert.instanceOf(yield* Effect.flip(tallyman.processImage("tar:///nowhere", "dir://x")), tallyman.SourceError)
     }).pipe(Effect.provide(tallyman.WorkerPool.layer()))
   )
+})
+
+describe("the compiled library", () => {
+  it("reads large layers in threads of its own", () => {
+    const root = path.resolve(import.meta.dirname, "..")
+    // Below the project, so that its imports find their packages.
+    const built = path.join(root, `dist/library-test-${process.pid}`)
+    try {
+      const compiler = path.join(root, "node_modules/typescript/bin/tsc")
+      const compiled = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json", "--outDir", built], {
+        cwd: root,
+        encoding: "utf8"
+      })
+      // Types are checked elsewhere.
+      assert.isTrue(fs.existsSync(path.join(built, "index.js")), compiled.stdout)
+      const program = `
+        import threads from "node:worker_threads"
+        import { syncBuiltinESMExports } from "node:module"
+        import * as fs from "node:fs"
+        import * as os from "node:os"
+        let started = 0
+        threads.Worker = class extends threads.Worker {
+          constructor(...args) {
+            super(...args)
+            started++
+          }
+        }
+        syncBuiltinESMExports()
+        const Effect = await import("effect/Effect")
+        const { processImage, verify, WorkerPool } = await import("./index.js")
+        const { Damage, Entry, ImageBuilder } = await import("./fault/index.js")
+        const image = ImageBuilder.build({
+          layers: [1, 2, 3].map((n) => [Entry.file("large-" + n, Buffer.alloc(20 << 20, n))])
+        })
+        const directory = fs.mkdtempSync(os.tmpdir() + "/tallyman-test-")
+        try {
+          fs.writeFileSync(directory + "/a.tar", ImageBuilder.archive(ImageBuilder.dockerLegacy([image])))
+          const program = Effect.gen(function* () {
+            const written = yield* processImage("tar://" + directory + "/a.tar", "dir://" + directory + "/out", { verify: "full" })
+            Damage.flipByte(directory + "/out/" + image.layers[2].diffId.slice(7) + "/layer.tar", 10_000_000)
+            const report = yield* verify(directory + "/out", { depth: "full" })
+            return [written.verification.results.results.length, report.results.results.map((one) => one.check)]
+          })
+          const found = await Effect.runPromise(program.pipe(Effect.provide(WorkerPool.layer({ size: 2 }))))
+          console.log(JSON.stringify([started, ...found]))
+        } finally {
+          fs.rmSync(directory, { recursive: true })
+        }`
+      fs.writeFileSync(path.join(built, "program.mjs"), program)
+      const { status, stderr, stdout } = spawnSync(process.execPath, [path.join(built, "program.mjs")], {
+        encoding: "utf8"
+      })
+      assert.strictEqual(stderr, "")
+      assert.deepStrictEqual(JSON.parse(stdout), [2, 0, ["layer.digest-mismatch", "layer.diff-id-mismatch"]])
+      assert.strictEqual(status, 0)
+    } finally {
+      fs.rmSync(built, { recursive: true, force: true })
+    }
+  })
 })
