@@ -84,7 +84,8 @@ const digestsOf = (roots: ReadonlyArray<Root>): ReadonlySet<string> =>
 const withoutReferrers = Effect.fnUntraced(function* (graph: ContentGraph, roots: ReadonlyArray<Root>) {
   const referrers = new Set<string>()
   for (const { descriptor } of roots) {
-    for (const one of yield* graph.referrers(descriptor.digest)) referrers.add(one.digest)
+    const listed = yield* Effect.orElseSucceed(graph.referrers(descriptor.digest), () => [])
+    for (const one of listed) referrers.add(one.digest)
   }
   return roots.filter(({ descriptor }) => !referrers.has(descriptor.digest))
 })

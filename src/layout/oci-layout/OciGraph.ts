@@ -97,10 +97,13 @@ class Reader {
       if (seen.size > ContentGraph.maxDocuments || bytes > ContentGraph.maxDocumentBytes) {
         return Either.left(ContentGraph.tooMuch(this.#store.path))
       }
-      // What is damaged elsewhere in the layout does not stand in the way: what is copied is proved by itself.
-      const read = region === undefined ? { failure: "it is not there" } : readRegion(region, Json.maxBytes)
+      if (region === undefined) continue
+      const read = readRegion(region, Json.maxBytes)
       const value = "bytes" in read ? Json.parse(read.bytes).value : undefined
-      if (!Json.isObject(value)) continue
+      if (!Json.isObject(value)) {
+        const why = "failure" in read ? read.failure : "it is no JSON object"
+        return Either.left(this.#fail(`what ${next.digest} refers to cannot be told: ${why}`))
+      }
       const subject = Json.isObject(value["subject"]) ? value["subject"]["digest"] : undefined
       if (typeof subject === "string") {
         const same = found.get(subject)
