@@ -19,6 +19,7 @@ import {
   parseNumber,
   parseText,
   sumBytes,
+  sumWords,
   type TarFormat
 } from "./TarField.ts"
 import { PaxCursor } from "./TarPatch.ts"
@@ -67,6 +68,8 @@ export class MemberHeaders {
   format: TarFormat = "ustar"
   /** The type byte of the header block. */
   type = 0
+  /** The checksum of the header block, as it should be before any change. */
+  checksum = 0
   /** Bytes of body that follow, without padding. */
   size = 0
   /** 0-based position among all header blocks that are no extension. */
@@ -242,6 +245,9 @@ export class TarEditor {
   #need = 0
   #members = 0
   #changed = 0
+  /** The chunk as words, where these begin at a multiple of four bytes into it; undefined while it is the carry. */
+  #words: Uint32Array | undefined
+  #wordShift = 0
 
   constructor(edit: MemberEdit, sink: Sink) {
     this.#edit = edit
@@ -260,6 +266,7 @@ export class TarEditor {
   write(chunk: Uint8Array, from: number, to: number): void {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     const base = this.#base - from
+    this.#words = undefined
     let at = from
     /** Everything from here to `at` goes through. */
     let run = from
@@ -270,6 +277,12 @@ export class TarEditor {
         return
       }
     }
+    this.#wordShift = bytes.byteOffset & 3
+    this.#words = new Uint32Array(
+      bytes.buffer,
+      bytes.byteOffset - this.#wordShift,
+      (bytes.byteLength + this.#wordShift) >>> 2
+    )
     while (at < to) {
       if (this.#state === inBody) {
         const take = Math.min(to - at, this.#remaining)
@@ -359,7 +372,7 @@ export class TarEditor {
     headers.extensions = 0
     for (let p = at; ; ) {
       if (to - p < blockSize) return p - at + blockSize
-      const sum = sumBytes(bytes, p)
+      const sum = this.#sumOf(bytes, p)
       if (sum === 0) {
         if (headers.extensions > 0) throw this.#error("tar.bad-pax", "an extended header has no member", offset)
         headers.end = p + blockSize
@@ -368,7 +381,8 @@ export class TarEditor {
       }
       if (this.#state === afterZero)
         throw this.#error("tar.trailing-data", "data follows a single zero block", offset + p - at)
-      if (!checksumFits(bytes, p, checksumOf(bytes, p, sum))) {
+      const checksum = checksumOf(bytes, p, sum)
+      if (!checksumFits(bytes, p, checksum)) {
         const isTar = offset > 0 || headers.extensions > 0 || hasMagic(bytes, p)
         throw this.#error(
           isTar ? "tar.bad-checksum" : "tar.not-a-tar",
@@ -381,6 +395,7 @@ export class TarEditor {
         let end = p + blockSize
         headers.header = p
         headers.type = type
+        headers.checksum = checksum
         headers.format = formatOf(bytes, p)
         if (type === 0x53) {
           if (headers.format !== "gnu")
@@ -432,6 +447,11 @@ export class TarEditor {
       }
       p = next
     }
+  }
+
+  #sumOf(bytes: Buffer, at: number): number {
+    const aligned = at + this.#wordShift
+    return this.#words !== undefined && (aligned & 3) === 0 ? sumWords(this.#words, aligned >>> 2) : sumBytes(bytes, at)
   }
 
   /** Some readers apply these to every member that follows, some do not: they do not see the same members. */

@@ -34,11 +34,15 @@ const putDigits = (bytes: Uint8Array, from: number, to: number, value: number, p
   while (i > from) bytes[--i] = pad
 }
 
-/** Computes the checksum of the header block at `at` anew and stores it (POSIX ustar "chksum"). */
+/** Stores a header block's checksum (POSIX ustar "chksum"). */
+export const storeChecksum = (bytes: Uint8Array, at: number, checksum: number): void =>
+  putOctal(bytes, at + 148, 8, checksum)
+
+/** Computes the checksum of the header block at `at` anew and stores it. */
 export const putChecksum = (bytes: Uint8Array, at: number): void => {
   let sum = sumBytes(bytes, at) + 8 * 0x20
   for (let i = at + 148; i < at + 156; i++) sum -= bytes[i]!
-  putOctal(bytes, at + 148, 8, sum)
+  storeChecksum(bytes, at, sum)
 }
 
 /** One record after the other of a pax header's body, without an allocation for each. */

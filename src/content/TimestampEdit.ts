@@ -1,7 +1,7 @@
 /** Every time in a tar set to one, so that archives that differ in times alone become the same. */
 import type { MemberEdit, MemberHeaders } from "./TarEdit.ts"
 import { blockSize, paddingOf, parseNumber } from "./TarField.ts"
-import { PaxCursor, putChecksum, putOctal } from "./TarPatch.ts"
+import { PaxCursor, putChecksum, putOctal, storeChecksum } from "./TarPatch.ts"
 
 /** What an octal field of 11 digits holds: seconds up to the year 2242. */
 export const maxTimestamp = 8 ** 11 - 1
@@ -16,6 +16,10 @@ export const maxTimestamp = 8 ** 11 - 1
  */
 export class TimestampEdit implements MemberEdit {
   readonly #timestamp: number
+  /** As nearly all writers put it: 11 digits. */
+  readonly #digits: Buffer
+  /** By how much the sum of a header's bytes has changed. */
+  #delta = 0
   readonly #cursor = new PaxCursor()
 
   constructor(timestamp: number) {
@@ -23,6 +27,7 @@ export class TimestampEdit implements MemberEdit {
       throw new RangeError(`${timestamp} is no time that every tar header can hold`)
     }
     this.#timestamp = timestamp
+    this.#digits = Buffer.from(timestamp.toString(8).padStart(11, "0"), "latin1")
   }
 
   member(headers: MemberHeaders): void {
@@ -54,8 +59,9 @@ export class TimestampEdit implements MemberEdit {
       if (shift > 0) bytes.copyWithin(start - shift, start, start + left)
       shift += whole - left
     }
+    this.#delta = 0
     if (header >= 0 && this.#memberTimes(headers)) {
-      putChecksum(bytes, header)
+      storeChecksum(bytes, header, headers.checksum + this.#delta)
       changed = true
     }
     if (shift > 0) {
@@ -91,7 +97,11 @@ export class TimestampEdit implements MemberEdit {
   /** True when the field was changed; one that says the time already keeps its form. */
   #set(bytes: Buffer, at: number): boolean {
     if (parseNumber(bytes, at, 12) === this.#timestamp && (bytes[at]! & 0x80) === 0) return false
-    putOctal(bytes, at, 12, this.#timestamp)
+    const before = sumOf(bytes, at)
+    const last = bytes[at + 11]!
+    if ((last === 0 || last === 0x20) && isOctal(bytes, at)) this.#digits.copy(bytes, at)
+    else putOctal(bytes, at, 12, this.#timestamp)
+    this.#delta += sumOf(bytes, at) - before
     return true
   }
 
@@ -114,6 +124,19 @@ export class TimestampEdit implements MemberEdit {
     }
     bytes.fill(0, to, from + left + paddingOf(left))
   }
+}
+
+/** Of a field of 12 bytes. */
+const sumOf = (bytes: Buffer, at: number): number => {
+  let sum = 0
+  for (let i = at; i < at + 12; i++) sum += bytes[i]!
+  return sum
+}
+
+/** Whether the first 11 bytes of a field are digits. */
+const isOctal = (bytes: Buffer, at: number): boolean => {
+  for (let i = at; i < at + 11; i++) if (bytes[i]! < 0x30 || bytes[i]! > 0x37) return false
+  return true
 }
 
 /** POSIX has mtime, atime and ctime; libarchive and star's kin add the time of creation. */
