@@ -4,7 +4,7 @@ import type { Detail, Finding } from "./Finding.ts"
 import type { Policy } from "./Policy.ts"
 
 /** Findings of one check about one subject that are listed: a hostile document can break the same rule a million times. */
-const maxAlike = 100
+const maxAlike = 200
 
 /** Gathers findings while one verification runs; the severity comes from the catalogue unless a policy changes it. */
 export class Collector {
