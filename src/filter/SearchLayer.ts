@@ -52,9 +52,11 @@ export interface SearchedLayer {
 /** Throws a SyntaxError for a regular expression that is none. */
 export const matcher = ({ pattern, regex }: SearchPattern): ((path: ByteString) => boolean) => {
   const expression = regex ? compile(pattern) : fnmatch(pattern)
+  // A star in front takes in all of a path before its last part.
+  const lastPart = !regex && !pattern.startsWith("*")
   return (path) => {
     const text = Bytes.toText(path) ?? path
-    return expression.test(text) || (!regex && expression.test(text.slice(text.lastIndexOf("/") + 1)))
+    return expression.test(text) || (lastPart && expression.test(text.slice(text.lastIndexOf("/") + 1)))
   }
 }
 
