@@ -6,6 +6,7 @@ import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { readRegion } from "./Store.ts"
 
 /** What a journal says about its run. */
 export interface Run {
@@ -70,10 +71,16 @@ export const describeSelf = (target: string, image = ""): Uint8Array => {
   return Buffer.from(`${JSON.stringify(run)}\n`)
 }
 
-/** undefined when there is no such file, or it does not name a run. */
+/** More than any journal has. */
+const maxBytes = 64 * 1024
+
+/** undefined when there is no such file, or it does not name a run. Never waits: what stands there may be anything. */
 export const read = (file: string): Run | undefined => {
   try {
-    const run = JSON.parse(fs.readFileSync(file, "utf8")) as Partial<Run> | null
+    const { size } = fs.lstatSync(file)
+    const found = readRegion({ path: file, offset: 0, size }, maxBytes)
+    if ("failure" in found) return undefined
+    const run = JSON.parse(Buffer.from(found.bytes).toString("utf8")) as Partial<Run> | null
     return typeof run === "object" && run !== null && typeof run.pid === "number" && Number.isInteger(run.pid) && run.pid > 0
       ? {
         pid: run.pid,
@@ -146,6 +153,10 @@ export const writeNew = (file: string, bytes: Uint8Array): void => {
   try {
     for (let from = 0; from < bytes.length;) from += fs.writeSync(fd, bytes, from)
     fs.fsyncSync(fd)
+  } catch (cause) {
+    // Half of a file is worse than none.
+    fs.rmSync(file, { force: true })
+    throw cause
   } finally {
     fs.closeSync(fd)
   }

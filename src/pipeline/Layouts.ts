@@ -1,28 +1,21 @@
-/** From URIs to sources, writers and verifiers. */
+/**
+ * From URIs to sources, writers and verifiers. A layout's code is loaded when it is asked for: evaluating all of them
+ * would take longer than a fast audit of one.
+ */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as Platform from "../image/Platform.ts"
-import * as DirectorySource from "../layout/directory/DirectorySource.ts"
-import * as DirectoryVerifier from "../layout/directory/DirectoryVerifier.ts"
-import * as DirectoryWriter from "../layout/directory/DirectoryWriter.ts"
-import * as ArchiveSource from "../layout/docker-archive/ArchiveSource.ts"
-import * as ArchiveVerifier from "../layout/docker-archive/ArchiveVerifier.ts"
-import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
 import { describe, SourceError } from "../layout/Failure.ts"
 import type { ImageSource, Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
-import * as OciLayoutSource from "../layout/oci-layout/OciLayoutSource.ts"
-import * as OciLayoutWriter from "../layout/oci-layout/OciLayoutWriter.ts"
-import * as OciVerifier from "../layout/oci-layout/OciVerifier.ts"
+import { readRegion } from "../layout/Store.ts"
 import type { Verifier } from "../layout/Verifier.ts"
-import * as MountsVerifier from "../layout/mounts/MountsVerifier.ts"
-import * as MountsWriter from "../layout/mounts/MountsWriter.ts"
-import * as BundleVerifier from "../layout/runtime-bundle/BundleVerifier.ts"
-import * as BundleWriter from "../layout/runtime-bundle/BundleWriter.ts"
 import * as Uri from "./Uri.ts"
+
+const load = <A>(module: () => Promise<A>): Effect.Effect<A> => Effect.promise(module)
 
 export interface OpenedSource {
   readonly source: ImageSource["Type"]
@@ -71,9 +64,7 @@ const detect = (path: string): Uri.Scheme | undefined => {
   if (names.has("oci-layout") || (names.has("index.json") && (names.has("blobs") || !names.has("manifest.json")))) return "oci-layout"
   if (isMounts(names)) return "mounts"
   if (isBundle(names)) return "oci"
-  return names.has("version") && names.has("manifest.json") && /^Directory Transport Version/.test(fs.readFileSync(`${path}/version`, "utf8").slice(0, 100))
-    ? undefined
-    : "dir"
+  return names.has("version") && names.has("manifest.json") && isSkopeosVersion(`${path}/version`) ? undefined : "dir"
 }
 
 /** What is missing of it is for its verifier to tell. */
@@ -85,6 +76,12 @@ const isMounts = (names: ReadonlySet<string>): boolean => {
 const isBundle = (names: ReadonlySet<string>): boolean =>
   names.has("container-config.json") || names.has("rootfs.mtree") || names.has("umoci.json")
   || ((names.has("rootfs") || names.has("config.json")) && !names.has("manifest.json") && !names.has("catalog.json"))
+
+/** What is no small regular file is not read: it may be anything. */
+const isSkopeosVersion = (file: string): boolean => {
+  const read = readRegion({ path: file, offset: 0, size: fs.lstatSync(file).size }, 1000)
+  return "bytes" in read && /^Directory Transport Version/.test(Buffer.from(read.bytes).toString("latin1"))
+}
 
 const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wanted | undefined) {
   const index = yield* Uri.integerOption(uri, "index")
@@ -118,14 +115,14 @@ export const openSource = Effect.fn("Layouts.openSource")(function*(
     case "tar": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
       return {
-        source: yield* ArchiveSource.make({ path: uri.path, uri: `tar://${uri.path}`, ...options }),
+        source: yield* (yield* load(() => import("../layout/docker-archive/ArchiveSource.ts"))).make({ path: uri.path, uri: `tar://${uri.path}`, ...options }),
         selector: yield* selectorOf(uri, options.platform)
       }
     }
     case "dir": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
       return {
-        source: yield* DirectorySource.make({ path: uri.path, uri: `dir://${uri.path}` }),
+        source: yield* (yield* load(() => import("../layout/directory/DirectorySource.ts"))).make({ path: uri.path, uri: `dir://${uri.path}` }),
         selector: yield* selectorOf(uri, options.platform)
       }
     }
@@ -134,7 +131,7 @@ export const openSource = Effect.fn("Layouts.openSource")(function*(
       const { path, reference } = splitReference(uri.path)
       const selector = yield* selectorOf(uri, options.platform)
       return {
-        source: yield* OciLayoutSource.make({ path, uri: `oci-layout://${path}` }),
+        source: yield* (yield* load(() => import("../layout/oci-layout/OciLayoutSource.ts"))).make({ path, uri: `oci-layout://${path}` }),
         selector: reference === undefined || selector.image !== undefined ? selector : { ...selector, image: reference }
       }
     }
@@ -203,11 +200,11 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
       yield* Uri.onlyOptions(uri, ["unique_names", "expand"], "destination")
       const uniqueNames = yield* Uri.booleanOption(uri, "unique_names")
       const expand = yield* Uri.booleanOption(uri, "expand")
-      return yield* DirectoryWriter.make({ path: uri.path, uniqueNames, expand })
+      return yield* (yield* load(() => import("../layout/directory/DirectoryWriter.ts"))).make({ path: uri.path, uniqueNames, expand })
     }
     case "tar": {
       yield* Uri.onlyOptions(uri, ["format", ...storageOptions], "destination")
-      return yield* ArchiveWriter.make({
+      return yield* (yield* load(() => import("../layout/docker-archive/ArchiveWriter.ts"))).make({
         path: uri.path,
         format: yield* choiceOption(uri, "format", ["hybrid", "docker", "oci"]),
         append: options.append,
@@ -217,15 +214,15 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
     case "oci-layout": {
       yield* Uri.onlyOptions(uri, storageOptions, "destination")
       const { path, reference } = splitReference(uri.path)
-      return yield* OciLayoutWriter.make({ path, ref: reference, ...(yield* storageOf(uri)) })
+      return yield* (yield* load(() => import("../layout/oci-layout/OciLayoutWriter.ts"))).make({ path, ref: reference, ...(yield* storageOf(uri)) })
     }
     case "oci": {
       yield* Uri.onlyOptions(uri, [], "destination")
-      return yield* BundleWriter.make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/runtime-bundle/BundleWriter.ts"))).make({ path: uri.path })
     }
     case "mounts": {
       yield* Uri.onlyOptions(uri, [], "destination")
-      return yield* MountsWriter.make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/mounts/MountsWriter.ts"))).make({ path: uri.path })
     }
     default:
       return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout", "oci", "mounts"])
@@ -240,23 +237,23 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
   switch (uri.scheme) {
     case "dir": {
       yield* directoryThere(uri.path)
-      return yield* DirectoryVerifier.make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/directory/DirectoryVerifier.ts"))).make({ path: uri.path })
     }
     case "tar": {
-      return yield* ArchiveVerifier.make({ path: uri.path, ...options })
+      return yield* (yield* load(() => import("../layout/docker-archive/ArchiveVerifier.ts"))).make({ path: uri.path, ...options })
     }
     case "oci-layout": {
       const { path } = splitReference(uri.path)
       yield* directoryThere(path)
-      return yield* OciVerifier.make({ path })
+      return yield* (yield* load(() => import("../layout/oci-layout/OciVerifier.ts"))).make({ path })
     }
     case "oci": {
       yield* directoryThere(uri.path)
-      return yield* BundleVerifier.make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/runtime-bundle/BundleVerifier.ts"))).make({ path: uri.path })
     }
     case "mounts": {
       yield* directoryThere(uri.path)
-      return yield* MountsVerifier.make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/mounts/MountsVerifier.ts"))).make({ path: uri.path })
     }
     default:
       return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout", "oci", "mounts"])

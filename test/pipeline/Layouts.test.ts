@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { WorkerPool } from "../../src/content/WorkerPool.ts"
+import * as Damage from "../../src/fault/Damage.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
@@ -39,6 +40,17 @@ describe("what a path holds", () => {
         const uri = yield* Layouts.locate(path)
         assert.deepStrictEqual([uri.scheme, uri.path], [scheme, path])
       }
+    })
+  )
+
+  it.scoped("is not looked into where that could take for ever", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      for (const name of ["version", "manifest.json"]) fs.writeFileSync(`${directory}/${name}`, "")
+      Damage.replaceByFifo(`${directory}/version`)
+      assert.strictEqual((yield* Layouts.locate(directory)).scheme, "dir")
+      Damage.replaceByFile(`${directory}/version`, Buffer.from("Directory Transport Version: 1.1\n"))
+      assert.strictEqual((yield* Effect.flip(Layouts.locate(directory))).reason, "Unsupported")
     })
   )
 

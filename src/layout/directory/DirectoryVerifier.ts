@@ -269,31 +269,32 @@ const auditCatalog = (
       })
       continue
     }
-    byManifest.set(manifest, [...(byManifest.get(manifest) ?? []), name])
+    const listed = byManifest.get(manifest)
+    if (listed === undefined) byManifest.set(manifest, [name])
+    else listed.push(name)
   }
-  for (const image of images) {
-    const file = image.saved.manifestFile
+  const described = new Map<string, { readonly names: Array<string>; readonly receipt: Receipt.Receipt | undefined }>()
+  for (const { receipt, saved } of images) {
+    const known = described.get(saved.manifestFile) ?? { names: [], receipt }
+    for (const name of saved.names) known.names.push(name)
+    described.set(saved.manifestFile, known)
+  }
+  const entries = new Set(catalog.entries.map((entry) => JSON.stringify(entry)))
+  for (const [file, { names, receipt }] of described) {
     const listed = byManifest.get(file)
-    if (listed === undefined) {
-      report.report("catalog.unlisted", subject, `no entry names ${file}`)
-      continue
-    }
-    const described = images.filter((one) => one.saved.manifestFile === file)
-    if (described[0] !== image) continue
-    const all = described.flatMap((one) => one.saved.names)
-    const strangers = all.length === 0 ? [] : listed.filter((name) => !all.some((known) => isOf(name, known)))
-    for (const name of strangers) {
+    if (listed === undefined) report.report("catalog.unlisted", subject, `no entry names ${file}`)
+    const known = new Set(names.map(keyOf))
+    for (const name of names.length === 0 ? [] : listed ?? []) {
+      if (known.has(lastPart(name))) continue
       const check = file === "manifest.json" ? "catalog.stale" : "catalog.collision"
       report.report(check, subject, `the entry ${JSON.stringify(name)} names ${file}, which is another image's`, {
         expected: name,
-        actual: all.join(", ")
+        actual: names.slice(0, 10).join(", ")
       })
     }
-  }
-  for (const { receipt, saved } of images) {
     for (const { image, tag } of catalogDetails(receipt)) {
-      if (!catalog.entries.some(([known, its, file]) => known === image && its === tag && file === saved.manifestFile)) {
-        report.report("catalog.missing-entry", subject, `the entry that was written for ${saved.manifestFile} is not there`, {
+      if (!entries.has(JSON.stringify([image, tag, file]))) {
+        report.report("catalog.missing-entry", subject, `the entry that was written for ${file} is not there`, {
           expected: `${image}:${tag}`,
           actual: "nothing"
         })
@@ -312,12 +313,12 @@ const auditCatalog = (
 }
 
 /**
- * `debian:12` names the image that a manifest calls `docker.io/library/debian:12`: older manifests keep the last part
- * only. A name without a tag is in the catalog as `latest`.
+ * What a manifest's name has in common with a catalog's entry for it. `debian:12` names the image that a manifest calls
+ * `docker.io/library/debian:12`: older manifests keep the last part only. No tag is `latest` in the catalog.
  */
-const isOf = (catalogued: string, known: string): boolean => {
-  const { image, tag } = Files.catalogKey(known)
-  return lastPart(catalogued) === lastPart(`${image}:${tag}`)
+const keyOf = (name: string): string => {
+  const { image, tag } = Files.catalogKey(name)
+  return lastPart(`${image}:${tag}`)
 }
 
 const lastPart = (name: string): string => name.slice(name.lastIndexOf("/") + 1)

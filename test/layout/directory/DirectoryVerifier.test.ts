@@ -805,6 +805,21 @@ const cases: ReadonlyArray<Case> = [
     make: after((root) => fs.writeFileSync(`${root}/.tallyman-run-1-00.json`, ""))
   },
   {
+    check: "directory.incomplete",
+    title: "a journal that is a FIFO",
+    subject: ".tallyman-run-1-00.json",
+    make: after((root) => {
+      fs.writeFileSync(`${root}/.tallyman-run-1-00.json`, "")
+      Damage.replaceByFifo(`${root}/.tallyman-run-1-00.json`)
+    })
+  },
+  {
+    check: "directory.incomplete",
+    title: "a journal that is a symlink to endless bytes",
+    subject: ".tallyman-run-1-00.json",
+    make: after((root) => fs.symlinkSync("/dev/zero", `${root}/.tallyman-run-1-00.json`))
+  },
+  {
     check: "directory.in-progress",
     subject: ".tallyman-run-1-00.json",
     make: after((root) =>
@@ -1011,6 +1026,35 @@ describe("a layer with very many faults of a kind", () => {
       const found = ofCheck(await audit(`${directory}/out`, "full"), "layer.hardlink-missing-target")
       assert.lengthOf(found, 101)
       assert.include(found.at(-1)!.message, "50 more")
+    }))
+})
+
+describe("documents with very many entries", () => {
+  it("are audited in a time that grows with their size, not with its square", () =>
+    Workbench.withScratch(async (directory) => {
+      const many = 20_000
+      const root = `${directory}/out`
+      built(image)(root)
+      const [entry] = JSON.parse(fs.readFileSync(`${root}/manifest.json`, "utf8")) as [object]
+      const names = Array.from({ length: many }, (_, index) => `name-${index}:1`)
+      // One image with very many names and layers, and very many without any.
+      fs.writeFileSync(
+        `${root}/manifest.json`,
+        JSON.stringify([
+          { ...entry, RepoTags: names, Layers: Array.from({ length: many }, () => base) },
+          ...names.map(() => ({ Config: "gone.json", Layers: ["gone.tar"] }))
+        ])
+      )
+      const catalog = names.map((_, index) => [`other-${index}`, { "1": "manifest.json" }])
+      fs.writeFileSync(`${root}/catalog.json`, JSON.stringify(Object.fromEntries(catalog)))
+      const started = performance.now()
+      const found = await audit(root, "full")
+      // Not all of them are listed.
+      assert.isAtLeast(ofCheck(found, "catalog.stale").length, 100)
+      assert.isAtLeast(ofCheck(found, "layer.missing").length, 100)
+      assert.lengthOf(found.images, many + 1)
+      // Two seconds by itself; its square would take minutes.
+      assert.isBelow(performance.now() - started, 30_000)
     }))
 })
 
