@@ -1,0 +1,272 @@
+/** What of a `dir://` directory has to be written again, whoever wrote it, given a right copy of the image. */
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { Collector } from "../../check/Collector.ts"
+import * as Digest from "../../image/Digest.ts"
+import type * as Image from "../../image/Image.ts"
+import * as Json from "../../image/Json.ts"
+import * as PythonJson from "../../image/PythonJson.ts"
+import { version } from "../../version.ts"
+import * as DirectoryStore from "../DirectoryStore.ts"
+import * as Document from "../Document.ts"
+import * as DockerSave from "../docker-archive/DockerSave.ts"
+import { promisedDigest } from "../docker-archive/SavedAudit.ts"
+import * as Journal from "../Journal.ts"
+import * as Receipt from "../Receipt.ts"
+import * as Restore from "../Restore.ts"
+import { readRegion, type Store } from "../Store.ts"
+import * as Files from "./DirectoryFiles.ts"
+import { type CatalogEntry, encodeCatalog, manifestBytes, readCatalog } from "./DirectoryWriter.ts"
+
+/** An image that the directory holds, or held before it was damaged. */
+export interface Slot {
+  readonly manifest: string
+  /** Its ID, by the strongest thing that tells it; undefined when nothing does. */
+  readonly id: string | undefined
+  readonly names: ReadonlyArray<string>
+  readonly receipt: Receipt.Receipt | undefined
+  /** What the manifest says; undefined when that cannot be relied on. */
+  readonly saved: DockerSave.SavedImage | undefined
+  /** Images that share the manifest. */
+  readonly others: number
+}
+
+/** A receipt is sealed, a config's name promises a digest, its bytes at least have one: in this order. */
+export const slots = (root: string): ReadonlyArray<Slot> => {
+  const store = DirectoryStore.make(root)
+  const names = store.list("") ?? []
+  const manifests = new Set([
+    ...names.filter(Files.isManifest),
+    ...names.filter(Files.isReceipt).map(Files.manifestOfReceipt)
+  ])
+  return [...manifests].flatMap((manifest): ReadonlyArray<Slot> => {
+    const recorded = receiptOf(store, manifest)
+    const saved = savedImages(store, manifest, recorded)
+    const receipt = recorded !== undefined && isOther(store, saved, recorded) ? undefined : recorded
+    if (saved.length === 0) {
+      return receipt === undefined
+        ? []
+        : [{ manifest, id: receipt.image, names: receipt.names, receipt, saved: undefined, others: 0 }]
+    }
+    return saved.map((one) => ({
+      manifest,
+      id: receipt?.image ?? idOf(store, one),
+      names: one.names,
+      receipt,
+      saved: one,
+      others: saved.length - 1
+    }))
+  })
+}
+
+const receiptOf = (store: Store, manifest: string): Receipt.Receipt | undefined => {
+  const raw = readSmall(store, Files.receiptFile(manifest))
+  const receipt = raw === undefined ? undefined : Either.getOrUndefined(Receipt.decode(raw))
+  return receipt?.details["manifest"] === manifest ? receipt : undefined
+}
+
+const readSmall = (store: Store, name: string): Uint8Array | undefined => {
+  const entry = store.lookup(name)
+  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
+  return read !== undefined && "bytes" in read ? read.bytes : undefined
+}
+
+/** Nothing when the manifest is not what was written, or not what a manifest has to be. */
+const savedImages = (
+  store: Store,
+  manifest: string,
+  receipt: Receipt.Receipt | undefined
+): ReadonlyArray<DockerSave.SavedImage> => {
+  const report = new Collector()
+  const document = Document.read(store, manifest, Document.manifestChecks, report)
+  if (document === undefined) return []
+  const saved = DockerSave.readManifest(document, manifest, report)
+  if (report.results().hasErrors) return []
+  const recorded = receipt?.files.find((file) => file.path === manifest)
+  if (recorded === undefined || recorded.sha256 === Receipt.fileOf(manifest, document.raw).sha256) return saved
+  // Not what was written: damaged, unless it describes another image that is there, of a tool that knows no receipts.
+  return isOther(store, saved, receipt!) ? saved : []
+}
+
+const isOther = (store: Store, saved: ReadonlyArray<DockerSave.SavedImage>, receipt: Receipt.Receipt): boolean =>
+  saved.some((one) => {
+    const id = one.config === undefined || store.lookup(one.config) === undefined ? undefined : idOf(store, one)
+    return id !== undefined && id !== receipt.image
+  })
+
+const idOf = (store: Store, { config }: DockerSave.SavedImage): string | undefined => {
+  if (config === undefined) return undefined
+  const raw = readSmall(store, config)
+  return (
+    promisedDigest(config) ??
+    (raw === undefined || Json.parse(raw).problems.length > 0
+      ? undefined
+      : Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex")))
+  )
+}
+
+/** What to write so that `slot` is `image` again: its ID is the image's. Changes nothing. */
+export const plan = Effect.fn("DirectoryRepair.plan")(function* (
+  root: string,
+  slot: Slot,
+  image: Image.Image,
+  flagged: Restore.Flagged
+) {
+  const store = DirectoryStore.make(root)
+  const files: Array<Restore.Wanted> = []
+  const impossible: Array<Restore.Change> = []
+  const want = (file: string, content: Restore.Content): void => {
+    const obstacle = Restore.obstacle(root, file)
+    if (obstacle === undefined) files.push({ path: file, content })
+    else impossible.push({ path: file, reason: obstacle })
+  }
+  const named = namesOf(slot, image)
+  if (typeof named === "string") return { files, impossible: [{ path: slot.manifest, reason: named }], leftovers: [] }
+  if (!configHolds(store, named.config, image)) want(named.config, { kind: "bytes", bytes: image.config.raw })
+  const layers = named.layers.map((file, index) => placed(file, image.layers[index]!, slot.receipt))
+  const spoilt = new Set((yield* Restore.spoilt(store, layers, flagged)).map((one) => one.path))
+  for (const [index, layer] of layers.entries()) {
+    if (!spoilt.delete(layer.path)) continue
+    const source = image.layers[index]!
+    const misplaced = misplacedIn(layer.path, source, image)
+    const form = misplaced === undefined ? Restore.formOf(source, layer.digest) : undefined
+    if (form !== undefined) want(layer.path, { kind: "layer", layer: source, form, digest: layer.digest })
+    else
+      impossible.push({
+        path: layer.path,
+        reason: misplaced ?? `the source has the layer in other bytes than ${layer.digest}`
+      })
+  }
+  if (slot.saved === undefined)
+    want(slot.manifest, { kind: "bytes", bytes: manifestBytes({ ...image, names: slot.names }) })
+  const receipt = Files.receiptFile(slot.manifest)
+  if (slot.receipt === undefined && flagged(receipt) && slot.others === 0) {
+    want(receipt, { kind: "late", make: () => Receipt.encode(receiptAnew(root, slot, image)) })
+  }
+  const catalogued = flagged(Files.catalogFile, slot.receipt === undefined ? "error" : undefined)
+  if (catalogued && (files.length > 0 || !holds(store, Files.catalogFile, catalogAnew(root))))
+    want(Files.catalogFile, { kind: "late", make: () => catalogAnew(root) })
+  const leftovers = Journal.leftovers(root, store.list("") ?? [], slot.manifest)
+  return { files, impossible, leftovers } satisfies Restore.Plan
+})
+
+interface Named {
+  readonly config: string
+  readonly layers: ReadonlyArray<string>
+}
+
+/** The files of the image: as the manifest has them, or as they were written. A string says why that cannot be told. */
+const namesOf = ({ names, receipt, saved }: Slot, image: Image.Image): Named | string => {
+  const own = {
+    config: Files.configFile(image.config.digest),
+    layers: image.layers.map(({ diffId }) => Files.layerFile(diffId))
+  }
+  if (saved === undefined) {
+    const recorded = receipt!.files.find((file) => Files.isManifest(file.path))
+    return recorded?.sha256 === Receipt.fileOf("", manifestBytes({ ...image, names })).sha256
+      ? own
+      : "the bytes that the receipt records cannot be made again"
+  }
+  if (saved.config === undefined || saved.layers === undefined) return "it does not name a config and layers"
+  return saved.layers.length === image.layers.length
+    ? { config: saved.config, layers: saved.layers }
+    : `it names ${saved.layers.length} layers, the image has ${image.layers.length}`
+}
+
+const holds = (store: Store, file: string, bytes: Uint8Array): boolean => {
+  const raw = readSmall(store, file)
+  return raw !== undefined && Buffer.compare(raw, bytes) === 0
+}
+
+/** The older tool leaves a config with the same values in other bytes: that is no damage. */
+const configHolds = (store: Store, file: string, image: Image.Image): boolean => {
+  const raw = readSmall(store, file)
+  if (raw === undefined) return false
+  if (Buffer.compare(raw, image.config.raw) === 0) return true
+  const { problems, value } = Json.parse(raw)
+  return (
+    problems.length === 0 &&
+    PythonJson.isReserialized(raw, value) &&
+    PythonJson.stringify(value) === PythonJson.stringify(Json.parse(image.config.raw).value)
+  )
+}
+
+const placed = (file: string, { diffId }: Image.Layer, receipt: Receipt.Receipt | undefined): Restore.Placed => {
+  const recorded = receipt?.files.find((one) => one.path === file)
+  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(file)?.[1]
+  return {
+    path: file,
+    diffId,
+    digest:
+      recorded !== undefined ? Receipt.digestOf(recorded) : promised === undefined ? undefined : `sha256:${promised}`
+  }
+}
+
+/** A directory that is named after another layer of the image is not to be filled with this one. */
+const misplacedIn = (file: string, { diffId }: Image.Layer, { layers }: Image.Image): string | undefined => {
+  const hex = /([a-f0-9]{64})/.exec(file)?.[1]
+  return hex !== undefined &&
+    Digest.encodedOf(diffId) !== hex &&
+    layers.some((one) => Digest.encodedOf(one.diffId) === hex)
+    ? "the manifest names it in the place of another layer"
+    : undefined
+}
+
+/** As a writer would have left it, but for what only the lost one told: where the image came from, and filters. */
+const receiptAnew = (root: string, { manifest, names, saved }: Slot, image: Image.Image): Receipt.Receipt => {
+  const fileOf = (file: string): Receipt.File => Receipt.fileOf(file, fs.readFileSync(path.join(root, file)))
+  const layers = new Map(
+    saved!.layers!.map((file, index): readonly [string, Receipt.File] => [
+      file,
+      {
+        path: file,
+        size: fs.statSync(path.join(root, file)).size,
+        sha256: Digest.encodedOf(image.layers[index]!.diffId)
+      }
+    ])
+  )
+  return {
+    tool: "tallyman",
+    version,
+    layout: "dir",
+    names,
+    image: image.config.digest,
+    source: { uri: image.source, ...(image.manifest === undefined ? {} : { digest: image.manifest.digest }) },
+    filters: [],
+    conversions: [],
+    files: [fileOf(saved!.config!), ...layers.values(), fileOf(manifest)],
+    details: { manifest, catalog: catalogNames(names, image).map(Files.catalogKey) }
+  }
+}
+
+const catalogNames = (names: ReadonlyArray<string>, image: Image.Image): ReadonlyArray<string> =>
+  names.length > 0 ? names : [Digest.encodedOf(image.config.digest)]
+
+/** From what the receipts record; of manifests without one, what the catalog has, or else their names. */
+const catalogAnew = (root: string): Uint8Array => {
+  const store = DirectoryStore.make(root)
+  const raw = readSmall(store, Files.catalogFile)
+  const old =
+    raw === undefined || Json.parse(raw).problems.length > 0 ? [] : Either.getOrElse(readCatalog(raw), () => [])
+  const catalog = new Map<string, Map<string, string>>()
+  const add = ({ image, tag }: CatalogEntry, manifest: string): void => {
+    catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, manifest))
+  }
+  const found = slots(root)
+  const recorded = new Set(found.flatMap(({ manifest, receipt }) => (receipt === undefined ? [] : [manifest])))
+  for (const [image, tag, manifest] of old) if (!recorded.has(manifest)) add({ image, tag }, manifest)
+  for (const { manifest, names, receipt } of found) {
+    if (receipt !== undefined) {
+      const entries = receipt.details["catalog"]
+      for (const one of Array.isArray(entries) ? entries.filter(Json.isObject) : []) {
+        if (typeof one["image"] === "string" && typeof one["tag"] === "string")
+          add({ image: one["image"], tag: one["tag"] }, manifest)
+      }
+    } else if (!old.some(([, , file]) => file === manifest))
+      for (const name of names) add(Files.catalogKey(name), manifest)
+  }
+  return encodeCatalog(catalog)
+}

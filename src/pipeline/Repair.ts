@@ -1,0 +1,296 @@
+/** What is damaged somewhere, fetched again from another copy of the same image, and nothing else. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Scope from "effect/Scope"
+import type { Finding } from "../check/Finding.ts"
+import type { Policy } from "../check/Policy.ts"
+import type { DecoderLimits } from "../content/Compression.ts"
+import type { WorkerPool } from "../content/WorkerPool.ts"
+import * as DirectoryRepair from "../layout/directory/DirectoryRepair.ts"
+import * as ArchiveFiles from "../layout/docker-archive/ArchiveFiles.ts"
+import * as ArchiveRepair from "../layout/docker-archive/ArchiveRepair.ts"
+import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
+import { SourceError, type WriteError } from "../layout/Failure.ts"
+import { matching } from "../layout/ImageSource.ts"
+import * as OciFiles from "../layout/oci-layout/OciFiles.ts"
+import * as OciRepair from "../layout/oci-layout/OciRepair.ts"
+import * as Restore from "../layout/Restore.ts"
+import type { Depth, Verification } from "../layout/Verifier.ts"
+import * as Layouts from "./Layouts.ts"
+import { type Uri, UsageError } from "./Uri.ts"
+
+export interface RepairOptions {
+  /** How deep damage is looked for, before and after; `full` by default. */
+  readonly depth?: Depth
+  /** Only say what would be done. */
+  readonly dryRun?: boolean
+  readonly tempDirectory?: string
+  readonly limits?: DecoderLimits
+  readonly policy?: Policy
+}
+
+export interface Repaired {
+  readonly before: Verification
+  /** Of what stands there now; the same as `before` when nothing was changed. */
+  readonly after: Verification
+  /** Files that were written again, or would be, and what was the matter with each. */
+  readonly repaired: ReadonlyArray<Restore.Change>
+  /** Files that cannot be had from the source, and why. */
+  readonly impossible: ReadonlyArray<Restore.Change>
+}
+
+/**
+ * Verifies `target`, fetches what is damaged or missing from `source`, any other copy of the same image in any layout, and
+ * verifies again. A directory or a layout has single files written beside and renamed, those that are right are not
+ * touched; an archive is written anew as a whole. Of the images in `source`, those are used that `target` holds too.
+ *
+ * No image is ever replaced by another: an image is restored only where the ID by which `target` knows it (sealed in its
+ * receipt, promised by its config's name, or that of its config's bytes) is that of the source's image, whose config then
+ * lists the same diff_ids; a blob only where its digest is the one that `target` names. Everything is proved while it is
+ * copied. An error: the source holds no such image, or is damaged itself; then nothing was changed.
+ */
+export const repair = Effect.fn("Repair.repair")(function* (
+  target: Uri,
+  source: Uri,
+  options: RepairOptions = {}
+): Effect.fn.Return<Repaired, UsageError | SourceError | WriteError, Scope.Scope | WorkerPool> {
+  const { depth = "full", dryRun = false, policy, ...opening } = options
+  if (!repairable.includes(target.scheme)) {
+    return yield* new UsageError({
+      reason: "BadValue",
+      message: `cannot repair ${JSON.stringify(target.text)}: expected one of ${repairable.map((one) => `${one}://`).join(", ")}, found ${target.scheme}://`
+    })
+  }
+  if (isSame(target.path, source.path)) {
+    return yield* new UsageError({
+      reason: "BadValue",
+      message: `cannot repair ${JSON.stringify(target.text)} from itself: expected another copy of the image`
+    })
+  }
+  const verify = Effect.scoped(
+    Effect.flatMap(Layouts.openVerifier(target, opening), (verifier) =>
+      verifier.verify({
+        depth,
+        ...(opening.limits === undefined ? {} : { limits: opening.limits }),
+        ...(policy === undefined ? {} : { policy })
+      })
+    )
+  )
+  const before = yield* verify
+  const copies = yield* copiesOf(source, opening)
+  const work = yield* workOf(target, copies, before, opening)
+  const reasons = reasonsOf(before)
+  const told = ({ path: file, reason }: Restore.Change): Restore.Change => ({
+    path: file,
+    reason: reasons(file) ?? reason
+  })
+  if (dryRun || work.changes.length === 0) {
+    return { before, after: before, repaired: work.changes.map(told), impossible: work.impossible }
+  }
+  const done = yield* work.run
+  return {
+    before,
+    after: yield* verify,
+    repaired: done.repaired.map(told),
+    impossible: [...work.impossible, ...done.impossible]
+  }
+})
+
+const repairable: ReadonlyArray<Uri["scheme"]> = ["dir", "tar", "oci-layout"]
+
+const isSame = (one: string, other: string): boolean => {
+  try {
+    return fs.realpathSync(Layouts.splitReference(one).path) === fs.realpathSync(Layouts.splitReference(other).path)
+  } catch {
+    return false
+  }
+}
+
+interface Copies extends OciRepair.Copies {
+  readonly uri: string
+}
+
+/** Every image of the source that its URI leaves. One that cannot be loaded counts only where it is the only one. */
+const copiesOf = Effect.fnUntraced(function* (source: Uri, options: Layouts.SourceOptions) {
+  const opened = yield* Layouts.openSource(source, options)
+  const candidates = matching(yield* opened.source.candidates, opened.selector)
+  if (candidates.length === 0) {
+    return yield* new SourceError({
+      reason: "NoSuchImage",
+      message: `cannot repair from ${opened.source.uri}: it holds no such image`
+    })
+  }
+  const loaded = yield* Effect.forEach(candidates, (one) => Effect.either(one.load))
+  const images = loaded.flatMap((one) => (Either.isRight(one) ? [one.right] : []))
+  const [failed] = loaded.flatMap((one) => (Either.isLeft(one) ? [one.left] : []))
+  if (images.length === 0 && failed !== undefined) return yield* failed
+  return { images, graph: opened.source.graph, uri: opened.source.uri } satisfies Copies
+})
+
+/** What there is to do, and how it is done. */
+interface Work {
+  readonly changes: ReadonlyArray<Restore.Change>
+  readonly impossible: ReadonlyArray<Restore.Change>
+  readonly run: Effect.Effect<
+    { readonly repaired: ReadonlyArray<Restore.Change>; readonly impossible: ReadonlyArray<Restore.Change> },
+    WriteError | SourceError,
+    WorkerPool
+  >
+}
+
+const workOf = (
+  target: Uri,
+  copies: Copies,
+  before: Verification,
+  options: Layouts.SourceOptions
+): Effect.Effect<Work, UsageError | SourceError, Scope.Scope | WorkerPool> => {
+  switch (target.scheme) {
+    case "tar":
+      return archiveWork(target, copies, before, options)
+    case "oci-layout":
+      return layoutWork(target, copies, before)
+    default:
+      return directoryWork(target, copies, before)
+  }
+}
+
+const flaggedBy = ({ results }: Verification): Restore.Flagged => {
+  const errors = new Set<string>()
+  const all = new Set<string>()
+  for (const { severity, subject } of results.results) {
+    if (severity === "error") errors.add(subject)
+    if (severity !== "info") all.add(subject)
+  }
+  return (file, level) => (level === "error" ? errors : all).has(file)
+}
+
+const rank = { error: 0, warning: 1, info: 2 } as const
+
+/** What was found about a file, the worst first. */
+const reasonsOf = ({ results }: Verification): ((file: string) => string | undefined) => {
+  const worst = new Map<string, Finding>()
+  for (const one of results.results) {
+    const known = worst.get(one.subject)
+    if (known === undefined || rank[one.severity] < rank[known.severity]) worst.set(one.subject, one)
+  }
+  return (file) => {
+    const one = worst.get(file)
+    return one === undefined ? undefined : `${one.message} [${one.check}]`
+  }
+}
+
+const notTheSame = (target: Uri, { images, uri }: Copies, found: ReadonlyArray<string>): SourceError =>
+  new SourceError({
+    reason: "NoSuchImage",
+    message: `cannot repair ${target.text} from ${uri}: expected the same image, found ${images
+      .map(({ config, names }) => (names[0] === undefined ? config.digest : `${names[0]} (${config.digest})`))
+      .join(", ")} there and ${found.slice(0, 10).join("; ") || "no image that could be told"} here`
+  })
+
+const changesOf = ({ files, leftovers }: Restore.Plan): ReadonlyArray<Restore.Change> => [
+  ...files.map((file) => ({ path: file.path, reason: "it is not what belongs to the image" })),
+  ...leftovers.map((name) => ({ path: name, reason: "a run that was cut off left it" }))
+]
+
+const restoring = (restored: Restore.Restoring, plan: Restore.Plan): Work => ({
+  changes: changesOf(plan),
+  impossible: plan.impossible,
+  run: Effect.map(Restore.carryOut(restored, plan), ({ impossible, written }) => ({
+    repaired: changesOf(plan).filter((change) => written.includes(change.path)),
+    impossible
+  }))
+})
+
+const directoryWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, before: Verification) {
+  const slots = DirectoryRepair.slots(target.path)
+  const flagged = flaggedBy(before)
+  const works: Array<Work> = []
+  for (const slot of slots) {
+    const image = copies.images.find(({ config }) => config.digest === slot.id)
+    if (image === undefined) continue
+    const plan = yield* DirectoryRepair.plan(target.path, slot, image, flagged)
+    works.push(
+      restoring({ root: target.path, target: slot.manifest, image: slot.names[0] ?? image.config.digest }, plan)
+    )
+  }
+  if (works.length === 0) {
+    return yield* notTheSame(
+      target,
+      copies,
+      slots.map(({ id, names }) => [...names, id ?? "an image of unknown ID"].join(" "))
+    )
+  }
+  return all(works)
+})
+
+/** Images share files: each is written once. */
+const all = (works: ReadonlyArray<Work>): Work => {
+  const distinct = (changes: ReadonlyArray<Restore.Change>) => [
+    ...new Map(changes.map((one) => [one.path, one])).values()
+  ]
+  return {
+    changes: distinct(works.flatMap(({ changes }) => changes)),
+    impossible: distinct(works.flatMap(({ impossible }) => impossible)),
+    run: Effect.map(
+      Effect.forEach(works, ({ run }) => run),
+      (done) => ({
+        repaired: distinct(done.flatMap(({ repaired }) => repaired)),
+        impossible: distinct(done.flatMap(({ impossible }) => impossible))
+      })
+    )
+  }
+}
+
+const layoutWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, before: Verification) {
+  const { path: root } = Layouts.splitReference(target.path)
+  const plan = yield* OciRepair.plan(root, copies, flaggedBy(before))
+  const [first] = plan.matched
+  if (first === undefined) return yield* notTheSame(target, copies, plan.found)
+  return restoring({ root, target: OciFiles.indexFile, image: first.names[0] ?? first.config.digest }, plan)
+})
+
+const archiveWork = Effect.fnUntraced(function* (
+  target: Uri,
+  copies: Copies,
+  before: Verification,
+  options: Layouts.SourceOptions
+): Effect.fn.Return<Work, SourceError, Scope.Scope | WorkerPool> {
+  const {
+    found,
+    image,
+    obstacle,
+    options: writing
+  } = yield* ArchiveRepair.plan(target.path, copies.images, {
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.tempDirectory === undefined ? {} : { tempDirectory: options.tempDirectory })
+  })
+  if (image === undefined) return yield* notTheSame(target, copies, found)
+  const errors = before.results.results.filter((one) => one.severity === "error" && !isOfImage(one))
+  const name = path.basename(target.path)
+  const [first] = errors
+  const none = Effect.succeed({ repaired: [], impossible: [] })
+  if (first === undefined) return { changes: [], impossible: [], run: none }
+  if (obstacle !== undefined) return { changes: [], impossible: [{ path: name, reason: obstacle }], run: none }
+  const more = errors.length > 1 ? `, and ${errors.length - 1} more` : ""
+  const changes = [
+    { path: name, reason: `${first.subject}: ${first.message} [${first.check}]${more}` },
+    { path: path.basename(ArchiveFiles.receiptPath(target.path)), reason: "it is written with the archive" }
+  ]
+  return {
+    changes,
+    impossible: [],
+    run: Effect.gen(function* () {
+      const writer = yield* ArchiveWriter.make(writing)
+      yield* writer.write(image, { filters: [] })
+      return { repaired: changes, impossible: [] }
+    })
+  }
+})
+
+/** Faults that an image has from its making: another copy has them too. */
+const isOfImage = ({ check }: Finding): boolean =>
+  /^(?:history|annotation|image)\.|^tar\.path-|^layer\.(?:duplicate-path|whiteout-of-own-path|hardlink-missing-target)$/.test(
+    check
+  )
