@@ -178,7 +178,7 @@ export const checkPlatform = (
   by: string,
   report: Collector
 ): void => {
-  report.ran("index.platform-mismatch")
+  report.ran("index.platform-mismatch", "index.variant-mismatch")
   // Attestations are listed for no platform.
   if (!config.os || !config.architecture || stated.os === "unknown") return
   const have = Platform.normalize({
@@ -187,19 +187,18 @@ export const checkPlatform = (
     ...(config.variant ? { variant: config.variant } : {})
   })
   const want = Platform.normalize(stated)
-  const fits =
-    have.os === want.os &&
-    have.architecture === want.architecture &&
-    (!stated.variant || !config.variant || have.variant === want.variant)
-  if (!fits) {
-    report.report("index.platform-mismatch", subject, `its config is for another platform than ${by} says`, {
-      expected: Platform.show(stated),
-      actual: Platform.show({
-        os: config.os,
-        architecture: config.architecture,
-        ...(config.variant ? { variant: config.variant } : {})
-      })
+  const detail = {
+    expected: Platform.show(stated),
+    actual: Platform.show({
+      os: config.os,
+      architecture: config.architecture,
+      ...(config.variant ? { variant: config.variant } : {})
     })
+  }
+  if (have.os !== want.os || have.architecture !== want.architecture) {
+    report.report("index.platform-mismatch", subject, `its config is for another platform than ${by} says`, detail)
+  } else if (stated.variant && config.variant && have.variant !== want.variant) {
+    report.report("index.variant-mismatch", subject, `its config is for another variant than ${by} says`, detail)
   }
 }
 

@@ -282,8 +282,7 @@ const cases: ReadonlyArray<Case> = [
     edits: { entry: setting("platform", { os: "linux", architecture: "arm64" }) }
   },
   {
-    id: "index.platform-mismatch",
-    name: "the variant",
+    id: "index.variant-mismatch",
     subject: manifest,
     edits: {
       config: (document) => ({ ...document, architecture: "arm", variant: "v6" }),

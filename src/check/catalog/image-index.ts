@@ -140,6 +140,15 @@ export const index = {
     explanation: "Who asks for the platform of the index gets an image whose config says another.",
     remedy: "Rebuild the index; the image was built for, or listed under, the wrong platform."
   },
+  "index.variant-mismatch": {
+    severity: "warning",
+    title: "an image is for another variant of its architecture than its index says",
+    spec: "image-spec image-index.md, platform.variant; config.md, variant",
+    rules: [33],
+    explanation:
+      "Builders used to take the variant from the machine they ran on, so that the config of an image for an older processor may name a newer one.",
+    remedy: "Make sure that the image runs on the variant of the index; rebuild it with the variant set."
+  },
   "index.duplicate-name": {
     severity: "warning",
     title: "one name for two different images",
