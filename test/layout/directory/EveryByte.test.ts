@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
 import * as Damage from "../../../src/fault/Damage.ts"
 import * as Entry from "../../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../../src/fault/ImageBuilder.ts"
@@ -34,7 +35,9 @@ const withCopy = (
     return Effect.runPromise(
       Effect.gen(function* () {
         const verifier = yield* DirectoryVerifier.make({ path: root })
-        const found = () => Effect.runPromise(Effect.map(verifier.verify({ depth: "full" }), Workbench.findings))
+        const runtime = yield* Effect.runtime()
+        const found = () =>
+          Runtime.runPromise(runtime)(Effect.map(verifier.verify({ depth: "full" }), Workbench.findings))
         assert.deepStrictEqual(yield* Effect.promise(found), [])
         yield* Effect.promise(() => use(root, found))
         assert.deepStrictEqual(yield* Effect.promise(found), [], "the copy was not restored")
