@@ -36,7 +36,8 @@ const occystrap: Policy = {
   "catalog.stale": "info",
   "catalog.unlisted": "ignore",
   "catalog.collision": "info",
-  "layer.unreferenced": "info"
+  "layer.unreferenced": "info",
+  "bundle.partial-conversion": "info"
 }
 
 /** Every SHOULD is taken for a MUST. */

@@ -4,7 +4,15 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as ImageBuilder from "../../../src/fault/ImageBuilder.ts"
 import * as Libc from "../../../src/rootfs/Libc.ts"
-import { archiveAt, findings, processUris, scratch, verifyTarget, withScratch } from "../../fault/Workbench.ts"
+import {
+  archiveAt,
+  findings,
+  processUris,
+  scratch,
+  tallyman,
+  verifyTarget,
+  withScratch
+} from "../../fault/Workbench.ts"
 import { peerTest, run } from "../../peers/Peers.ts"
 import { dir, file, hardlink, type Member, symlink, tar, whiteout } from "../../rootfs/Layers.ts"
 import { everything, imageOf, seen, sourceOf, unpacked, usable } from "../unpacked.ts"
@@ -267,6 +275,33 @@ describe.skipIf(!usable)("damage of a bundle's tree", () => {
       assert.deepStrictEqual(findings(yield* verifyTarget(out, "fast")), [["bundle.entry-count", "rootfs"]])
     })
   )
+})
+
+describe.skipIf(!usable)("a bundle in which a container ran", () => {
+  it("differs from the image, unless that is to be tolerated", () =>
+    withScratch(async (directory) => {
+      const out = await Effect.runPromise(
+        unpacked(directory, "oci", imageOf([[dir("./"), dir("etc/"), file("etc/x", "x")]]))
+      )
+      fs.writeFileSync(`${out}/rootfs/etc/hosts`, "127.0.0.1 localhost\n")
+      fs.mkdirSync(`${out}/rootfs/proc`)
+      const strict = await tallyman(["verify", out, "--full", "--format", "json"])
+      assert.strictEqual(strict.code, 1)
+      assert.deepStrictEqual(
+        JSON.parse(strict.stdout).results.map(({ check, subject }: Record<string, string>) => [check, subject]),
+        [
+          ["rootfs.mtime-mismatch", "rootfs"],
+          ["rootfs.extra", "rootfs/proc"],
+          ["rootfs.mtime-mismatch", "rootfs/etc"],
+          ["rootfs.extra", "rootfs/etc/hosts"]
+        ]
+      )
+      const tolerant = await tallyman(["verify", out, "--full", "--tolerate", "runtime-files"])
+      assert.strictEqual(tolerant.code, 0, tolerant.stdout)
+      assert.match(tolerant.stdout, /runtime-files tolerated 4 times/)
+      fs.writeFileSync(`${out}/rootfs/etc/other`, "")
+      assert.strictEqual((await tallyman(["verify", out, "--full", "--tolerate", "runtime-files"])).code, 1)
+    }))
 })
 
 describe.skipIf(!usable)("damage of a bundle's files", () => {
