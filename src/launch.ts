@@ -3,10 +3,13 @@
  * below as a string, from V8's code cache where there is one. Compiling a megabyte at each start would cost as much as a
  * fast audit takes.
  */
-import * as fs from "node:fs"
 import { createRequire } from "node:module"
-import * as path from "node:path"
-import * as vm from "node:vm"
+import type * as vm from "node:vm"
+
+// An import of these would evaluate every lazy part of them, streams among them, to list their exports.
+const require = createRequire(import.meta.url)
+const fs = require("node:fs") as typeof import("node:fs")
+const path = require("node:path") as typeof import("node:path")
 
 // Put in by the build.
 declare const __TALLYMAN_VERSION__: string
@@ -53,7 +56,8 @@ const writeCache = (file: string, script: vm.Script): void => {
 const start = (): void => {
   const file = cacheFile()
   const cachedData = file === undefined ? undefined : readCache(file)
-  const script = new vm.Script(__TALLYMAN_MAIN__, {
+  const { Script } = require("node:vm") as typeof vm
+  const script = new Script(__TALLYMAN_MAIN__, {
     filename: "tallyman",
     ...(cachedData === undefined ? {} : { cachedData })
   })
@@ -61,7 +65,7 @@ const start = (): void => {
     // At the end, so that what was compiled on the way is in it too.
     process.once("exit", () => writeCache(file, script))
   }
-  script.runInThisContext()(createRequire(import.meta.url), { exports: {} }, {}, import.meta.url)
+  script.runInThisContext()(require, { exports: {} }, {}, import.meta.url)
 }
 
 const args = process.argv.slice(2)

@@ -15,41 +15,48 @@ import * as Option from "effect/Option"
 import { stripVTControlCharacters } from "node:util"
 import { UsageError } from "../pipeline/Uri.ts"
 import { version } from "../version.ts"
-import * as Diff from "./Diff.ts"
-import * as Explain from "./Explain.ts"
 import * as Help from "./Help.ts"
-import * as Inspect from "./Inspect.ts"
 import * as Output from "./Output.ts"
-import * as Process from "./Process.ts"
-import * as Search from "./Search.ts"
-import * as Unmount from "./Unmount.ts"
-import * as Verify from "./Verify.ts"
 
 const config = CliConfig.make({ showBuiltIns: false })
 
-/** In the order of the overview. */
-export const topics: ReadonlyArray<Help.Topic> = [Process.topic, Verify.topic, Search.topic, Inspect.topic, Diff.topic, Unmount.topic, Explain.topic]
+/** Each command with its module, in the order of the overview. A run evaluates the one it needs. */
+const modules = {
+  process: () => import("./Process.ts"),
+  verify: () => import("./Verify.ts"),
+  search: () => import("./Search.ts"),
+  inspect: () => import("./Inspect.ts"),
+  diff: () => import("./Diff.ts"),
+  unmount: () => import("./Unmount.ts"),
+  explain: () => import("./Explain.ts")
+}
 
-export const command = Command.make("tallyman").pipe(
-  Command.withDescription("The fsck for container images: moves them between the forms they take at rest and proves that every byte is right"),
-  Command.withSubcommands([
-    Process.command,
-    Verify.command,
-    Search.command,
-    Inspect.command,
-    Inspect.alias,
-    Diff.command,
-    Unmount.command,
-    Explain.command
-  ])
-)
+const aliases: Readonly<Record<string, keyof typeof modules>> = { info: "inspect" }
 
-const cli = Command.run(command, {
-  name: "tallyman",
-  version,
-  executable: "tallyman",
-  summary: Span.text("the fsck for container images")
-})
+type AnyCommand = Command.Command<any, never, unknown, any>
+
+interface Loaded {
+  readonly topic: Help.Topic
+  readonly command: AnyCommand
+  readonly alias?: AnyCommand
+}
+
+const loadModules = (names: ReadonlyArray<keyof typeof modules>): Effect.Effect<ReadonlyArray<Loaded>> =>
+  Effect.promise(() => Promise.all(names.map((name) => modules[name]() as unknown as Promise<Loaded>)))
+
+/** The commands that a command line may mean: the one it names, or all for help, completions and mistakes. */
+const loadFor = (name: string | undefined): Effect.Effect<ReadonlyArray<Loaded>> => {
+  const known = name === undefined ? undefined : aliases[name] ?? (Object.hasOwn(modules, name) ? name as keyof typeof modules : undefined)
+  return loadModules(known === undefined ? Object.keys(modules) as ReadonlyArray<keyof typeof modules> : [known])
+}
+
+const commandOf = (loaded: ReadonlyArray<Loaded>): AnyCommand => {
+  const [first, ...rest] = loaded.flatMap((one) => one.alias === undefined ? [one.command] : [one.command, one.alias])
+  return Command.make("tallyman").pipe(
+    Command.withDescription("The fsck for container images: moves them between the forms they take at rest and proves that every byte is right"),
+    Command.withSubcommands([first!, ...rest])
+  ) as AnyCommand
+}
 
 /** Exit codes: 0 fine, 1 findings, 2 usage, 3 could not do it, 130 interrupted. */
 export const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
@@ -76,7 +83,7 @@ const tell = (cause: Cause.Cause<unknown>, verbose: boolean): Effect.Effect<void
 }
 
 /** Options that a command knows, by its own help; every command has --help. */
-const optionsOf = (name: string): ReadonlySet<string> | undefined => {
+const optionsOf = (command: AnyCommand, name: string): ReadonlySet<string> | undefined => {
   const found = Command.getSubcommands(command).pipe(HashMap.get(name), Option.getOrUndefined)
   return found === undefined
     ? undefined
@@ -84,9 +91,9 @@ const optionsOf = (name: string): ReadonlySet<string> | undefined => {
 }
 
 /** The parser blames the argument behind an option that it does not know; this names the option. */
-const unknownOption = (args: ReadonlyArray<string>): UsageError | undefined => {
+const unknownOption = (command: AnyCommand, args: ReadonlyArray<string>): UsageError | undefined => {
   const [name, ...rest] = args
-  const known = name === undefined ? undefined : optionsOf(name)
+  const known = name === undefined ? undefined : optionsOf(command, name)
   if (known === undefined) return undefined
   const end = rest.indexOf("--")
   for (const arg of end < 0 ? rest : rest.slice(0, end)) {
@@ -116,11 +123,17 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> 
   const verbose = argv.includes("--verbose")
   const args = argv.filter((arg, index) => index < 2 || arg !== "--verbose")
   const only = args.length === 3 ? args[2] : undefined
-  // `tallyman` alone is a question for help.
-  if (args.length <= 2 || only === "--help" || only === "-h") return Output.printLine(Help.overview(topics).trimEnd())
   const parsed = Effect.gen(function*() {
-    const unknown = unknownOption(args.slice(2))
-    return yield* unknown ?? Effect.withConsole(cli(args), yield* plainConsole)
+    // `tallyman` alone is a question for help.
+    if (args.length <= 2 || only === "--help" || only === "-h") {
+      const all = yield* loadFor(undefined)
+      return yield* Output.printLine(Help.overview(all.map((one) => one.topic)).trimEnd())
+    }
+    const command = commandOf(yield* loadFor(args[2]))
+    const unknown = unknownOption(command, args.slice(2))
+    if (unknown !== undefined) return yield* unknown
+    const cli = Command.run(command, { name: "tallyman", version, executable: "tallyman", summary: Span.text("the fsck for container images") })
+    return yield* Effect.withConsole(cli(args), yield* plainConsole)
   })
   return parsed.pipe(
     // Not `tapErrorCause`: that is passed over when the run is interrupted.
