@@ -21,6 +21,7 @@ import {
   type Doc,
   digestOf,
   documentOf,
+  edited,
   leaveDeadRun,
   makeImage,
   membersOf,
@@ -235,6 +236,28 @@ describe("layers of an archive", () => {
         const bytes = members.get(saved.Layers[index])!
         assert.isTrue(bytes.equals(Buffer.concat(parts)))
         assert.isTrue(zlib.gunzipSync(bytes).equals(layer))
+      }
+    }))
+
+  test("are written as a filter edits them", (from, to) =>
+    Effect.gen(function* () {
+      for (const source of ["none", "gzip"] as const) {
+        for (const compression of [undefined, "none", "gzip", "zstd"] as const) {
+          const image = edited(
+            makeImage(from, { layers: [base, top], names: ["app:1"], compression: source, manifest: "oci" })
+          )
+          const target = path.join(to, "image.tar")
+          const receipt = yield* write(target, image, { compression })
+          yield* assertSound(target, receipt)
+          const again = yield* read(target)
+          const stored = compression ?? source
+          assert.deepStrictEqual(
+            again.layers.map((layer) => [layer.diffId, layer.mediaType]),
+            image.layers.map((layer) => [layer.diffId, MediaType.layerWith(stored, false)])
+          )
+          assert.strictEqual(again.config.digest, image.config.digest)
+          assert.include(receipt.conversions.at(-1), `manifest: ${image.manifest!.digest} became `)
+        }
       }
     }))
 

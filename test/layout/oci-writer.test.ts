@@ -22,6 +22,7 @@ import {
   content,
   type Doc,
   digestOf,
+  edited,
   leaveDeadRun,
   makeImage,
   pool,
@@ -125,6 +126,28 @@ describe("a layout", () => {
         }))
     }
   }
+
+  test("has layers as a filter edits them", (from, to) =>
+    Effect.gen(function* () {
+      for (const source of ["none", "gzip"] as const) {
+        for (const compression of [undefined, "none", "gzip", "zstd"] as const) {
+          const image = edited(
+            makeImage(from, { layers: [base, top], names: ["app:1"], compression: source, manifest: "oci" })
+          )
+          const target = path.join(to, `${source}-${compression}`)
+          const receipt = yield* write(target, image, { compression })
+          yield* assertSound(target, receipt)
+          const again = yield* read(target)
+          const stored = compression ?? source
+          assert.deepStrictEqual(
+            again.layers.map((layer) => [layer.diffId, layer.mediaType]),
+            image.layers.map((layer) => [layer.diffId, MediaType.layerWith(stored, false)])
+          )
+          assert.strictEqual(again.config.digest, image.config.digest)
+          assert.include(receipt.conversions.at(-1), `manifest: ${image.manifest!.digest} became `)
+        }
+      }
+    }))
 
   test("has a config that a manifest of another type describes", (from, to) =>
     Effect.gen(function* () {

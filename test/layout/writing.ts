@@ -7,6 +7,8 @@ import * as path from "node:path"
 import * as zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import { assert } from "vitest"
+import { normalizeTimestamps } from "../../src/content/LayerEdits.ts"
+import * as Rewrite from "../../src/content/Rewrite.ts"
 import { WorkerPool } from "../../src/content/WorkerPool.ts"
 import * as Digest from "../../src/image/Digest.ts"
 import type * as Image from "../../src/image/Image.ts"
@@ -109,6 +111,19 @@ export const makeImage = (directory: string, options: ImageOptions): Image.Image
     platform: { os: "linux", architecture: "amd64" },
     source: "test://image"
   }
+}
+
+/** The image as a filter answers it that sets every time in its layers, and says so in its config. */
+export const edited = (image: Image.Image): Image.Image => {
+  const edits = [normalizeTimestamps(1234)]
+  const layers = image.layers.map((layer) => {
+    const result = Rewrite.run({ region: layer.bytes, edits, stored: [], before: false, after: true })
+    return { ...layer, edits, diffId: Digest.make("sha256", result.after!) }
+  })
+  assert.notStrictEqual(layers[0]!.diffId, image.layers[0]!.diffId)
+  const value = { ...image.config.value, rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) } }
+  const raw = Buffer.from(JSON.stringify(value))
+  return { ...image, layers, config: { raw, value, digest: digestOf(raw) } }
 }
 
 /** A fresh directory that goes with the test. */
