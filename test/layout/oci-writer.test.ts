@@ -466,6 +466,22 @@ describe("a run that was cut off", () => {
       }
     }))
 
+  test("threads in any number give the same bytes", (from, to) =>
+    Effect.gen(function* () {
+      const large = Buffer.alloc(40 * 1024 * 1024)
+      content("large", 1024 * 1024).copy(large, 20 * 1024 * 1024)
+      const image = makeImage(from, { layers: [tar({ large }), top, tar({ large, top })], names: ["app:1"] })
+      const source = path.join(from, "image.tar")
+      yield* Effect.flatMap(ArchiveWriter.make({ path: source }), (writer) => writer.write(image, { filters: [] }))
+      for (const compression of ["gzip", "zstd"]) {
+        for (const threads of ["1", "3"]) {
+          const target = `oci-layout://${to}-${compression}-${threads}?compression=${compression}`
+          assert.strictEqual(yield* process_([`tar://${source}`, target, "-j", threads, "--verify-full"]), 0)
+        }
+        assert.deepStrictEqual(blobsIn(`${to}-${compression}-1`), blobsIn(`${to}-${compression}-3`))
+      }
+    }))
+
   test("processes that add at the same time all succeed", (from, to) =>
     Effect.gen(function* () {
       const sources = yield* Effect.forEach(["a", "b", "c"], (name) =>
