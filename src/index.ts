@@ -27,8 +27,10 @@ import type { WorkerPool } from "./content/WorkerPool.ts"
 import type { FilterError } from "./filter/Filter.ts"
 import type { SourceError, WriteError } from "./layout/Failure.ts"
 import type { Depth } from "./layout/Verifier.ts"
+import * as Against from "./pipeline/Against.ts"
 import * as Layouts from "./pipeline/Layouts.ts"
 import * as Pipeline from "./pipeline/Pipeline.ts"
+import * as Repair from "./pipeline/Repair.ts"
 import * as Uri from "./pipeline/Uri.ts"
 import type { Report } from "./report/Report.ts"
 
@@ -42,6 +44,8 @@ export interface VerifyTargetOptions {
   readonly limits?: DecoderLimits
   /** Severities that differ from the catalogue's: `Policy.policyOf.strict`, or check by check. */
   readonly policy?: Policy.Policy
+  /** A path or URI: also verify that `target` is exactly this image, in whatever form each of them is. */
+  readonly against?: string
 }
 
 /**
@@ -53,8 +57,13 @@ export const verify = (
   options: VerifyTargetOptions = {}
 ): Effect.Effect<Report, Uri.UsageError | SourceError, WorkerPool> =>
   Effect.gen(function* () {
-    const { depth = "fast", policy, ...opening } = options
+    const { against, depth = "fast", policy, ...opening } = options
     const uri = yield* Layouts.locate(target)
+    if (against !== undefined) {
+      const judged = { depth, ...opening, ...(policy === undefined ? {} : { policy }) }
+      const verification = yield* Against.verify(uri, yield* Layouts.locate(against), judged)
+      return { target, layout: uri.scheme, depth, ...verification }
+    }
     const verifier = yield* Layouts.openVerifier(uri, opening)
     const verification = yield* verifier.verify({
       depth,
@@ -63,6 +72,20 @@ export const verify = (
     })
     return { target, layout: uri.scheme, depth, ...verification }
   }).pipe(Effect.scoped, Effect.withSpan("tallyman.verify"))
+
+/**
+ * Verifies `target` at full depth unless told otherwise, fetches what is damaged from `source`, another copy of the same
+ * image in any layout, and verifies again; with `dryRun` it only says what it would do. Fails, having changed nothing, when
+ * `source` is another image or damaged itself.
+ */
+export const repair = (
+  target: string,
+  source: string,
+  options: Repair.RepairOptions = {}
+): Effect.Effect<Repair.Repaired, Uri.UsageError | SourceError | WriteError, WorkerPool> =>
+  Effect.gen(function* () {
+    return yield* Repair.repair(yield* Layouts.locate(target), yield* Layouts.locate(source), options)
+  }).pipe(Effect.scoped, Effect.withSpan("tallyman.repair"))
 
 /** What `processImage` may be told. */
 export interface ProcessImageOptions extends Omit<Pipeline.ProcessOptions, "source" | "destination" | "verify"> {
@@ -125,6 +148,7 @@ export { type Depth, type Verdict, type Verification, Verifier, type VerifyOptio
 /** From URIs to sources, writers and verifiers, for more than the two effects above do. */
 export * as Layouts from "./pipeline/Layouts.ts"
 export type { Processed } from "./pipeline/Pipeline.ts"
+export type { Repaired, RepairOptions } from "./pipeline/Repair.ts"
 export * as Summary from "./pipeline/Summary.ts"
 /** `scheme://PATH[?option=value&...]`. */
 export * as Uri from "./pipeline/Uri.ts"

@@ -3,9 +3,14 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { Depth, Verification } from "../layout/Verifier.ts"
+import * as Against from "../pipeline/Against.ts"
 import * as Layouts from "../pipeline/Layouts.ts"
+import * as Repair from "../pipeline/Repair.ts"
+import { UsageError } from "../pipeline/Uri.ts"
 import { type Tolerance, tolerances } from "../rootfs/Tolerance.ts"
 import * as Json from "../report/Json.ts"
+import * as RepairText from "../report/RepairText.ts"
 import * as Text from "../report/Text.ts"
 import type { Topic } from "./Help.ts"
 import * as Flags from "./Options.ts"
@@ -31,27 +36,76 @@ export const command = Command.make("verify", {
     Options.repeated,
     Options.withDescription("A kind of difference of an unpacked tree to put up with, for example runtime-files after a container ran in it; may be given often")
   ),
+  against: Options.text("against").pipe(
+    Options.withPseudoName("SOURCE"),
+    Options.optional,
+    Options.withDescription("Also verify that TARGET is exactly this image, in whatever form each of them is: config, layers, and every file of an unpacked tree")
+  ),
+  repair: Options.text("repair").pipe(
+    Options.withPseudoName("SOURCE"),
+    Options.optional,
+    Options.withDescription("Fetch what is damaged or missing again from another copy of the same image, and verify again; implies --full")
+  ),
+  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("With --repair: say what would be done, and change nothing")),
   format: Flags.format,
   jobs: Flags.jobs,
   tempDirectory: Flags.tempDirectory,
   ...Flags.settings
 }).pipe(
   Command.withDescription(topic.summary),
-  Command.withHandler(({ format, full, jobs, target, tempDirectory, tolerate, ...flags }) =>
+  Command.withHandler(({ against, dryRun, format, full, jobs, repair, target, tempDirectory, tolerate, ...flags }) =>
     Effect.gen(function*() {
       const settings = yield* Flags.loadSettings(flags)
+      const problem = conflict({ against, dryRun, repair, tolerate })
+      if (problem !== undefined) return yield* new UsageError({ reason: "BadValue", message: problem })
       const uri = yield* Layouts.locate(target)
-      const depth = full ? "full" as const : "fast" as const
-      const verifier = yield* Layouts.openVerifier(uri, {
+      const opening = {
         limits: settings.limits,
         ...(Option.isSome(tempDirectory) ? { tempDirectory: tempDirectory.value } : {})
-      })
-      const verification = yield* withProgress(verifier.verify({ depth, tolerances: tolerate, ...settings }))
-      const report = { target, layout: uri.scheme, depth, ...verification }
-      yield* format === "json"
-        ? Output.printJson(Json.toJson(report))
-        : Output.printLine(Text.toText(report, { colour: Output.colour(process.stdout) }))
-      if (report.results.hasErrors) return yield* new Output.VerificationFailed({ errorCount: report.results.errorCount })
+      }
+      const options = { ...opening, policy: settings.policy }
+      const show = (verification: Verification, depth: Depth, told: Told) =>
+        Effect.gen(function*() {
+          const report = { target, layout: uri.scheme, depth, ...verification }
+          const colour = Output.colour(process.stdout)
+          yield* format === "json"
+            ? Output.printJson({ ...Json.toJson(report), ...told.json })
+            : Output.printLine([...told.text({ colour }), Text.toText(report, { colour })].join("\n"))
+          if (report.results.hasErrors) return yield* new Output.VerificationFailed({ errorCount: report.results.errorCount })
+        })
+      if (Option.isSome(repair)) {
+        const done = yield* withProgress(Repair.repair(uri, yield* Layouts.locate(repair.value), { ...options, dryRun }))
+        return yield* show(done.after, "full", {
+          json: RepairText.json(done, dryRun),
+          text: (textOptions) => RepairText.text(done, dryRun, textOptions)
+        })
+      }
+      const depth = full ? "full" as const : "fast" as const
+      if (Option.isSome(against)) {
+        const source = yield* Layouts.locate(against.value)
+        const verification = yield* withProgress(Against.verify(uri, source, { ...options, depth, tolerances: tolerate }))
+        return yield* show(verification, depth, { json: { against: against.value }, text: () => [] })
+      }
+      const verifier = yield* Layouts.openVerifier(uri, opening)
+      yield* show(yield* withProgress(verifier.verify({ depth, tolerances: tolerate, ...settings })), depth, { json: {}, text: () => [] })
     }).pipe(Effect.scoped, Threads.provide(jobs))
   )
 )
+
+/** What a report is shown with. */
+interface Told {
+  readonly json: Readonly<Record<string, unknown>>
+  readonly text: (options: Text.TextOptions) => ReadonlyArray<string>
+}
+
+/** Why flags cannot be meant together, or undefined. */
+const conflict = (flags: {
+  readonly against: Option.Option<string>
+  readonly dryRun: boolean
+  readonly repair: Option.Option<string>
+  readonly tolerate: ReadonlyArray<Tolerance>
+}): string | undefined => {
+  if (Option.isNone(flags.repair)) return flags.dryRun ? "cannot use --dry-run: expected --repair SOURCE with it" : undefined
+  if (Option.isSome(flags.against)) return "cannot use --against with --repair: a repair takes the very same image only"
+  return flags.tolerate.length > 0 ? "cannot use --tolerate with --repair: it is for unpacked trees" : undefined
+}

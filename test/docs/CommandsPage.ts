@@ -70,6 +70,10 @@ over it. \`tallyman.schema.json\` describes it to editors.
  "images": [{"image", "ok", "error_count"}], "layers"}
 \`\`\`
 
+With \`--against\` it has \`against\` too. With \`--repair\` the fields above are about what stands there afterwards, and there are
+\`repaired\` and \`not_repaired\` ([{"path", "reason"}]), with \`--dry-run\` \`would_repair\`, and \`before\`, the fields from \`ok\` to
+\`skipped\` of what was found at first.
+
 \`process --format json\` prints \`source\`, \`destination\`, \`image\`, \`names\`, \`images\`, \`layers\`, \`bytes\`, \`seconds\`, \`depth\` and, as
 \`verification\`, the fields from \`ok\` to \`skipped\`; its summary line goes to stderr.
 

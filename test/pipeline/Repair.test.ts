@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Damage from "../../src/fault/Damage.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import * as Tallyman from "../../src/index.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
 import * as Repair from "../../src/pipeline/Repair.ts"
 import * as Workbench from "../fault/Workbench.ts"
@@ -449,5 +450,24 @@ describe("a repair", () => {
         assert.deepStrictEqual([done.repaired, done.impossible], [[], []], target)
       }
     })
+  )
+})
+
+describe("the library", () => {
+  it.scoped("verifies against a source, and repairs from it", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const root = yield* Workbench.written(directory, image)
+      const source = path.join(directory, "out-source.tar")
+      const layer = `${image.layers[0]!.diffId.slice(7)}/layer.tar`
+      Damage.remove(path.join(root, layer))
+      const found = yield* Tallyman.verify(root, { against: source })
+      assert.deepInclude(Workbench.findings(found), ["against.unreadable", "out"])
+      assert.deepInclude(Workbench.findings(found), ["layer.missing", layer])
+      const { after, repaired } = yield* Tallyman.repair(root, source, { depth: "fast" })
+      assert.deepStrictEqual([repaired.map((one) => one.path), Workbench.findings(after)], [[layer], []])
+      const right = yield* Tallyman.verify(root, { against: source, depth: "full" })
+      assert.deepStrictEqual(Workbench.findings(right), [])
+    }).pipe(Effect.provide(Workbench.pool))
   )
 })
