@@ -254,7 +254,7 @@ describe("a destination that cannot be used", () => {
       })
   )
 
-  it.runIf(process.geteuid?.() !== 0)("may not be written by this user", () =>
+  it.runIf(process.geteuid?.() !== 0)("may not be written by this user (skipped for root, whom permissions do not bind)", () =>
     withArchive(async (directory, source) => {
       fs.mkdirSync(`${directory}/locked`, { mode: 0o555 })
       const { code, stderr } = await Workbench.tallyman(["process", source, `dir://${directory}/locked/out`])

@@ -164,14 +164,14 @@ describe("verify", () => {
   peerTest(["python3"], "shows on a terminal how far it is when it takes longer than a second", () =>
     withOutput((root) => {
       // Holes cost no room, but they are read and hashed: some seconds of work.
-      fs.truncateSync(path.join(root, layer), 1.75 * 1024 ** 3)
+      fs.truncateSync(path.join(root, layer), 3 * 1024 ** 3)
       const script = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
       const args = [process.execPath, Workbench.command, "verify", root, "--full"]
       const { code, stdout } = run("python3", ["-c", script, ...args], {
         env: { TERM: "xterm", NO_COLOR: "1" },
         allowFailure: true
       })
-      assert.match(stdout, /\[=*-*\] \d+% [\d.]+ (MB|GB) of 1\.8 GB/)
+      assert.match(stdout, /\[=*-*\] \d+% [\d.]+ (MB|GB) of 3\.0 GB/)
       assert.include(stdout, "[layer.size-mismatch]")
       assert.strictEqual(code, 1)
       return Promise.resolve()
