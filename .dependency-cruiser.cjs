@@ -19,7 +19,7 @@ const layoutsMayImport = {
   directory: ["docker-archive"],
   "docker-archive": ["oci-layout"],
   "docker-daemon": ["docker-archive"],
-  mounts: ["runtime-bundle"]
+  mounts: ["runtime-bundle", "docker-archive"]
 }
 
 const anyOf = (names) => `(${names.join("|")})`

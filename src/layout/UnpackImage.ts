@@ -89,7 +89,7 @@ export const withPlainLayers = <A, E>(
       [Effect.either(prove), Effect.either(use(plans.map((plan) => inputs.get(of(plan))!)))],
       { concurrency: 2 }
     )
-    if (proved._tag === "Left") return yield* Effect.fail(proved.left)
+    if (proved._tag === "Left") return yield* proved.left
     return yield* used
   })
 

@@ -3,6 +3,7 @@ import { Collector } from "../../src/check/Collector.ts"
 import { checkRuntimeConfig } from "../../src/check/RuntimeConfigChecks.ts"
 import * as RuntimeConfig from "../../src/layout/runtime-bundle/RuntimeConfig.ts"
 
+// biome-ignore lint/suspicious/noExplicitAny: documents are taken apart in every way
 type Fields = Record<string, any>
 
 /** As this program writes it. */

@@ -10,15 +10,15 @@ import * as Json from "../../image/Json.ts"
 import { unknown } from "../../rootfs/FileTree.ts"
 import { readLayers } from "../../rootfs/ReadLayers.ts"
 import type { Tolerance } from "../../rootfs/Tolerance.ts"
+import { countNames } from "../CountNames.ts"
 import type { SavedImage } from "../docker-archive/DockerSave.ts"
 import type { SourceError, WriteError } from "../Failure.ts"
 import type * as Journal from "../Journal.ts"
 import { occupied } from "../OutputFiles.ts"
 import type * as Receipt from "../Receipt.ts"
-import { countNames } from "../runtime-bundle/CountNames.ts"
-import { objects } from "../runtime-bundle/TreeManifest.ts"
 import type { Store } from "../Store.ts"
 import { auditTree, tellKept, tellUnrestored } from "../TreeAudit.ts"
+import { objects } from "../TreeManifest.ts"
 import {
   applyLayers,
   type KeptProblem,

@@ -22,7 +22,7 @@ import { unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import { configFiles } from "../runtime-bundle/BundleConfig.ts"
 import * as BundleFiles from "../runtime-bundle/BundleFiles.ts"
-import { hardlinksOf, writeManifest } from "../runtime-bundle/TreeManifest.ts"
+import { hardlinksOf, writeManifest } from "../TreeManifest.ts"
 import {
   applyLayers,
   type KeptUnrestored,

@@ -14,10 +14,10 @@ import { beside, publish } from "../NewDirectory.ts"
 import { unwritable } from "../OutputFiles.ts"
 import type * as Receipt from "../Receipt.ts"
 import { encode } from "../Receipt.ts"
+import { hardlinksOf, writeManifest } from "../TreeManifest.ts"
 import { applyLayers, layersOf, unpackTree, unrestoredOf, withPlainLayers } from "../UnpackImage.ts"
 import { configFiles } from "./BundleConfig.ts"
 import * as Files from "./BundleFiles.ts"
-import { hardlinksOf, writeManifest } from "./TreeManifest.ts"
 
 export interface BundleWriterOptions {
   readonly path: string

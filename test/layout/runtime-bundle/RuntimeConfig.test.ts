@@ -35,8 +35,21 @@ describe("an image's user", () => {
   })
 })
 
-const convert = (config: Record<string, unknown>, image: Record<string, unknown> = {}): any =>
-  RuntimeConfig.convert({ rootfs: { diff_ids: [] }, config, ...image } as never, { uid: 0, gid: 0 })
+interface Converted {
+  readonly process: {
+    readonly args: ReadonlyArray<string>
+    readonly env: ReadonlyArray<string>
+    readonly cwd: string
+  }
+  readonly annotations: Readonly<Record<string, string>>
+  readonly mounts: ReadonlyArray<{ readonly destination: string }>
+}
+
+const convert = (config: Record<string, unknown>, image: Record<string, unknown> = {}) =>
+  RuntimeConfig.convert({ rootfs: { diff_ids: [] }, config, ...image } as never, {
+    uid: 0,
+    gid: 0
+  }) as unknown as Converted
 
 describe("the conversion", () => {
   it("takes Entrypoint and Cmd, Env and WorkingDir", () => {
@@ -54,7 +67,7 @@ describe("the conversion", () => {
   it("fills in what the image leaves open", () => {
     const { process } = convert({ Env: ["B=c"], Cmd: null, Entrypoint: null })
     assert.deepStrictEqual(process.args, ["sh"])
-    assert.match(process.env[0], /^PATH=\/usr\/local\/sbin:/)
+    assert.match(process.env[0]!, /^PATH=\/usr\/local\/sbin:/)
     assert.deepStrictEqual(process.env.slice(1), ["B=c"])
     assert.strictEqual(process.cwd, "/")
     assert.deepStrictEqual(convert({ Cmd: "one string" }).process.args, ["one string"])
@@ -94,7 +107,7 @@ describe("the conversion", () => {
 
   it("mounts something on volumes", () => {
     const destinations = convert({ Volumes: { "/data": {}, "relative/../x": {}, "/": {} } }).mounts.map(
-      (one: any) => one.destination
+      (one) => one.destination
     )
     assert.deepStrictEqual(destinations.slice(-2), ["/data", "/x"])
   })

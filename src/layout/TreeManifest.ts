@@ -1,15 +1,15 @@
 /** The mtree manifest beside an unpacked tree, and what a receipt adds to it. */
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
-import type { Collector } from "../../check/Collector.ts"
-import type { ByteString } from "../../content/ByteString.ts"
-import { openForRead } from "../../content/OpenFile.ts"
-import * as Json from "../../image/Json.ts"
-import { allRecords, type FileTree, type Inode, implied, pathOf } from "../../rootfs/FileTree.ts"
-import * as Mtree from "../../rootfs/Mtree.ts"
-import { describe } from "../Failure.ts"
-import type * as Receipt from "../Receipt.ts"
-import type { Store } from "../Store.ts"
+import type { Collector } from "../check/Collector.ts"
+import type { ByteString } from "../content/ByteString.ts"
+import { openForRead } from "../content/OpenFile.ts"
+import * as Json from "../image/Json.ts"
+import { allRecords, type FileTree, type Inode, implied, pathOf } from "../rootfs/FileTree.ts"
+import * as Mtree from "../rootfs/Mtree.ts"
+import { describe } from "./Failure.ts"
+import type * as Receipt from "./Receipt.ts"
+import type { Store } from "./Store.ts"
 
 /** Writes the manifest of `tree` into the new file `target`, on the disk when it returns. Throws. */
 export const writeManifest = (target: string, name: string, tree: FileTree): Receipt.File => {
