@@ -119,9 +119,9 @@ const columns: ReadonlyArray<Table.Column> = [
   { title: "#", align: "right" },
   { title: "Layer" },
   { title: "Stored", align: "right" },
-  { title: "Unpacked", align: "right" },
-  { title: "Entries", align: "right" },
-  { title: "Hides", align: "right" },
+  { title: "Unpacked", align: "right", dispensable: 2 },
+  { title: "Entries", align: "right", dispensable: 1 },
+  { title: "Hides", align: "right", dispensable: 3 },
   { title: "Created by", fills: true }
 ]
 

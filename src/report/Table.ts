@@ -5,6 +5,8 @@ export interface Column {
   readonly align?: "right"
   /** Takes what the others leave, and is cut where that is too little. */
   readonly fills?: true
+  /** Left out where the width is too little for all, the lowest number first. */
+  readonly dispensable?: number
 }
 
 /** Two columns for characters of East Asia and pictures, none for marks that go on top of others (Unicode UAX #11). */
@@ -33,8 +35,24 @@ export const shorten = (text: string, columns: number): string => {
 
 const least = 10
 
-/** Rows under their titles, two spaces apart, no line wider than `columns` unless the other columns alone are. */
+/** Rows under their titles, two spaces apart, no line wider than `total` unless the indispensable columns are. */
 export const table = (
+  columns: ReadonlyArray<Column>,
+  rows: ReadonlyArray<ReadonlyArray<string>>,
+  total: number
+): ReadonlyArray<string> => {
+  const lines = lay(columns, rows, total)
+  const first = columns.reduce<number>(
+    (chosen, { dispensable }, index) =>
+      dispensable !== undefined && (chosen < 0 || dispensable < columns[chosen]!.dispensable!) ? index : chosen,
+    -1
+  )
+  if (first < 0 || lines.every((line) => width(line) <= total)) return lines
+  const without = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> => all.filter((_, index) => index !== first)
+  return table(without(columns), rows.map(without), total)
+}
+
+const lay = (
   columns: ReadonlyArray<Column>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
   total: number

@@ -1,0 +1,248 @@
+/** The commands that filters gave rise to, as users run them. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import { archiveAt, tallyman, withScratch } from "../fault/Workbench.ts"
+import { dir, file, hardlink, tar, whiteout } from "../rootfs/Layers.ts"
+
+const built = (seconds = 1_700_000_000) =>
+  ImageBuilder.build({
+    names: ["example.org/app:1"],
+    layers: [
+      tar([
+        dir("lib/", { mtimeSeconds: seconds }),
+        file("lib/a.pyc", "12345", { mtimeSeconds: seconds }),
+        hardlink("lib/b", "lib/a.pyc", { mtimeSeconds: seconds }),
+        file("lib/old", "old", { mtimeSeconds: seconds })
+      ]),
+      tar([whiteout("lib/old"), file("lib/new", "new", { mtimeSeconds: seconds })])
+    ]
+  })
+
+const archive = (directory: string, name = "image.tar", seconds?: number): string =>
+  archiveAt(directory, ImageBuilder.dockerDigestNames([built(seconds)]), name)
+
+const inDirectory = (use: (directory: string) => Promise<void>) => () => withScratch(use)
+
+describe("process -f", () => {
+  it(
+    "applies filters in their order, says what they did, and writes a sound image",
+    inDirectory(async (directory) => {
+      const source = `tar://${archive(directory)}`
+      const out = path.join(directory, "out")
+      const jsonl = path.join(directory, "layers.jsonl")
+      const args = [
+        "process",
+        source,
+        `dir://${out}`,
+        "-f",
+        "exclude:pattern=*.pyc",
+        "--filter",
+        `inspect:file=${jsonl}`,
+        "--verify-full"
+      ]
+      const { code, stderr, stdout } = await tallyman(args)
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      const lines = stdout.trim().split("\n")
+      assert.deepStrictEqual(lines.slice(0, 3), [
+        "exclude: left out 0 entries, 0 B",
+        "  layer 0: kept under another name: lib/b",
+        `inspect: appended 2 layers to ${jsonl}`
+      ])
+      assert.match(lines.at(-1)!, /^Summary: 1\/1 images, 2 layers, .*, verified OK$/)
+      assert.strictEqual(JSON.parse(fs.readFileSync(jsonl, "utf8")).layers.length, 2)
+      const receipt = fs.readdirSync(out).find((name) => name.includes("receipt"))!
+      const { filters } = JSON.parse(fs.readFileSync(path.join(out, receipt), "utf8")).predicate.receipt
+      assert.deepStrictEqual(
+        filters.map((one: { name: string }) => one.name),
+        ["exclude", "inspect"]
+      )
+      assert.strictEqual(filters[0].before, built().id)
+      assert.strictEqual(filters[0].after, filters[1].before)
+    })
+  )
+
+  it(
+    "tells scripts the same as JSON",
+    inDirectory(async (directory) => {
+      const source = `tar://${archive(directory)}`
+      const { code, stdout } = await tallyman([
+        "process",
+        source,
+        `dir://${path.join(directory, "out")}`,
+        "-f",
+        "search:pattern=*.pyc",
+        "-f",
+        "normalize-timestamps:ts=5",
+        "--format",
+        "json"
+      ])
+      assert.strictEqual(code, 0)
+      const { filters, image } = JSON.parse(stdout)
+      assert.deepStrictEqual(
+        filters[0].matches.map((one: { path: string }) => one.path),
+        ["lib/a.pyc"]
+      )
+      assert.deepStrictEqual(
+        [filters[1].name, filters[1].options, filters[1].before, filters[1].after],
+        ["normalize-timestamps", { ts: 5, config: false }, built().id, image]
+      )
+    })
+  )
+
+  it(
+    "makes two builds the same, by SOURCE_DATE_EPOCH",
+    inDirectory(async (directory) => {
+      const ids: Array<string> = []
+      for (const [name, seconds] of [
+        ["one", 1_600_000_000],
+        ["two", 1_700_000_000]
+      ] as const) {
+        const args = [
+          "process",
+          `tar://${archive(directory, `${name}.tar`, seconds)}`,
+          `dir://${path.join(directory, name)}`,
+          "-f",
+          "normalize-timestamps:config=true",
+          "--format",
+          "json"
+        ]
+        const { code, stdout } = await tallyman(args, { env: { SOURCE_DATE_EPOCH: "1650000000" } })
+        assert.strictEqual(code, 0)
+        ids.push(JSON.parse(stdout).image)
+      }
+      assert.strictEqual(ids[0], ids[1])
+      assert.notStrictEqual(ids[0], built().id)
+    })
+  )
+
+  it(
+    "is wrong usage for what is no filter, and touches nothing",
+    inDirectory(async (directory) => {
+      const out = path.join(directory, "out")
+      for (const [spec, expected] of [
+        ["exclud:pattern=a", "exclude:pattern"],
+        ["exclude:glob=a", "pattern=X"],
+        ["normalize-timestamps:ts=soon", "seconds since the epoch"]
+      ] as const) {
+        const { code, stderr, stdout } = await tallyman([
+          "process",
+          `tar://${archive(directory)}`,
+          `dir://${out}`,
+          "-f",
+          spec
+        ])
+        assert.deepStrictEqual([code, stdout], [2, ""])
+        assert.include(stderr, expected)
+        assert.strictEqual(stderr.trim().split("\n").length, 1)
+      }
+      assert.isFalse(fs.existsSync(out))
+    })
+  )
+})
+
+describe("search", () => {
+  it(
+    "lists matches in the older tool's form, with what became of them",
+    inDirectory(async (directory) => {
+      const { code, stdout } = await tallyman(["search", archive(directory), "lib/o*"])
+      assert.strictEqual(code, 0)
+      const [first] = built().layers
+      assert.deepStrictEqual(stdout.split("\n"), [
+        `Layer: ${first!.diffId.slice(7)}`,
+        "  lib/old (file, 3 bytes) [deleted by layer 1]",
+        "",
+        "Found 1 match in 1 layer.",
+        ""
+      ])
+    })
+  )
+
+  it(
+    "speaks to scripts",
+    inDirectory(async (directory) => {
+      const source = archive(directory)
+      const [first, second] = built().layers.map((layer) => layer.diffId.slice(7))
+      const script = await tallyman(["search", "--script-friendly", "--regex", source, "^lib/.*(old|new)$"])
+      assert.deepStrictEqual(
+        [script.code, script.stdout],
+        [
+          0,
+          `example.org/app:1:${first}:lib/old\nexample.org/app:1:${second}:lib/.wh.old\nexample.org/app:1:${second}:lib/new\n`
+        ]
+      )
+      const json = JSON.parse((await tallyman(["search", source, "*.wh.*", "--format", "json"])).stdout)
+      assert.deepStrictEqual(
+        json.matches.map(({ by, hides, layer, path, state, type }: Record<string, unknown>) => ({
+          by,
+          hides,
+          layer,
+          path,
+          state,
+          type
+        })),
+        [{ by: null, hides: "lib/old", layer: 1, path: "lib/.wh.old", state: "whiteout", type: "whiteout" }]
+      )
+      const none = await tallyman(["search", source, "nothing", "--script-friendly"])
+      assert.deepStrictEqual([none.code, none.stdout, none.stderr], [0, "", ""])
+      const wrong = await tallyman(["search", source, "(", "--regex"])
+      assert.strictEqual(wrong.code, 2)
+    })
+  )
+})
+
+describe("inspect", () => {
+  it(
+    "shows an image as text, as JSON, and as a table of the width it is given",
+    inDirectory(async (directory) => {
+      const source = archive(directory)
+      const text = await tallyman(["inspect", source])
+      assert.strictEqual(text.code, 0)
+      for (const part of [
+        "example.org/app:1",
+        built().id,
+        built().layers[1]!.diffId,
+        "deletes 3 B",
+        "lib/old (layer 0, deleted by layer 1)"
+      ])
+        assert.include(text.stdout, part)
+      const json = JSON.parse((await tallyman(["info", source, "--format", "json", "--top", "1"])).stdout)
+      assert.deepStrictEqual(json.largest, [{ path: "lib/a.pyc", size: 5, layer: 0 }])
+      assert.deepStrictEqual(
+        json.layers.map((one: { diff_id: string }) => one.diff_id),
+        built().layers.map((one) => one.diffId)
+      )
+      const table = await tallyman(["inspect", source, "--format", "table"], { env: { COLUMNS: "60" } })
+      assert.strictEqual(table.code, 0)
+      assert.isTrue(
+        table.stdout.split("\n").every((line) => line.length <= 60),
+        table.stdout
+      )
+      const missing = await tallyman(["inspect", path.join(directory, "nothing")])
+      assert.deepStrictEqual([missing.code, missing.stdout], [3, ""])
+    })
+  )
+})
+
+describe("diff", () => {
+  it(
+    "tells by its exit code whether images differ, and says in what",
+    inDirectory(async (directory) => {
+      const source = archive(directory)
+      const out = path.join(directory, "out")
+      await tallyman(["process", `tar://${source}`, `dir://${out}`])
+      const same = await tallyman(["diff", source, out])
+      assert.deepStrictEqual([same.code, same.stdout], [0, `The same: ${built().id}\n`])
+      const other = path.join(directory, "other")
+      await tallyman(["process", `tar://${source}`, `dir://${other}`, "-f", "exclude:pattern=*.pyc,new"])
+      const differs = await tallyman(["diff", out, other])
+      assert.deepStrictEqual([differs.code, differs.stderr], [1, ""])
+      assert.include(differs.stdout, "\n- lib/a.pyc (file)\n")
+      assert.include(differs.stdout, "\n- lib/new (file)")
+      const json = JSON.parse((await tallyman(["diff", out, other, "--format", "json"])).stdout)
+      assert.deepStrictEqual(json.counts, { "only-in-a": 2 })
+      assert.strictEqual((await tallyman(["diff", out, path.join(directory, "nothing")])).code, 3)
+    })
+  )
+})
