@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as fc from "fast-check"
 import * as Damage from "../../../src/fault/Damage.ts"
 import * as Entry from "../../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../../src/fault/ImageBuilder.ts"
@@ -126,6 +127,105 @@ describe("what is written", () => {
       assert.deepStrictEqual([layerCount, layerBytes], [3, tar.length + twice.layers[1]!.tar.length])
     })
   )
+})
+
+/** Text without what no name may hold. */
+const word = fc.string({ unit: "grapheme", minLength: 1, maxLength: 120 }).map((text) => text.replace(/[/\0.]/g, "_"))
+
+const attributes: fc.Arbitrary<Entry.Attributes> = fc.record(
+  {
+    mode: fc.nat(0o7777),
+    uid: fc.nat(2 ** 31),
+    gid: fc.nat(2 ** 31),
+    uname: word,
+    mtimeSeconds: fc.integer({ min: -(2 ** 33), max: 2 ** 34 }),
+    mtimeNanoseconds: fc.nat(999_999_999),
+    xattrs: fc.dictionary(fc.stringMatching(/^user\.[a-z]{1,20}$/), fc.uint8Array({ maxLength: 40 }), { maxKeys: 2 })
+  },
+  { requiredKeys: [] }
+)
+
+/** Layers that no rule is broken by: each path once, links to what is there, whiteouts of what is below. */
+const layer: fc.Arbitrary<ReadonlyArray<Entry.Entry>> = fc
+  .uniqueArray(
+    fc.tuple(word, fc.constantFrom("file", "directory", "symlink", "hardlink", "char", "fifo"), attributes, word),
+    {
+      selector: ([name]) => name,
+      maxLength: 8
+    }
+  )
+  .map((all) => {
+    const entries: Array<Entry.Entry> = [Entry.directory("d/")]
+    let file: string | undefined
+    for (const [name, type, more, content] of all) {
+      const path = `d/${name}`
+      if (type === "directory") entries.push(Entry.directory(`${path}/`, more), Entry.file(`${path}/inner`, content))
+      else if (type === "symlink") entries.push(Entry.symlink(path, content, more))
+      else if (type === "char") entries.push(Entry.device(path, "char", 1, 3, more))
+      else if (type === "fifo") entries.push(Entry.fifo(path, more))
+      else if (type === "hardlink" && file !== undefined) entries.push(Entry.hardlink(path, file, more))
+      else {
+        entries.push(Entry.file(path, content, more))
+        file = path
+      }
+    }
+    return entries
+  })
+
+const anyImage: fc.Arbitrary<ImageBuilder.BuiltImage> = fc
+  .record({
+    names: fc.uniqueArray(
+      fc.stringMatching(/^([a-z0-9]{1,5}\/){0,2}[a-z0-9]{1,8}(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,8})?$/),
+      { maxLength: 3 }
+    ),
+    layers: fc.array(layer, { maxLength: 4 }),
+    opaque: fc.boolean(),
+    author: fc.string({ unit: "binary", maxLength: 20 })
+  })
+  .map(({ author, layers, names, opaque }) =>
+    ImageBuilder.build({
+      names,
+      layers: [
+        [Entry.directory("old/"), Entry.file("old/gone"), Entry.file("old/hidden")],
+        ...layers,
+        [Entry.whiteout("old/gone"), ...(opaque ? [Entry.opaque("old"), Entry.file("old/new")] : [])]
+      ],
+      config: { author }
+    })
+  )
+
+describe("any sound image, in any form", () => {
+  it("is written so that its own verifier has nothing to say, and comes back the same", async () => {
+    const forms: ReadonlyArray<(image: ImageBuilder.BuiltImage) => ReadonlyArray<Entry.Entry>> = [
+      (image) => ImageBuilder.dockerLegacy([image]),
+      (image) => ImageBuilder.dockerDigestNames([image]),
+      (image) => ImageBuilder.dockerHybrid([image], { compression: ["none", "gzip", "zstd"] }),
+      (image) => ImageBuilder.ociLayout([{ image, compression: "gzip" }]),
+      (image) => ImageBuilder.ociLayout([{ index: [{ image, platform: true, compression: "zstd", docker: true }] }])
+    ]
+    await Workbench.withScratch((directory) =>
+      fc.assert(
+        fc.asyncProperty(anyImage, fc.constantFrom(...forms), fc.boolean(), async (image, form, unique) => {
+          const root = path.join(fs.mkdtempSync(path.join(directory, "run-")), "out")
+          const archive = Workbench.archiveAt(directory, form(image))
+          const { receipt, verification } = await Effect.runPromise(
+            Workbench.processUris(`tar://${archive}`, `dir://${root}?unique_names=${unique}`)
+          )
+          assert.strictEqual(receipt.image, image.id)
+          assert.deepStrictEqual(verification!.results.results, [])
+          const alone = await Effect.runPromise(Workbench.verifyTarget(root))
+          assert.deepStrictEqual(alone.results.results, [])
+          const again = await Effect.runPromise(Workbench.processUris(`dir://${root}`, `dir://${root}-again`))
+          assert.strictEqual(again.receipt.image, image.id)
+          for (const { diffId, tar } of image.layers) {
+            assert.isTrue(fs.readFileSync(path.join(`${root}-again`, diffId.slice(7), "layer.tar")).equals(tar))
+          }
+          fs.rmSync(path.dirname(root), { recursive: true })
+        }),
+        { numRuns: 60 }
+      )
+    )
+  })
 })
 
 describe("a directory of several images", () => {
