@@ -16,9 +16,15 @@ const random = (seed: number) => () => {
 /** Text-like bytes that compress about 3.5:1, as the content of real layers does. */
 const textPool = (): Buffer => {
   const next = random(7)
-  const words = Array.from({ length: 4096 }, () => crypto.createHash("sha256").update(String(next())).digest("hex").slice(0, 4 + Math.floor(next() * 20)))
+  const words = Array.from({ length: 4096 }, () =>
+    crypto
+      .createHash("sha256")
+      .update(String(next()))
+      .digest("hex")
+      .slice(0, 4 + Math.floor(next() * 20))
+  )
   const pieces: Array<string> = []
-  for (let length = 0; length < 8 * mebibyte;) {
+  for (let length = 0; length < 8 * mebibyte; ) {
     const word = words[Math.floor(next() ** 2 * words.length)]!
     pieces.push(word)
     length += word.length
@@ -62,9 +68,17 @@ export const writeLayer = (file: string, { files, seed, size }: LayerSpec): stri
       put(encodeHeader({ path: `${directory}/`, type: "directory", mode: 0o755 }))
     }
     const length = files === 1 ? size : Math.floor(size * (0.5 + next()))
-    put(encodeHeader({ path: `${directory}/file-${index}.txt`, type: "file", size: length, mode: 0o644, mtimeSeconds: 1_600_000_000 + index }))
+    put(
+      encodeHeader({
+        path: `${directory}/file-${index}.txt`,
+        type: "file",
+        size: length,
+        mode: 0o644,
+        mtimeSeconds: 1_600_000_000 + index
+      })
+    )
     let from = Math.floor(next() * mebibyte)
-    for (let left = length; left > 0;) {
+    for (let left = length; left > 0; ) {
       const take = Math.min(left, pool.length - from)
       put(pool.subarray(from, from + take))
       left -= take
@@ -79,13 +93,15 @@ export const writeLayer = (file: string, { files, seed, size }: LayerSpec): stri
 }
 
 const configOf = (diffIds: ReadonlyArray<string>): Buffer =>
-  Buffer.from(JSON.stringify({
-    architecture: "amd64",
-    os: "linux",
-    config: { Cmd: ["/bin/true"] },
-    rootfs: { type: "layers", diff_ids: diffIds.map((hex) => `sha256:${hex}`) },
-    history: diffIds.map((_, index) => ({ created_by: `layer ${index}` }))
-  }))
+  Buffer.from(
+    JSON.stringify({
+      architecture: "amd64",
+      os: "linux",
+      config: { Cmd: ["/bin/true"] },
+      rootfs: { type: "layers", diff_ids: diffIds.map((hex) => `sha256:${hex}`) },
+      history: diffIds.map((_, index) => ({ created_by: `layer ${index}` }))
+    })
+  )
 
 const sha256 = (bytes: Uint8Array): string => crypto.createHash("sha256").update(bytes).digest("hex")
 
@@ -114,9 +130,24 @@ export const dockerArchive = (directory: string, name: string, layers: ReadonlyA
     fs.writeFileSync(path.join(work, `${sha256(config)}.json`), config)
     fs.writeFileSync(
       path.join(work, "manifest.json"),
-      JSON.stringify([{ Config: `${sha256(config)}.json`, RepoTags: ["localhost/bench:1"], Layers: diffIds.map((hex) => `${hex}.tar`) }])
+      JSON.stringify([
+        {
+          Config: `${sha256(config)}.json`,
+          RepoTags: ["localhost/bench:1"],
+          Layers: diffIds.map((hex) => `${hex}.tar`)
+        }
+      ])
     )
-    execFileSync("tar", ["-cf", temporary, "--format=ustar", "-C", work, ...diffIds.map((hex) => `${hex}.tar`), `${sha256(config)}.json`, "manifest.json"])
+    execFileSync("tar", [
+      "-cf",
+      temporary,
+      "--format=ustar",
+      "-C",
+      work,
+      ...diffIds.map((hex) => `${hex}.tar`),
+      `${sha256(config)}.json`,
+      "manifest.json"
+    ])
     fs.rmSync(work, { recursive: true })
   })
 
@@ -140,18 +171,34 @@ export const ociLayout = (
       const diffId = writeLayer(tar, layer)
       execFileSync("bash", ["-c", `${compression === "gzip" ? "gzip -6n" : "zstd -q -3"} < ${tar} > ${tar}.c`])
       fs.rmSync(tar)
-      const hex = execFileSync("openssl", ["dgst", "-sha256", "-r", `${tar}.c`]).toString().slice(0, 64)
+      const hex = execFileSync("openssl", ["dgst", "-sha256", "-r", `${tar}.c`])
+        .toString()
+        .slice(0, 64)
       const size = fs.statSync(`${tar}.c`).size
       fs.renameSync(`${tar}.c`, path.join(blobs, hex))
-      return { diffId, descriptor: { mediaType: `application/vnd.oci.image.layer.v1.tar+${compression}`, digest: `sha256:${hex}`, size } }
+      return {
+        diffId,
+        descriptor: {
+          mediaType: `application/vnd.oci.image.layer.v1.tar+${compression}`,
+          digest: `sha256:${hex}`,
+          size
+        }
+      }
     })
-    const config = { mediaType: "application/vnd.oci.image.config.v1+json", ...put(configOf(made.map((one) => one.diffId))) }
-    const manifest = put(Buffer.from(JSON.stringify({
-      schemaVersion: 2,
-      mediaType: "application/vnd.oci.image.manifest.v1+json",
-      config,
-      layers: made.map((one) => one.descriptor)
-    })))
+    const config = {
+      mediaType: "application/vnd.oci.image.config.v1+json",
+      ...put(configOf(made.map((one) => one.diffId)))
+    }
+    const manifest = put(
+      Buffer.from(
+        JSON.stringify({
+          schemaVersion: 2,
+          mediaType: "application/vnd.oci.image.manifest.v1+json",
+          config,
+          layers: made.map((one) => one.descriptor)
+        })
+      )
+    )
     writeIndex(temporary, [{ ...manifest, name: "bench" }])
   })
 
@@ -195,15 +242,25 @@ export const manyImages = (directory: string, name: string, images: number, blob
     })
     const next = random(3)
     const manifests = Array.from({ length: images }, (_, index) => {
-      const used = Array.from({ length: 8 }, (_, at) => layers[at === 0 ? index % layers.length : Math.floor(next() * layers.length)]!)
-      const config = { mediaType: "application/vnd.oci.image.config.v1+json", ...put(configOf(used.map((one) => one.diffId))) }
-      const manifest = put(Buffer.from(JSON.stringify({
-        schemaVersion: 2,
-        mediaType: "application/vnd.oci.image.manifest.v1+json",
-        config,
-        layers: used.map((one) => one.descriptor),
-        annotations: { number: String(index) }
-      })))
+      const used = Array.from(
+        { length: 8 },
+        (_, at) => layers[at === 0 ? index % layers.length : Math.floor(next() * layers.length)]!
+      )
+      const config = {
+        mediaType: "application/vnd.oci.image.config.v1+json",
+        ...put(configOf(used.map((one) => one.diffId)))
+      }
+      const manifest = put(
+        Buffer.from(
+          JSON.stringify({
+            schemaVersion: 2,
+            mediaType: "application/vnd.oci.image.manifest.v1+json",
+            config,
+            layers: used.map((one) => one.descriptor),
+            annotations: { number: String(index) }
+          })
+        )
+      )
       return { ...manifest, name: `image-${index}` }
     })
     writeIndex(temporary, manifests)

@@ -17,7 +17,8 @@ const highWater = (pid: number): number => {
     const status = fs.readFileSync(`/proc/${pid}/status`, "utf8")
     largest = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
     const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim()
-    for (const child of children === "" ? [] : children.split(" ")) largest = Math.max(largest, highWater(Number(child)))
+    for (const child of children === "" ? [] : children.split(" "))
+      largest = Math.max(largest, highWater(Number(child)))
   } catch {
     // It has ended.
   }
@@ -27,18 +28,26 @@ const highWater = (pid: number): number => {
 /** Runs a shell command once. Its output is thrown away; a failure is an error unless `mayFail`. */
 export const once = (command: string, mayFail = false): Promise<Sample> =>
   new Promise((resolve, reject) => {
-    const child = spawn("bash", ["-c", `TIMEFORMAT='%R %U %S'; time { ${command} ; } >/dev/null 2>/tmp/.tallyman-bench-stderr`], {
-      stdio: ["ignore", "ignore", "pipe"]
-    })
+    const child = spawn(
+      "bash",
+      ["-c", `TIMEFORMAT='%R %U %S'; time { ${command} ; } >/dev/null 2>/tmp/.tallyman-bench-stderr`],
+      {
+        stdio: ["ignore", "ignore", "pipe"]
+      }
+    )
     let text = ""
-    child.stderr.on("data", (chunk: Buffer) => text += chunk.toString())
+    child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()))
     let rss = 0
-    const poll = setInterval(() => rss = Math.max(rss, highWater(child.pid!)), 10)
+    const poll = setInterval(() => (rss = Math.max(rss, highWater(child.pid!))), 10)
     child.on("close", (code) => {
       clearInterval(poll)
       const match = /([\d.]+) ([\d.]+) ([\d.]+)\s*$/.exec(text)
       if (match === null || (code !== 0 && !mayFail)) {
-        reject(new Error(`${command}: exit ${code}: ${text} ${fs.readFileSync("/tmp/.tallyman-bench-stderr", "utf8").slice(0, 500)}`))
+        reject(
+          new Error(
+            `${command}: exit ${code}: ${text} ${fs.readFileSync("/tmp/.tallyman-bench-stderr", "utf8").slice(0, 500)}`
+          )
+        )
       } else resolve({ wall: Number(match[1]), cpu: Number(match[2]) + Number(match[3]), rss })
     })
   })
@@ -74,7 +83,10 @@ export const compare = async (a: Side, b: Side, runs: number): Promise<Compariso
   const as: Array<Sample> = []
   const bs: Array<Sample> = []
   for (let run = -1; run < runs; run++) {
-    for (const [side, samples] of [[a, as], [b, bs]] as const) {
+    for (const [side, samples] of [
+      [a, as],
+      [b, bs]
+    ] as const) {
       if (side.before !== undefined) await once(side.before)
       const sample = await once(side.command, side.mayFail)
       // The first round warms the page cache.

@@ -26,10 +26,17 @@ const fourLayers: ReadonlyArray<Data.LayerSpec> = [
   { files: 100_000, size: 4500, seed: 4 }
 ]
 
-const eightLayers: ReadonlyArray<Data.LayerSpec> = Array.from({ length: 8 }, (_, index) => ({ files: 12_000, size: 15_500, seed: 20 + index }))
+const eightLayers: ReadonlyArray<Data.LayerSpec> = Array.from({ length: 8 }, (_, index) => ({
+  files: 12_000,
+  size: 15_500,
+  seed: 20 + index
+}))
 
 const where = (program: string): string | undefined =>
-  (process.env["PATH"] ?? "").split(":").map((directory) => path.join(directory, program)).find((file) => fs.existsSync(file))
+  (process.env["PATH"] ?? "")
+    .split(":")
+    .map((directory) => path.join(directory, program))
+    .find((file) => fs.existsSync(file))
 
 const cases = (root: string, directory: string): ReadonlyArray<Case> => {
   const node = process.execPath
@@ -39,17 +46,34 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
   const gzipLayout = (): string => Data.ociLayout(directory, "eight-gzip", eightLayers, "gzip")
   const zstdLayout = (): string => Data.ociLayout(directory, "eight-zstd", eightLayers, "zstd")
   const layersOf = (layout: string): string =>
-    (JSON.parse(fs.readFileSync(path.join(
-      layout,
-      "blobs",
-      (JSON.parse(fs.readFileSync(path.join(layout, "index.json"), "utf8")) as { manifests: Array<{ digest: string }> }).manifests[0]!.digest.replace(":", "/")
-    ), "utf8")) as { layers: Array<{ digest: string }> }).layers.map((layer) => path.join(layout, "blobs", layer.digest.replace(":", "/"))).join(" ")
+    (
+      JSON.parse(
+        fs.readFileSync(
+          path.join(
+            layout,
+            "blobs",
+            (
+              JSON.parse(fs.readFileSync(path.join(layout, "index.json"), "utf8")) as {
+                manifests: Array<{ digest: string }>
+              }
+            ).manifests[0]!.digest.replace(":", "/")
+          ),
+          "utf8"
+        )
+      ) as { layers: Array<{ digest: string }> }
+    ).layers
+      .map((layer) => path.join(layout, "blobs", layer.digest.replace(":", "/")))
+      .join(" ")
   return [
     {
       name: "help",
       title: "`tallyman --help`",
       needs: [],
-      prepare: () => ({ ours: { command: `${tallyman} --help` }, theirs: { command: `${node} -e 0` }, against: "`node -e 0`" }),
+      prepare: () => ({
+        ours: { command: `${tallyman} --help` },
+        theirs: { command: `${node} -e 0` },
+        against: "`node -e 0`"
+      }),
       wall: 2.2,
       runs: 15
     },
@@ -58,9 +82,16 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       title: "fast verify of a directory of 20 layers",
       needs: [],
       prepare: () => {
-        const source = Data.dockerArchive(directory, "twenty.tar", Array.from({ length: 20 }, (_, index) => ({ files: 5, size: 1000, seed: 40 + index })))
+        const source = Data.dockerArchive(
+          directory,
+          "twenty.tar",
+          Array.from({ length: 20 }, (_, index) => ({ files: 5, size: 1000, seed: 40 + index }))
+        )
         return {
-          ours: { command: `${tallyman} verify ${at("twenty")}`, before: `test -d ${at("twenty")} || ${tallyman} process tar://${source} dir://${at("twenty")}` },
+          ours: {
+            command: `${tallyman} verify ${at("twenty")}`,
+            before: `test -d ${at("twenty")} || ${tallyman} process tar://${source} dir://${at("twenty")}`
+          },
           theirs: { command: `${node} -e 0` },
           against: "`node -e 0`"
         }
@@ -75,7 +106,10 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       prepare: () => {
         const source = archive()
         return {
-          ours: { command: `${tallyman} verify ${at("four")} --full`, before: `test -d ${at("four")} || ${tallyman} process tar://${source} dir://${at("four")}` },
+          ours: {
+            command: `${tallyman} verify ${at("four")} --full`,
+            before: `test -d ${at("four")} || ${tallyman} process tar://${source} dir://${at("four")}`
+          },
           theirs: { command: `for layer in ${at("four")}/*/layer.tar; do openssl dgst -sha256 $layer; done` },
           against: "`openssl dgst -sha256` of each layer"
         }
@@ -90,8 +124,14 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       prepare: () => {
         const source = archive()
         return {
-          ours: { command: `${tallyman} process tar://${source} dir://${at("out")} --no-verify`, before: `rm -rf ${at("out")}` },
-          theirs: { command: `cp ${source} ${at("copy")} && openssl dgst -sha256 ${at("copy")}`, before: `rm -rf ${at("out")} ${at("copy")}` },
+          ours: {
+            command: `${tallyman} process tar://${source} dir://${at("out")} --no-verify`,
+            before: `rm -rf ${at("out")}`
+          },
+          theirs: {
+            command: `cp ${source} ${at("copy")} && openssl dgst -sha256 ${at("copy")}`,
+            before: `rm -rf ${at("out")} ${at("copy")}`
+          },
           against: "`cp` of the archive and `openssl dgst` of it"
         }
       },
@@ -104,8 +144,14 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       prepare: () => {
         const source = archive()
         return {
-          ours: { command: `${tallyman} process tar://${source} dir://${at("out")} --no-verify`, before: `rm -rf ${at("out")}` },
-          theirs: { command: `skopeo --insecure-policy copy docker-archive:${source} dir:${at("skopeo")}`, before: `rm -rf ${at("out")} ${at("skopeo")}` },
+          ours: {
+            command: `${tallyman} process tar://${source} dir://${at("out")} --no-verify`,
+            before: `rm -rf ${at("out")}`
+          },
+          theirs: {
+            command: `skopeo --insecure-policy copy docker-archive:${source} dir:${at("skopeo")}`,
+            before: `rm -rf ${at("out")} ${at("skopeo")}`
+          },
           against: "`skopeo copy docker-archive: dir:`"
         }
       },
@@ -120,7 +166,9 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
         const layout = gzipLayout()
         return {
           ours: { command: `${tallyman} verify ${layout} --full` },
-          theirs: { command: `for layer in ${layersOf(layout)}; do openssl dgst -sha256 $layer; gzip -dc $layer | openssl dgst -sha256; done` },
+          theirs: {
+            command: `for layer in ${layersOf(layout)}; do openssl dgst -sha256 $layer; gzip -dc $layer | openssl dgst -sha256; done`
+          },
           against: "`openssl dgst` of each blob and `gzip -dc | openssl dgst`"
         }
       },
@@ -182,8 +230,14 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       prepare: () => {
         const source = archive()
         return {
-          ours: { command: `${tallyman} process tar://${source} "oci-layout://${at("oci-out")}:x?compression=gzip" --no-verify`, before: `rm -rf ${at("oci-out")}` },
-          theirs: { command: `skopeo --insecure-policy copy docker-archive:${source} oci:${at("oci-skopeo")}:x`, before: `rm -rf ${at("oci-skopeo")}` },
+          ours: {
+            command: `${tallyman} process tar://${source} "oci-layout://${at("oci-out")}:x?compression=gzip" --no-verify`,
+            before: `rm -rf ${at("oci-out")}`
+          },
+          theirs: {
+            command: `skopeo --insecure-policy copy docker-archive:${source} oci:${at("oci-skopeo")}:x`,
+            before: `rm -rf ${at("oci-skopeo")}`
+          },
           against: "`skopeo copy docker-archive: oci:`"
         }
       },
@@ -196,7 +250,9 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
 const ratio = (value: number): string => value.toFixed(2)
 
 export const main = async (root: string, wanted: ReadonlyArray<string>): Promise<number> => {
-  const base = process.env["TALLYMAN_BENCH_DIR"] ?? (fs.existsSync("/dev/shm") ? "/dev/shm/tallyman-bench" : path.join(root, "node_modules/.cache/tallyman-bench"))
+  const base =
+    process.env["TALLYMAN_BENCH_DIR"] ??
+    (fs.existsSync("/dev/shm") ? "/dev/shm/tallyman-bench" : path.join(root, "node_modules/.cache/tallyman-bench"))
   fs.mkdirSync(base, { recursive: true })
   const rows: Array<string> = []
   for (const one of cases(root, base)) {
@@ -221,16 +277,22 @@ export const main = async (root: string, wanted: ReadonlyArray<string>): Promise
   if (wanted.length === 0 || wanted.includes("memory")) {
     for (const gibibytes of [2, 20]) {
       const sparse = Data.sparseDirectory(base, `sparse-${gibibytes}`, gibibytes)
-      const sample = await once(`${process.execPath} ${path.join(root, "dist/bin/tallyman.mjs")} verify ${sparse} --full`)
-      rows.push(`| peak memory, full verify of one layer of ${gibibytes} GiB | | | | ≤ 150 MiB | ${sample.rss.toFixed(0)} MiB | |`)
+      const sample = await once(
+        `${process.execPath} ${path.join(root, "dist/bin/tallyman.mjs")} verify ${sparse} --full`
+      )
+      rows.push(
+        `| peak memory, full verify of one layer of ${gibibytes} GiB | | | | ≤ 150 MiB | ${sample.rss.toFixed(0)} MiB | |`
+      )
       console.log(rows.at(-1))
     }
   }
-  console.log([
-    "",
-    "| what | against | wall ratio | cpu ratio | aimed at | ours | theirs |",
-    "| --- | --- | --- | --- | --- | --- | --- |",
-    ...rows
-  ].join("\n"))
+  console.log(
+    [
+      "",
+      "| what | against | wall ratio | cpu ratio | aimed at | ours | theirs |",
+      "| --- | --- | --- | --- | --- | --- | --- |",
+      ...rows
+    ].join("\n")
+  )
   return 0
 }

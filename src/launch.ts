@@ -21,7 +21,9 @@ declare const __TALLYMAN_BUILD__: string
 
 /** undefined when there is no place that only this user can write to: cached code is run, so it has to be trusted. */
 const cacheFile = (): string | undefined => {
-  const base = process.env["XDG_CACHE_HOME"] || (process.env["HOME"] === undefined ? undefined : path.join(process.env["HOME"], ".cache"))
+  const base =
+    process.env["XDG_CACHE_HOME"] ||
+    (process.env["HOME"] === undefined ? undefined : path.join(process.env["HOME"], ".cache"))
   if (base === undefined || !path.isAbsolute(base) || process.env["TALLYMAN_NO_CODE_CACHE"]) return undefined
   return path.join(base, "tallyman", `${__TALLYMAN_BUILD__}-${process.version}-${process.arch}.v8`)
 }
@@ -71,5 +73,6 @@ const start = (): void => {
 const args = process.argv.slice(2)
 const only = args.length === 1 ? args[0] : undefined
 if (only === "--version") process.stdout.write(`${__TALLYMAN_VERSION__}\n`)
-else if (__TALLYMAN_HELP__ !== null && (args.length === 0 || only === "--help" || only === "-h")) process.stdout.write(__TALLYMAN_HELP__)
+else if (__TALLYMAN_HELP__ !== null && (args.length === 0 || only === "--help" || only === "-h"))
+  process.stdout.write(__TALLYMAN_HELP__)
 else start()

@@ -14,9 +14,18 @@ import { writeJob } from "./rootfs/WriteFiles.ts"
 /** Begins to serve when this thread was started by a `WorkerPool`; tells whether it was. */
 export const serveIfWorker = (): boolean => {
   if (parentPort === null || !isWorkerData(workerData)) return false
-  serve(parentPort, workerData, [Inspect.job, Compress.job, Rewrite.job, Locate.job, SearchLayer.job, Inspection.job, Diff.job, scanJob, writeJob])
+  serve(parentPort, workerData, [
+    Inspect.job,
+    Compress.job,
+    Rewrite.job,
+    Locate.job,
+    SearchLayer.job,
+    Inspection.job,
+    Diff.job,
+    scanJob,
+    writeJob
+  ])
   return true
 }
-
 
 serveIfWorker()

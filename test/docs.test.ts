@@ -2,11 +2,11 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { assert, describe, it } from "vitest"
 import * as JSONSchema from "effect/JSONSchema"
+import { assert, describe, it } from "vitest"
+import { SettingsFile } from "../src/pipeline/Settings.ts"
 import { checksPage } from "./docs/ChecksPage.ts"
 import { commandsPage } from "./docs/CommandsPage.ts"
-import { SettingsFile } from "../src/pipeline/Settings.ts"
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..")
 

@@ -54,11 +54,14 @@ export class CheckResults extends Schema.Class<CheckResults>("tallyman/CheckResu
   combine(that: CheckResults): CheckResults {
     if (this === CheckResults.empty) return that
     if (that === CheckResults.empty) return this
-    return new CheckResults({
-      results: [...this.results, ...that.results],
-      checked: [...new Set([...this.checked, ...that.checked])],
-      skipped: distinct([...this.skipped, ...that.skipped])
-    }, { disableValidation: true })
+    return new CheckResults(
+      {
+        results: [...this.results, ...that.results],
+        checked: [...new Set([...this.checked, ...that.checked])],
+        skipped: distinct([...this.skipped, ...that.skipped])
+      },
+      { disableValidation: true }
+    )
   }
 
   get hasErrors(): boolean {
@@ -78,7 +81,7 @@ export class CheckResults extends Schema.Class<CheckResults>("tallyman/CheckResu
   }
 
   private count(severity: Severity): number {
-    return this.results.reduce((sum, one) => one.severity === severity ? sum + 1 : sum, 0)
+    return this.results.reduce((sum, one) => (one.severity === severity ? sum + 1 : sum), 0)
   }
 }
 
@@ -89,14 +92,17 @@ export const finding = (
   message: string,
   detail: Detail = {}
 ): Finding =>
-  new Finding({
-    severity,
-    check,
-    message,
-    subject,
-    ...(detail.expected === undefined ? {} : { expected: String(detail.expected) }),
-    ...(detail.actual === undefined ? {} : { actual: String(detail.actual) })
-  }, { disableValidation: true })
+  new Finding(
+    {
+      severity,
+      check,
+      message,
+      subject,
+      ...(detail.expected === undefined ? {} : { expected: String(detail.expected) }),
+      ...(detail.actual === undefined ? {} : { actual: String(detail.actual) })
+    },
+    { disableValidation: true }
+  )
 
 const distinct = (skipped: ReadonlyArray<Skipped>): ReadonlyArray<Skipped> => [
   ...new Map(skipped.map((one) => [`${one.check}\0${one.reason}`, one])).values()

@@ -47,24 +47,33 @@ export const checkConfig = (value: unknown, subject: string, report: Collector):
     history: "array"
   })
   if (Json.isObject(value["config"])) {
-    optional(value["config"], subject, report, {
-      User: "string",
-      ExposedPorts: "object",
-      Env: "strings",
-      Volumes: "object",
-      WorkingDir: "string",
-      Labels: "object",
-      StopSignal: "string",
-      Entrypoint: "command",
-      Cmd: "command"
-    }, "config.")
-    for (const [key, label] of Object.entries(Json.isObject(value["config"]["Labels"]) ? value["config"]["Labels"] : {})) {
-      if (typeof label !== "string") wrongType(report, subject, `config.Labels[${JSON.stringify(key)}]`, "a string", label)
+    optional(
+      value["config"],
+      subject,
+      report,
+      {
+        User: "string",
+        ExposedPorts: "object",
+        Env: "strings",
+        Volumes: "object",
+        WorkingDir: "string",
+        Labels: "object",
+        StopSignal: "string",
+        Entrypoint: "command",
+        Cmd: "command"
+      },
+      "config."
+    )
+    for (const [key, label] of Object.entries(
+      Json.isObject(value["config"]["Labels"]) ? value["config"]["Labels"] : {}
+    )) {
+      if (typeof label !== "string")
+        wrongType(report, subject, `config.Labels[${JSON.stringify(key)}]`, "a string", label)
     }
   }
   const diffIds = rootfs(value["rootfs"], subject, report)
   if (diffIds !== undefined) history(value["history"], diffIds.length, subject, report)
-  const text = (field: string): string | undefined => typeof value[field] === "string" ? value[field] : undefined
+  const text = (field: string): string | undefined => (typeof value[field] === "string" ? value[field] : undefined)
   return { diffIds, os: text("os"), architecture: text("architecture"), variant: text("variant") }
 }
 
@@ -104,7 +113,7 @@ const rootfs = (value: unknown, subject: string, report: Collector): ReadonlyArr
     return undefined
   }
   if (value["type"] !== "layers") {
-    report.report("config.rootfs-type", subject, "rootfs.type is not \"layers\"", {
+    report.report("config.rootfs-type", subject, 'rootfs.type is not "layers"', {
       expected: "layers",
       actual: typeof value["type"] === "string" ? value["type"] : Json.typeName(value["type"])
     })
@@ -132,7 +141,7 @@ const rootfs = (value: unknown, subject: string, report: Collector): ReadonlyArr
       })
     }
   }
-  return diffIds.map((one) => typeof one === "string" ? one : "")
+  return diffIds.map((one) => (typeof one === "string" ? one : ""))
 }
 
 const history = (value: unknown, layers: number, subject: string, report: Collector): void => {
@@ -155,7 +164,8 @@ const history = (value: unknown, layers: number, subject: string, report: Collec
   }
 }
 
-const dateTime = /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/
+const dateTime =
+  /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/
 
 /** RFC 3339 section 5.6, the day within its month. */
 export const isDateTime = (text: string): boolean => {
@@ -177,4 +187,7 @@ const created = (value: unknown, subject: string, field: string, report: Collect
 }
 
 const wrongType = (report: Collector, subject: string, field: string, expected: string, actual: unknown): void =>
-  report.report("config.wrong-type", subject, `${field} is not ${expected}`, { expected, actual: Json.typeName(actual) })
+  report.report("config.wrong-type", subject, `${field} is not ${expected}`, {
+    expected,
+    actual: Json.typeName(actual)
+  })

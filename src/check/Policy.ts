@@ -12,7 +12,7 @@ export const levels: ReadonlyArray<Level> = ["error", "warning", "info", "ignore
 export type Policy = Readonly<Partial<Record<CheckId, Level>>>
 
 export const profiles = ["default", "strict", "docker", "occystrap"] as const
-export type Profile = typeof profiles[number]
+export type Profile = (typeof profiles)[number]
 
 export const isProfile = (text: string): text is Profile => (profiles as ReadonlyArray<string>).includes(text)
 
@@ -41,7 +41,9 @@ const occystrap: Policy = {
 }
 
 /** Every SHOULD is taken for a MUST. */
-const strict: Policy = Object.fromEntries(ids.flatMap((id) => catalog[id].severity === "warning" ? [[id, "error" as const]] : []))
+const strict: Policy = Object.fromEntries(
+  ids.flatMap((id) => (catalog[id].severity === "warning" ? [[id, "error" as const]] : []))
+)
 
 export const policyOf: Readonly<Record<Profile, Policy>> = { default: {}, strict, docker, occystrap }
 
@@ -56,5 +58,7 @@ export const parseOverride = (text: string): readonly [CheckId, Level] | string 
 export const overrideOf = (id: string, level: string): readonly [CheckId, Level] | string => {
   if (!isCheckId(id)) return `expected a check id (\`tallyman explain\` lists them), found ${JSON.stringify(id)}`
   const known = levels.find((one) => one === level)
-  return known === undefined ? `expected one of ${levels.join(", ")} for ${id}, found ${JSON.stringify(level)}` : [id, known]
+  return known === undefined
+    ? `expected one of ${levels.join(", ")} for ${id}, found ${JSON.stringify(level)}`
+    : [id, known]
 }

@@ -3,7 +3,7 @@
  * ready when the first work is. Imported first by `bin.ts`, for its effect.
  */
 import * as os from "node:os"
-import { start, type StartedThreads } from "../content/WorkerPool.ts"
+import { type StartedThreads, start } from "../content/WorkerPool.ts"
 
 /** Put in by the build: the code of a worker thread. */
 declare const __TALLYMAN_WORKER__: string

@@ -30,11 +30,13 @@ export const command = Command.make("explain", {
 }).pipe(
   Command.withDescription(topic.summary),
   Command.withHandler(({ check }) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       if (Option.isNone(check)) {
         const width = Math.max(...Catalog.ids.map((id) => id.length))
         return yield* Output.printLine(
-          Catalog.ids.map((id) => `${id.padEnd(width)}  ${Catalog.catalog[id].severity.padEnd(7)}  ${Catalog.catalog[id].title}`).join("\n")
+          Catalog.ids
+            .map((id) => `${id.padEnd(width)}  ${Catalog.catalog[id].severity.padEnd(7)}  ${Catalog.catalog[id].title}`)
+            .join("\n")
         )
       }
       const id = check.value
@@ -49,16 +51,18 @@ export const command = Command.make("explain", {
         })
       }
       const { explanation, remedy, severity, spec, title } = Catalog.catalog[id]
-      yield* Output.printLine([
-        `${id}: ${title}`,
-        "",
-        wrap(explanation),
-        "",
-        `Severity: ${severity}`,
-        `Source:   ${spec}`,
-        "",
-        wrap(`What to do: ${remedy}`)
-      ].join("\n"))
+      yield* Output.printLine(
+        [
+          `${id}: ${title}`,
+          "",
+          wrap(explanation),
+          "",
+          `Severity: ${severity}`,
+          `Source:   ${spec}`,
+          "",
+          wrap(`What to do: ${remedy}`)
+        ].join("\n")
+      )
     })
   )
 )

@@ -19,7 +19,9 @@ const wrap = (text: string, width: number): ReadonlyArray<string> => {
 /** What `tallyman --help` prints: short enough for one screen; each command has help of its own. */
 export const overview = (topics: ReadonlyArray<Topic>): string => {
   const width = Math.max(...topics.map((topic) => topic.usage.length))
-  const commands = topics.map(({ summary, usage }) => `  ${usage.padEnd(width)}  ${wrap(summary, 96 - width).join(`\n${" ".repeat(width + 4)}`)}`)
+  const commands = topics.map(
+    ({ summary, usage }) => `  ${usage.padEnd(width)}  ${wrap(summary, 96 - width).join(`\n${" ".repeat(width + 4)}`)}`
+  )
   return `tallyman ${version} -- the fsck for container images
 
 USAGE

@@ -1,4 +1,6 @@
 /** The command line: all commands together, and what their ends mean for the exit code. */
+
+import { stripVTControlCharacters } from "node:util"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
 import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
@@ -12,7 +14,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
-import { stripVTControlCharacters } from "node:util"
 import { UsageError } from "../pipeline/Uri.ts"
 import { version } from "../version.ts"
 import * as Help from "./Help.ts"
@@ -33,6 +34,7 @@ const modules = {
 
 const aliases: Readonly<Record<string, keyof typeof modules>> = { info: "inspect" }
 
+// biome-ignore lint/suspicious/noExplicitAny: commands differ in name and options.
 type AnyCommand = Command.Command<any, never, unknown, any>
 
 interface Loaded {
@@ -46,14 +48,19 @@ const loadModules = (names: ReadonlyArray<keyof typeof modules>): Effect.Effect<
 
 /** The commands that a command line may mean: the one it names, or all for help, completions and mistakes. */
 const loadFor = (name: string | undefined): Effect.Effect<ReadonlyArray<Loaded>> => {
-  const known = name === undefined ? undefined : aliases[name] ?? (Object.hasOwn(modules, name) ? name as keyof typeof modules : undefined)
-  return loadModules(known === undefined ? Object.keys(modules) as ReadonlyArray<keyof typeof modules> : [known])
+  const known =
+    name === undefined
+      ? undefined
+      : (aliases[name] ?? (Object.hasOwn(modules, name) ? (name as keyof typeof modules) : undefined))
+  return loadModules(known === undefined ? (Object.keys(modules) as ReadonlyArray<keyof typeof modules>) : [known])
 }
 
 const commandOf = (loaded: ReadonlyArray<Loaded>): AnyCommand => {
-  const [first, ...rest] = loaded.flatMap((one) => one.alias === undefined ? [one.command] : [one.command, one.alias])
+  const [first, ...rest] = loaded.flatMap((one) => (one.alias === undefined ? [one.command] : [one.command, one.alias]))
   return Command.make("tallyman").pipe(
-    Command.withDescription("The fsck for container images: moves them between the forms they take at rest and proves that every byte is right"),
+    Command.withDescription(
+      "The fsck for container images: moves them between the forms they take at rest and proves that every byte is right"
+    ),
     Command.withSubcommands([first!, ...rest])
   ) as AnyCommand
 }
@@ -74,9 +81,12 @@ const tell = (cause: Cause.Cause<unknown>, verbose: boolean): Effect.Effect<void
   const failure = Cause.failureOption(cause)
   if (Option.isNone(failure)) {
     const first = Cause.pretty(cause).split("\n")[0]
-    return Output.printError(verbose ? Cause.pretty(cause) : `tallyman: internal error: ${first} (--verbose shows where)`)
+    return Output.printError(
+      verbose ? Cause.pretty(cause) : `tallyman: internal error: ${first} (--verbose shows where)`
+    )
   }
-  if (failure.value instanceof Output.VerificationFailed || ValidationError.isValidationError(failure.value)) return Effect.void
+  if (failure.value instanceof Output.VerificationFailed || ValidationError.isValidationError(failure.value))
+    return Effect.void
   const { message } = failure.value as { readonly message?: string }
   const line = `tallyman: ${String(message ?? failure.value).replace(/[\x00-\x1f\x7f]+/g, " ")}`
   return Output.printError(verbose ? `${line}\n${Cause.pretty(cause, { renderErrorCause: true })}` : line)
@@ -87,7 +97,12 @@ const optionsOf = (command: AnyCommand, name: string): ReadonlySet<string> | und
   const found = Command.getSubcommands(command).pipe(HashMap.get(name), Option.getOrUndefined)
   return found === undefined
     ? undefined
-    : new Set(["--help", ...(stripVTControlCharacters(HelpDoc.toAnsiText(CommandDescriptor.getHelp(found, config))).match(/(?<=^|[ (])--?[a-z][a-z-]*/gm) ?? [])])
+    : new Set([
+        "--help",
+        ...(stripVTControlCharacters(HelpDoc.toAnsiText(CommandDescriptor.getHelp(found, config))).match(
+          /(?<=^|[ (])--?[a-z][a-z-]*/gm
+        ) ?? [])
+      ])
 }
 
 /** The parser blames the argument behind an option that it does not know; this names the option. */
@@ -99,8 +114,14 @@ const unknownOption = (command: AnyCommand, args: ReadonlyArray<string>): UsageE
   for (const arg of end < 0 ? rest : rest.slice(0, end)) {
     const option = /^--[a-z][a-z-]*(?==|$)/.exec(arg)?.[0]
     if (option !== undefined && !known.has(option) && !builtIn.has(option)) {
-      const longer = [...known].filter((one) => one.startsWith("--")).sort().join(", ")
-      return new UsageError({ reason: "UnknownOption", message: `${name} has no option ${option}: expected one of ${longer}` })
+      const longer = [...known]
+        .filter((one) => one.startsWith("--"))
+        .sort()
+        .join(", ")
+      return new UsageError({
+        reason: "UnknownOption",
+        message: `${name} has no option ${option}: expected one of ${longer}`
+      })
     }
   }
   return undefined
@@ -110,11 +131,13 @@ const builtIn = new Set(["--version", "--completions", "--log-level", "--wizard"
 
 /** The parser's own output: colour on terminals only, and the program's name before its commands' usage. */
 const plainConsole: Effect.Effect<Console.Console> = Effect.map(Effect.console, (base) => {
-  const show = (stream: NodeJS.WriteStream) => (text: unknown): Effect.Effect<void> => {
-    const named = String(text).replace(/^(\x1b\[[\d;]*m)*\$ (?=[a-z])(?!tallyman)/m, "$ tallyman ")
-    const line = Output.colour(stream) ? named : stripVTControlCharacters(named)
-    return stream === process.stdout ? Output.printLine(line) : Output.printError(line.trimEnd())
-  }
+  const show =
+    (stream: NodeJS.WriteStream) =>
+    (text: unknown): Effect.Effect<void> => {
+      const named = String(text).replace(/^(\x1b\[[\d;]*m)*\$ (?=[a-z])(?!tallyman)/m, "$ tallyman ")
+      const line = Output.colour(stream) ? named : stripVTControlCharacters(named)
+      return stream === process.stdout ? Output.printLine(line) : Output.printError(line.trimEnd())
+    }
   return { ...base, log: show(process.stdout), error: show(process.stderr) }
 })
 
@@ -123,7 +146,7 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> 
   const verbose = argv.includes("--verbose")
   const args = argv.filter((arg, index) => index < 2 || arg !== "--verbose")
   const only = args.length === 3 ? args[2] : undefined
-  const parsed = Effect.gen(function*() {
+  const parsed = Effect.gen(function* () {
     // `tallyman` alone is a question for help.
     if (args.length <= 2 || only === "--help" || only === "-h") {
       const all = yield* loadFor(undefined)
@@ -132,7 +155,12 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> 
     const command = commandOf(yield* loadFor(args[2]))
     const unknown = unknownOption(command, args.slice(2))
     if (unknown !== undefined) return yield* unknown
-    const cli = Command.run(command, { name: "tallyman", version, executable: "tallyman", summary: Span.text("the fsck for container images") })
+    const cli = Command.run(command, {
+      name: "tallyman",
+      version,
+      executable: "tallyman",
+      summary: Span.text("the fsck for container images")
+    })
     return yield* Effect.withConsole(cli(args), yield* plainConsole)
   })
   return parsed.pipe(

@@ -101,7 +101,9 @@ export const settings = {
   config: Options.text("config").pipe(
     Options.withPseudoName("FILE"),
     Options.optional,
-    Options.withDescription(`Settings file; by default the nearest ${Settings.fileName} at or above the working directory`)
+    Options.withDescription(
+      `Settings file; by default the nearest ${Settings.fileName} at or above the working directory`
+    )
   ),
   maxUnpacked: Options.text("max-unpacked").pipe(
     Options.withPseudoName("SIZE"),

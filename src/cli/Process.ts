@@ -44,7 +44,9 @@ export const topic: Topic = {
 
 export const command = Command.make("process", {
   source: Args.text({ name: "SOURCE" }).pipe(
-    Args.withDescription("Where the image is: tar://PATH, dir://PATH or oci-layout://PATH[:REF], each with ?image=NAME:TAG or ?index=N")
+    Args.withDescription(
+      "Where the image is: tar://PATH, dir://PATH or oci-layout://PATH[:REF], each with ?image=NAME:TAG or ?index=N"
+    )
   ),
   destination: Args.text({ name: "DESTINATION" }).pipe(
     Args.withDescription(
@@ -59,9 +61,13 @@ export const command = Command.make("process", {
   verifyFull: Options.boolean("verify-full").pipe(
     Options.withDescription("Verify by reading back every byte that was written")
   ),
-  append: Options.boolean("append").pipe(Options.withDescription("Keep the images that the archive at tar://PATH holds")),
+  append: Options.boolean("append").pipe(
+    Options.withDescription("Keep the images that the archive at tar://PATH holds")
+  ),
   allPlatforms: Options.boolean("all-platforms").pipe(
-    Options.withDescription("Copy the whole index, every platform of it, byte for byte (oci-layout:// to oci-layout://)")
+    Options.withDescription(
+      "Copy the whole index, every platform of it, byte for byte (oci-layout:// to oci-layout://)"
+    )
   ),
   referrers: Options.boolean("referrers").pipe(
     Options.withDescription("Copy the whole index and what refers to it: signatures, SBOMs, attestations")
@@ -74,7 +80,7 @@ export const command = Command.make("process", {
 }).pipe(
   Command.withDescription(topic.summary),
   Command.withHandler((flags) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const depth = yield* depthOf(flags)
       const settings = yield* Flags.loadSettings(flags)
       const platform = yield* Flags.wantedPlatform(flags)
@@ -82,18 +88,20 @@ export const command = Command.make("process", {
       const source = yield* Uri.parse(flags.source)
       const destination = yield* Uri.parse(flags.destination)
       const started = performance.now()
-      const processed = yield* withProgress(Pipeline.process({
-        source,
-        destination,
-        filters,
-        verify: depth,
-        ...settings,
-        append: flags.append,
-        allPlatforms: flags.allPlatforms,
-        referrers: flags.referrers,
-        ...(platform === undefined ? {} : { platform }),
-        ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
-      }))
+      const processed = yield* withProgress(
+        Pipeline.process({
+          source,
+          destination,
+          filters,
+          verify: depth,
+          ...settings,
+          append: flags.append,
+          allPlatforms: flags.allPlatforms,
+          referrers: flags.referrers,
+          ...(platform === undefined ? {} : { platform }),
+          ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+        })
+      )
       const results = processed.verification?.results
       const verifyErrors = results?.errorCount ?? 0
       const summary: Summary.Summary = {
@@ -113,7 +121,9 @@ export const command = Command.make("process", {
           destination: destination.text,
           image: processed.receipt.image,
           names: processed.receipt.names,
-          filters: processed.reports.map((report, index) => FilterText.toJson(processed.receipt.filters[index]!, report)),
+          filters: processed.reports.map((report, index) =>
+            FilterText.toJson(processed.receipt.filters[index]!, report)
+          ),
           images: summary.images,
           layers: summary.layers,
           bytes: summary.bytes,

@@ -7,13 +7,13 @@ import { formatSize } from "../pipeline/Summary.ts"
 export const withProgress = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | WorkerPool> =>
   process.stderr.isTTY !== true
     ? effect
-    : Effect.gen(function*() {
-      const pool = yield* WorkerPool
-      const bar = yield* Effect.fork(show(pool))
-      return yield* Effect.ensuring(effect, Fiber.interrupt(bar))
-    })
+    : Effect.gen(function* () {
+        const pool = yield* WorkerPool
+        const bar = yield* Effect.fork(show(pool))
+        return yield* Effect.ensuring(effect, Fiber.interrupt(bar))
+      })
 
-const show = Effect.fnUntraced(function*(pool: WorkerPool["Type"]) {
+const show = Effect.fnUntraced(function* (pool: WorkerPool["Type"]) {
   yield* Effect.sleep("1 second")
   const { SingleBar } = (yield* Effect.promise(() => import("cli-progress"))).default
   const bar = new SingleBar({
@@ -30,7 +30,7 @@ const show = Effect.fnUntraced(function*(pool: WorkerPool["Type"]) {
   }))
   const first = yield* state
   bar.start(first.planned, first.done, first.payload)
-  yield* Effect.gen(function*() {
+  yield* Effect.gen(function* () {
     const now = yield* state
     bar.setTotal(now.planned)
     bar.update(now.done, now.payload)

@@ -8,10 +8,10 @@ import * as Against from "../pipeline/Against.ts"
 import * as Layouts from "../pipeline/Layouts.ts"
 import * as Repair from "../pipeline/Repair.ts"
 import { UsageError } from "../pipeline/Uri.ts"
-import { type Tolerance, tolerances } from "../rootfs/Tolerance.ts"
 import * as Json from "../report/Json.ts"
 import * as RepairText from "../report/RepairText.ts"
 import * as Text from "../report/Text.ts"
+import { type Tolerance, tolerances } from "../rootfs/Tolerance.ts"
 import type { Topic } from "./Help.ts"
 import * as Flags from "./Options.ts"
 import * as Output from "./Output.ts"
@@ -27,26 +27,38 @@ const toleranceNames = (Object.keys(tolerances) as Array<Tolerance>).filter((nam
 
 export const command = Command.make("verify", {
   target: Args.text({ name: "TARGET" }).pipe(
-    Args.withDescription("What to audit: a path, whose layout is detected, or dir://, tar://, oci-layout://, oci:// or mounts://")
+    Args.withDescription(
+      "What to audit: a path, whose layout is detected, or dir://, tar://, oci-layout://, oci:// or mounts://"
+    )
   ),
   full: Options.boolean("full").pipe(
-    Options.withDescription("Read every byte: digests, diff_ids, decompression, tar, every file of an unpacked tree. Without it: existence, sizes, JSON, references")
+    Options.withDescription(
+      "Read every byte: digests, diff_ids, decompression, tar, every file of an unpacked tree. Without it: existence, sizes, JSON, references"
+    )
   ),
   tolerate: Options.choice("tolerate", toleranceNames).pipe(
     Options.repeated,
-    Options.withDescription("A kind of difference of an unpacked tree to put up with, for example runtime-files after a container ran in it; may be given often")
+    Options.withDescription(
+      "A kind of difference of an unpacked tree to put up with, for example runtime-files after a container ran in it; may be given often"
+    )
   ),
   against: Options.text("against").pipe(
     Options.withPseudoName("SOURCE"),
     Options.optional,
-    Options.withDescription("Also verify that TARGET is exactly this image, in whatever form each of them is: config, layers, and every file of an unpacked tree")
+    Options.withDescription(
+      "Also verify that TARGET is exactly this image, in whatever form each of them is: config, layers, and every file of an unpacked tree"
+    )
   ),
   repair: Options.text("repair").pipe(
     Options.withPseudoName("SOURCE"),
     Options.optional,
-    Options.withDescription("Fetch what is damaged or missing again from another copy of the same image, and verify again; implies --full")
+    Options.withDescription(
+      "Fetch what is damaged or missing again from another copy of the same image, and verify again; implies --full"
+    )
   ),
-  dryRun: Options.boolean("dry-run").pipe(Options.withDescription("With --repair: say what would be done, and change nothing")),
+  dryRun: Options.boolean("dry-run").pipe(
+    Options.withDescription("With --repair: say what would be done, and change nothing")
+  ),
   format: Flags.format,
   jobs: Flags.jobs,
   tempDirectory: Flags.tempDirectory,
@@ -54,7 +66,7 @@ export const command = Command.make("verify", {
 }).pipe(
   Command.withDescription(topic.summary),
   Command.withHandler(({ against, dryRun, format, full, jobs, repair, target, tempDirectory, tolerate, ...flags }) =>
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const settings = yield* Flags.loadSettings(flags)
       const problem = conflict({ against, dryRun, repair, tolerate })
       if (problem !== undefined) return yield* new UsageError({ reason: "BadValue", message: problem })
@@ -65,29 +77,37 @@ export const command = Command.make("verify", {
       }
       const options = { ...opening, policy: settings.policy }
       const show = (verification: Verification, depth: Depth, told: Told) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const report = { target, layout: uri.scheme, depth, ...verification }
           const colour = Output.colour(process.stdout)
           yield* format === "json"
             ? Output.printJson({ ...Json.toJson(report), ...told.json })
             : Output.printLine([...told.text({ colour }), Text.toText(report, { colour })].join("\n"))
-          if (report.results.hasErrors) return yield* new Output.VerificationFailed({ errorCount: report.results.errorCount })
+          if (report.results.hasErrors)
+            return yield* new Output.VerificationFailed({ errorCount: report.results.errorCount })
         })
       if (Option.isSome(repair)) {
-        const done = yield* withProgress(Repair.repair(uri, yield* Layouts.locate(repair.value), { ...options, dryRun }))
+        const done = yield* withProgress(
+          Repair.repair(uri, yield* Layouts.locate(repair.value), { ...options, dryRun })
+        )
         return yield* show(done.after, "full", {
           json: RepairText.json(done, dryRun),
           text: (textOptions) => RepairText.text(done, dryRun, textOptions)
         })
       }
-      const depth = full ? "full" as const : "fast" as const
+      const depth = full ? ("full" as const) : ("fast" as const)
       if (Option.isSome(against)) {
         const source = yield* Layouts.locate(against.value)
-        const verification = yield* withProgress(Against.verify(uri, source, { ...options, depth, tolerances: tolerate }))
+        const verification = yield* withProgress(
+          Against.verify(uri, source, { ...options, depth, tolerances: tolerate })
+        )
         return yield* show(verification, depth, { json: { against: against.value }, text: () => [] })
       }
       const verifier = yield* Layouts.openVerifier(uri, opening)
-      yield* show(yield* withProgress(verifier.verify({ depth, tolerances: tolerate, ...settings })), depth, { json: {}, text: () => [] })
+      yield* show(yield* withProgress(verifier.verify({ depth, tolerances: tolerate, ...settings })), depth, {
+        json: {},
+        text: () => []
+      })
     }).pipe(Effect.scoped, Threads.provide(jobs))
   )
 )
@@ -105,7 +125,8 @@ const conflict = (flags: {
   readonly repair: Option.Option<string>
   readonly tolerate: ReadonlyArray<Tolerance>
 }): string | undefined => {
-  if (Option.isNone(flags.repair)) return flags.dryRun ? "cannot use --dry-run: expected --repair SOURCE with it" : undefined
+  if (Option.isNone(flags.repair))
+    return flags.dryRun ? "cannot use --dry-run: expected --repair SOURCE with it" : undefined
   if (Option.isSome(flags.against)) return "cannot use --against with --repair: a repair takes the very same image only"
   return flags.tolerate.length > 0 ? "cannot use --tolerate with --repair: it is for unpacked trees" : undefined
 }

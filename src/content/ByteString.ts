@@ -10,7 +10,8 @@ export const fromBytes = (bytes: Uint8Array, start = 0, end = bytes.length): Byt
   Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1")
 
 /** The byte string of a text, encoded as UTF-8. */
-export const fromText = (text: string): ByteString => isAscii(text) ? text : Buffer.from(text, "utf8").toString("latin1")
+export const fromText = (text: string): ByteString =>
+  isAscii(text) ? text : Buffer.from(text, "utf8").toString("latin1")
 
 /** The bytes, for instance as a path argument of `node:fs`. */
 export const toBytes = (value: ByteString): Buffer => Buffer.from(value, "latin1")

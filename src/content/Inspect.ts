@@ -4,18 +4,18 @@
  */
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
-import type { Algorithm } from "../image/Digest.ts"
 import type { Compression } from "../image/Compression.ts"
+import type { Algorithm } from "../image/Digest.ts"
 import type { Edit } from "../image/Image.ts"
+import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
-import { type EditChain, makeChain } from "./LayerEdits.ts"
-import { LayerScan, type LayerFacts } from "./LayerScan.ts"
-import { copyMember } from "./LayerStream.ts"
 import type { Job } from "./Job.ts"
+import { type EditChain, makeChain } from "./LayerEdits.ts"
+import { type LayerFacts, LayerScan } from "./LayerScan.ts"
+import { copyMember } from "./LayerStream.ts"
 import { openForRead } from "./OpenFile.ts"
 import * as Output from "./Output.ts"
 import type { Problem } from "./Problem.ts"
-import type { Region } from "../image/Region.ts"
 import { TarScanner } from "./TarScan.ts"
 import { TrailingToc } from "./TrailingToc.ts"
 
@@ -47,7 +47,12 @@ export interface Evidence {
   readonly layer?: LayerEvidence
   readonly problems: ReadonlyArray<Problem>
   /** Why reading or writing stopped. */
-  readonly failure?: { readonly during: "read" | "write"; readonly code: string; readonly message: string; readonly offset: number }
+  readonly failure?: {
+    readonly during: "read" | "write"
+    readonly code: string
+    readonly message: string
+    readonly offset: number
+  }
 }
 
 export interface LayerEvidence {
@@ -94,7 +99,7 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   let writer: Output.Writer | undefined
   let layer: LayerPass | undefined
   let failure: Evidence["failure"]
-  const buffer = shared ??= Buffer.allocUnsafeSlow(chunkSize)
+  const buffer = (shared ??= Buffer.allocUnsafeSlow(chunkSize))
   const { region } = task
   try {
     input = openForRead(region.path)
@@ -104,7 +109,7 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
       if (edits.length > 0 && task.output.form === "stored") {
         throw Object.assign(new Error("an edited layer cannot be stored as it was"), { code: "EINVAL" })
       }
-      writer = new Output.Writer(task.output, { entered: () => during = "write", left: () => during = "read" })
+      writer = new Output.Writer(task.output, { entered: () => (during = "write"), left: () => (during = "read") })
       during = "read"
     }
     const stored = writer !== undefined && task.output?.form === "stored" ? writer : undefined
@@ -115,14 +120,27 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
       const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
       for (const hash of hashes.values()) hash.update(chunk)
       if (task.as === "layer") {
-        layer ??= new LayerPass(chunk, (problem) => problems.push(problem), { inputSize: region.size, ...task.limits }, plain, edits)
+        layer ??= new LayerPass(
+          chunk,
+          (problem) => problems.push(problem),
+          { inputSize: region.size, ...task.limits },
+          plain,
+          edits
+        )
         layer.write(chunk)
       }
       stored?.write(chunk)
       done += read
       progress(read)
     }
-    if (task.as === "layer") layer ??= new LayerPass(buffer.subarray(0, 0), (problem) => problems.push(problem), { inputSize: region.size, ...task.limits }, plain, edits)
+    if (task.as === "layer")
+      layer ??= new LayerPass(
+        buffer.subarray(0, 0),
+        (problem) => problems.push(problem),
+        { inputSize: region.size, ...task.limits },
+        plain,
+        edits
+      )
     layer?.finish()
     writer?.close()
     writer = undefined
@@ -171,7 +189,7 @@ const mayBeZstd = (task: InspectTask): boolean => {
 /** The pass as work for any thread. */
 export const job: Job<InspectTask, Evidence> = {
   kind: "inspect",
-  prepare: (task) => mayBeZstd(task) ? Codec.prepare() : Promise.resolve(),
+  prepare: (task) => (mayBeZstd(task) ? Codec.prepare() : Promise.resolve()),
   run,
   cost: (task) => task.region.size,
   transfer: (evidence) => {
@@ -199,7 +217,13 @@ class LayerPass {
   #entries = 0
   #complete = false
 
-  constructor(head: Uint8Array, onProblem: (problem: Problem) => void, limits: Codec.DecoderLimits, plain: Output.Writer | undefined, edits: ReadonlyArray<Edit>) {
+  constructor(
+    head: Uint8Array,
+    onProblem: (problem: Problem) => void,
+    limits: Codec.DecoderLimits,
+    plain: Output.Writer | undefined,
+    edits: ReadonlyArray<Edit>
+  ) {
     const detected = Codec.detect(head)
     const known = detected === "none" || detected === "gzip" || detected === "zstd"
     this.#complete = known
@@ -222,7 +246,7 @@ class LayerPass {
     this.#scanner = new TarScanner({
       onEntry: (entry) => this.#scan.entry(entry),
       onTrailing: (chunk, from, to) => (this.#trailing ??= new TrailingToc()).write(chunk, from, to),
-      onProblem: (problem) => problem.check === "tar.trailing-data" ? this.#behind.push(problem) : onProblem(problem)
+      onProblem: (problem) => (problem.check === "tar.trailing-data" ? this.#behind.push(problem) : onProblem(problem))
     })
     this.#onProblem = onProblem
     const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)

@@ -33,8 +33,12 @@ export type Response = { readonly result: unknown } | { readonly failed: string 
 export const isWorkerData = (data: unknown): data is WorkerData =>
   typeof data === "object" && data !== null && (data as Partial<WorkerData>).tallyman === "worker"
 
+/** A job among others, of which only the kind is known. */
+// biome-ignore lint/suspicious/noExplicitAny: tasks and results of different jobs have nothing in common.
+export type AnyJob = Job<any, any>
+
 /** Serves jobs over `port` until the parent ends the thread. */
-export const serve = (port: MessagePort, data: WorkerData, jobs: ReadonlyArray<Job<any, any>>): void => {
+export const serve = (port: MessagePort, data: WorkerData, jobs: ReadonlyArray<AnyJob>): void => {
   const counter = new BigInt64Array(data.progress)
   const progress = (bytes: number): void => {
     Atomics.add(counter, 0, BigInt(bytes))
@@ -47,7 +51,9 @@ export const serve = (port: MessagePort, data: WorkerData, jobs: ReadonlyArray<J
       const result = job.run(task, progress)
       port.postMessage({ result } satisfies Response, (job.transfer?.(result) ?? []) as Array<ArrayBuffer>)
     } catch (cause) {
-      port.postMessage({ failed: cause instanceof Error ? cause.stack ?? cause.message : String(cause) } satisfies Response)
+      port.postMessage({
+        failed: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+      } satisfies Response)
     }
   })
 }

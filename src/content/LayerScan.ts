@@ -1,4 +1,4 @@
-import * as ByteString from "./ByteString.ts"
+import type * as ByteString from "./ByteString.ts"
 import type { Problem } from "./Problem.ts"
 import type { TarEntry } from "./TarEntry.ts"
 
@@ -32,13 +32,17 @@ export const normalizePath = (path: ByteString.ByteString): ByteString.ByteStrin
   while (start < end) {
     const code = path.charCodeAt(start)
     if (code === 0x2f) start++
-    else if (code === 0x2e && (start + 1 === end || path.charCodeAt(start + 1) === 0x2f)) start += start + 1 === end ? 1 : 2
+    else if (code === 0x2e && (start + 1 === end || path.charCodeAt(start + 1) === 0x2f))
+      start += start + 1 === end ? 1 : 2
     else break
   }
   while (end > start && path.charCodeAt(end - 1) === 0x2f) end--
   const trimmed = start === 0 && end === path.length ? path : path.slice(start, end)
   return trimmed.includes("//") || trimmed.includes("/./") || trimmed.endsWith("/.")
-    ? trimmed.split("/").filter((part) => part !== "" && part !== ".").join("/")
+    ? trimmed
+        .split("/")
+        .filter((part) => part !== "" && part !== ".")
+        .join("/")
     : trimmed
 }
 
@@ -89,7 +93,13 @@ export class LayerScan {
     if (type === "hardlink") this.#targets.set(this.#paths.length, entry.linkname)
     this.#paths.push(entry.path)
     this.#types.push(
-      type === "directory" ? directoryType : type === "symlink" ? symlinkType : type === "hardlink" ? hardlinkType : otherType
+      type === "directory"
+        ? directoryType
+        : type === "symlink"
+          ? symlinkType
+          : type === "hardlink"
+            ? hardlinkType
+            : otherType
     )
     this.#offsets.push(entry.headerOffset)
   }
@@ -144,7 +154,8 @@ export class LayerScan {
     }
     this.#underNonDirectories()
     for (const [check, count] of this.#counts) {
-      if (count > maxProblems) this.#onProblem({ check, message: `and ${count - maxProblems} more of these in this layer` })
+      if (count > maxProblems)
+        this.#onProblem({ check, message: `and ${count - maxProblems} more of these in this layer` })
     }
     return {
       openLinks: this.#openLinks,

@@ -48,7 +48,8 @@ export interface Streamed {
   readonly edits: ReadonlyArray<EditFacts>
 }
 
-const chunkSize = 1024 * 1024
+/** Larger reads are hardly faster, and what they bring has left the cache when the hash comes to it. */
+const chunkSize = 256 * 1024
 /** Buffers that no stream uses at present: a copy from another layer reads while its own layer is being read. */
 const buffers: Array<Buffer> = []
 

@@ -18,10 +18,7 @@ export interface Problem {
 }
 
 /** Ids that a pass over bytes can report. The catalogue holds a row for each. */
-export type ContentCheck =
-  | TarCheck
-  | CompressionCheck
-  | LayerContentCheck
+export type ContentCheck = TarCheck | CompressionCheck | LayerContentCheck
 
 /** Rules 93-97 (POSIX ustar/pax, GNU). */
 export type TarCheck =

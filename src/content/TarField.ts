@@ -4,7 +4,7 @@ import type { ByteString } from "./ByteString.ts"
 export const blockSize = 512
 
 /** Zero bytes needed after `size` bytes of body to fill the last block. */
-export const paddingOf = (size: number): number => (blockSize - size % blockSize) % blockSize
+export const paddingOf = (size: number): number => (blockSize - (size % blockSize)) % blockSize
 
 /**
  * A numeric header field (POSIX ustar "Each numeric field is terminated by one or more <space> or NUL"; GNU and star
@@ -64,7 +64,10 @@ export const parseText = (bytes: Buffer, at: number, length: number): ByteString
 export type TarFormat = "v7" | "ustar" | "gnu" | "star"
 
 export const hasMagic = (bytes: Uint8Array, at: number): boolean =>
-  bytes[at + 257] === 0x75 && bytes[at + 258] === 0x73 && bytes[at + 259] === 0x74 && bytes[at + 260] === 0x61 &&
+  bytes[at + 257] === 0x75 &&
+  bytes[at + 258] === 0x73 &&
+  bytes[at + 259] === 0x74 &&
+  bytes[at + 260] === 0x61 &&
   bytes[at + 261] === 0x72
 
 export const formatOf = (bytes: Uint8Array, at: number): TarFormat => {

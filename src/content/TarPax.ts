@@ -62,8 +62,16 @@ export const parseDecimal = (value: ByteString): number => {
   return number <= Number.MAX_SAFE_INTEGER ? number : Number.NaN
 }
 
-const frequentKeywords: ReadonlyArray<ByteString> =
-  ["mtime", "atime", "ctime", "path", "linkpath", "size", "uid", "gid"]
+const frequentKeywords: ReadonlyArray<ByteString> = [
+  "mtime",
+  "atime",
+  "ctime",
+  "path",
+  "linkpath",
+  "size",
+  "uid",
+  "gid"
+]
 
 /** `bytes[from, to)` as a string, without making a new one for the keywords that nearly all records have. */
 const keywordOf = (bytes: Buffer, from: number, to: number): ByteString => {
@@ -105,12 +113,7 @@ const valueFault = (keyword: ByteString, value: ByteString): string | undefined 
  * Parses the records of a pax header (POSIX pax "pax Header Block": "%d %s=%s\n", the length counting itself).
  * What is malformed is left out, and behind a record whose length makes no sense nothing more can be found.
  */
-export const parsePax = (
-  bytes: Buffer,
-  from: number,
-  to: number,
-  sink: PaxFaults
-): PaxHeader => {
+export const parsePax = (bytes: Buffer, from: number, to: number, sink: PaxFaults): PaxHeader => {
   const records: PaxRecords = new Map()
   let sparse: Array<ByteString> | undefined
   let at = from
@@ -144,7 +147,7 @@ export const parsePax = (
       equals++
     }
     if (equals === end - 1) {
-      sink.paxFault("a pax record has no \"=\"", at - from)
+      sink.paxFault('a pax record has no "="', at - from)
     } else if (equals === start) {
       sink.paxFault("a pax record has no keyword", at - from)
     } else if (nul) {

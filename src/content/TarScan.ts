@@ -16,8 +16,8 @@ import {
   sumWords,
   type TarFormat
 } from "./TarField.ts"
-import { overlayPax, parsePax, parsePaxTime, paxBytes, type PaxFaults, type PaxRecords } from "./TarPax.ts"
-import { type FlatMap, paxSparse, sparseFault, SparseMapReader, sparseSegments } from "./TarSparse.ts"
+import { overlayPax, type PaxFaults, type PaxRecords, parsePax, parsePaxTime, paxBytes } from "./TarPax.ts"
+import { type FlatMap, paxSparse, SparseMapReader, sparseFault, sparseSegments } from "./TarSparse.ts"
 
 export interface TarVisitor {
   /** All headers of the member are known; its body follows. */
@@ -323,8 +323,8 @@ export class TarScanner {
         this.zeroAt >= 0
           ? "the archive ends with one zero block instead of two"
           : end === 0
-          ? "the archive is empty: not even the two zero blocks at its end are there"
-          : "the archive does not end with two zero blocks",
+            ? "the archive is empty: not even the two zero blocks at its end are there"
+            : "the archive does not end with two zero blocks",
         end
       )
     }
@@ -557,14 +557,7 @@ export class TarScanner {
     }
   }
 
-  private longText(
-    bytes: Buffer,
-    from: number,
-    to: number,
-    offset: number,
-    again: boolean,
-    what: string
-  ): ByteString {
+  private longText(bytes: Buffer, from: number, to: number, offset: number, again: boolean, what: string): ByteString {
     if (again) this.problem("tar.bad-long-name", `a second ${what} for the same member`, offset)
     const end = fieldEnd(bytes, from, to - from)
     for (let i = end; i < to; i++) {
@@ -601,7 +594,7 @@ export class TarScanner {
   private member(bytes: Buffer, at: number, offset: number, type: number): void {
     const format = formatOf(bytes, at)
     let path = this.longName ?? this.headerPath(bytes, at, format, offset)
-    let linkname = type === 0x31 || type === 0x32 ? this.longLink ?? parseText(bytes, at + 157, 100) : ""
+    let linkname = type === 0x31 || type === 0x32 ? (this.longLink ?? parseText(bytes, at + 157, 100)) : ""
     let size = this.number(bytes, at, 124, 12, "size", offset, path)
     const sizeBad = this.numberBad
     const mode = this.number(bytes, at, 100, 8, "mode", offset, path) & 0o7777
@@ -735,7 +728,8 @@ export class TarScanner {
     if (format === "v7" || bytes[at + 345] === 0) return name
     if (format === "ustar") return `${parseText(bytes, at + 345, 155)}/${name}`
     if (format === "star") return `${parseText(bytes, at + 345, 131)}/${name}`
-    const isTimes = !Number.isNaN(parseNumber(bytes, at + 345, 12)) &&
+    const isTimes =
+      !Number.isNaN(parseNumber(bytes, at + 345, 12)) &&
       (bytes[at + 357] === 0 || !Number.isNaN(parseNumber(bytes, at + 357, 12)))
     if (isTimes) return name
     const prefix = parseText(bytes, at + 345, 155)
@@ -756,7 +750,7 @@ export class TarScanner {
         if (type === 0 && size === 0) return "directory"
         this.problem(
           "tar.bad-type",
-          "a file whose name ends with \"/\", of which some readers make a directory",
+          'a file whose name ends with "/", of which some readers make a directory',
           offset,
           path
         )
@@ -781,10 +775,10 @@ export class TarScanner {
         }
         return undefined
       case 0x4d: // M
-        this.problem("tar.bad-type", "type \"M\": the rest of a file that begins in another volume", offset, path)
+        this.problem("tar.bad-type", 'type "M": the rest of a file that begins in another volume', offset, path)
         return "file"
       case 0x4e: // N
-        this.problem("tar.bad-type", "type \"N\": an old GNU list of names, which no reader applies", offset, path)
+        this.problem("tar.bad-type", 'type "N": an old GNU list of names, which no reader applies', offset, path)
         return undefined
       default:
         this.problem(
@@ -1009,11 +1003,12 @@ export class TarScanner {
     offset: number,
     path: ByteString | undefined
   ): void {
-    const message = value < 0
-      ? `the ${name} field is negative`
-      : (bytes[at]! & 0x80) !== 0
-      ? `the ${name} field is a number beyond 2^53`
-      : `the ${name} field is not an octal number`
+    const message =
+      value < 0
+        ? `the ${name} field is negative`
+        : (bytes[at]! & 0x80) !== 0
+          ? `the ${name} field is a number beyond 2^53`
+          : `the ${name} field is not an octal number`
     this.emit({
       check: "tar.bad-number",
       message,
@@ -1114,7 +1109,14 @@ const hasBody = (type: number): boolean => type < 0x31 || type > 0x36
 /** For archives without magic: most numeric fields are numbers. */
 const looksLikeV7 = (bytes: Buffer, at: number): boolean => {
   let numbers = 0
-  for (const [field, length] of [[100, 8], [108, 8], [116, 8], [124, 12], [136, 12], [148, 8]] as const) {
+  for (const [field, length] of [
+    [100, 8],
+    [108, 8],
+    [116, 8],
+    [124, 12],
+    [136, 12],
+    [148, 8]
+  ] as const) {
     const first = bytes[at + field]!
     if (first !== 0 && first < 0x80 && !Number.isNaN(parseNumber(bytes, at + field, length))) numbers++
   }

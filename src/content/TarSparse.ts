@@ -1,5 +1,5 @@
 import type { ByteString } from "./ByteString.ts"
-import { parseDecimal, type PaxRecords } from "./TarPax.ts"
+import { type PaxRecords, parseDecimal } from "./TarPax.ts"
 
 /** A sparse map as it is read: offset, length, offset, length, … */
 export type FlatMap = Array<number>
@@ -60,7 +60,7 @@ export const paxSparse = (
   if ((major !== undefined && major !== "0") || (minor !== undefined && minor !== "0" && minor !== "1")) {
     return { version: "unknown", message: `GNU sparse version ${major ?? "?"}.${minor ?? "?"} is not known` }
   }
-  const values = list === undefined ? repeated ?? [] : list === "" ? [] : list.split(",")
+  const values = list === undefined ? (repeated ?? []) : list === "" ? [] : list.split(",")
   const map = values.map(parseDecimal)
   const blocks = records.get("GNU.sparse.numblocks")
   // A count that does not fit makes the map a wrong one whichever of the two is meant.

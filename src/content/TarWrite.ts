@@ -6,8 +6,8 @@ import { blockSize, paddingOf } from "./TarField.ts"
  * What a header says of a member. What is missing is 0 or empty. A `TarEntry` fits, with fields changed as wanted: for
  * a sparse one `size` has to become that of the body that is going to follow, for anything but a file 0.
  */
-export interface TarWriteEntry extends
-  Partial<
+export interface TarWriteEntry
+  extends Partial<
     Pick<
       TarEntry,
       | "mode"
@@ -21,8 +21,7 @@ export interface TarWriteEntry extends
       | "devmajor"
       | "devminor"
     >
-  >
-{
+  > {
   readonly path: ByteString
   readonly type: TarEntryType
   /** Bytes of body that follow the header; files only, 0 for all other types. */
@@ -83,7 +82,7 @@ export const encodeHeader = (entry: TarWriteEntry): Uint8Array => {
   const isLink = entry.type === "hardlink" || entry.type === "symlink"
   const size = checkedInteger(entry.size ?? 0, "size", 0)
   if (size > 0 && entry.type !== "file") throw new RangeError(`a ${entry.type} of ${size} bytes: it has no body`)
-  const linkname = isLink ? entry.linkname ?? "" : ""
+  const linkname = isLink ? (entry.linkname ?? "") : ""
   checkName(entry.path, "path")
   if (isLink) checkName(linkname, "linkname")
 
@@ -108,8 +107,8 @@ export const encodeHeader = (entry: TarWriteEntry): Uint8Array => {
   // POSIX: values are UTF-8 unless the header says otherwise.
   if ([...records.values()].some((value) => !isUtf8(value))) records.set("hdrcharset", "BINARY")
   for (const [keyword, value] of entry.pax ?? []) {
-    const replaced = ownKeywords.has(keyword) || keyword.startsWith("GNU.sparse.") ||
-      (entry.xattrs !== undefined && isXattr(keyword))
+    const replaced =
+      ownKeywords.has(keyword) || keyword.startsWith("GNU.sparse.") || (entry.xattrs !== undefined && isXattr(keyword))
     if (!replaced) records.set(keyword, value)
   }
   for (const [name, value] of entry.xattrs ?? []) putXattr(name, value, records)
@@ -125,7 +124,7 @@ const putXattr = (name: ByteString, value: Uint8Array, records: Map<ByteString, 
     records.set(`SCHILY.xattr.${name}`, fromBytes(value))
     return
   }
-  const encoded = name.replace(/[%=]/g, (char) => char === "=" ? "%3D" : "%25")
+  const encoded = name.replace(/[%=]/g, (char) => (char === "=" ? "%3D" : "%25"))
   records.set(`SCHILY.xattr.${encoded}`, fromBytes(value))
   records.set(`LIBARCHIVE.xattr.${encoded}`, Buffer.from(value).toString("base64"))
 }
@@ -188,12 +187,7 @@ const putNumber = (
   putOctal(header, at, length, 0)
 }
 
-const putTime = (
-  header: Buffer,
-  seconds: number,
-  nanoseconds: number,
-  records: Map<ByteString, ByteString>
-): void => {
+const putTime = (header: Buffer, seconds: number, nanoseconds: number, records: Map<ByteString, ByteString>): void => {
   checkedInteger(seconds, "mtimeSeconds", Number.MIN_SAFE_INTEGER)
   if (!Number.isInteger(nanoseconds) || nanoseconds < 0 || nanoseconds > 999_999_999) {
     throw new RangeError(`mtimeNanoseconds ${nanoseconds} cannot be written`)

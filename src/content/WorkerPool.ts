@@ -1,9 +1,10 @@
 /** Threads for work that keeps a core busy: hashing, inflating, walking (one task = one blob, largest first). */
+
+import * as os from "node:os"
+import { Worker } from "node:worker_threads"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as os from "node:os"
-import { Worker } from "node:worker_threads"
 import type { Job, Request, Response, WorkerData } from "./Job.ts"
 
 /** The module, or the script, that serves jobs in a thread. */
@@ -18,9 +19,8 @@ export interface StartedThreads {
 
 const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker => {
   const workerData: WorkerData = { tallyman: "worker", progress }
-  const worker = entry instanceof URL
-    ? new Worker(entry, { workerData })
-    : new Worker(entry.code, { workerData, eval: true })
+  const worker =
+    entry instanceof URL ? new Worker(entry, { workerData }) : new Worker(entry.code, { workerData, eval: true })
   worker.unref()
   worker.setMaxListeners(0)
   return worker
@@ -51,17 +51,20 @@ export interface RunOptions<Result> {
  */
 const inlineBelow = 48 * 1024 * 1024
 
-export class WorkerPool extends Context.Tag("tallyman/WorkerPool")<WorkerPool, {
-  /** Results in the order of the tasks. A defect only when a thread dies or a job breaks its promise not to throw. */
-  readonly runAll: <Task, Result>(
-    job: Job<Task, Result>,
-    tasks: ReadonlyArray<Task>,
-    options?: RunOptions<Result>
-  ) => Effect.Effect<ReadonlyArray<Result>>
-  /** Bytes that all jobs have read since the pool was made, and how many they have been asked to. */
-  readonly progress: Effect.Effect<{ readonly done: number; readonly planned: number }>
-  readonly size: number
-}>() {
+export class WorkerPool extends Context.Tag("tallyman/WorkerPool")<
+  WorkerPool,
+  {
+    /** Results in the order of the tasks. A defect only when a thread dies or a job breaks its promise not to throw. */
+    readonly runAll: <Task, Result>(
+      job: Job<Task, Result>,
+      tasks: ReadonlyArray<Task>,
+      options?: RunOptions<Result>
+    ) => Effect.Effect<ReadonlyArray<Result>>
+    /** Bytes that all jobs have read since the pool was made, and how many they have been asked to. */
+    readonly progress: Effect.Effect<{ readonly done: number; readonly planned: number }>
+    readonly size: number
+  }
+>() {
   /** The library's own worker module when this file is compiled; inline when it runs from source. */
   static layer(options: WorkerPoolOptions = {}): Layer.Layer<WorkerPool> {
     return Layer.scoped(WorkerPool, make(options))
@@ -71,7 +74,7 @@ export class WorkerPool extends Context.Tag("tallyman/WorkerPool")<WorkerPool, {
 const libraryEntry = (): URL | undefined =>
   import.meta.url.endsWith("/content/WorkerPool.js") ? new URL("../worker.js", import.meta.url) : undefined
 
-const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
+const make = Effect.fnUntraced(function* (options: WorkerPoolOptions) {
   const size = Math.max(1, options.size ?? Math.min(8, os.availableParallelism()))
   const entry = options.entry ?? libraryEntry()
   const progress = options.started?.progress ?? new SharedArrayBuffer(8)
@@ -120,7 +123,7 @@ const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
   return WorkerPool.of({
     size,
     progress: Effect.sync(() => ({ done: Number(Atomics.load(counter, 0)), planned })),
-    runAll: Effect.fnUntraced(function*<Task, Result>(
+    runAll: Effect.fnUntraced(function* <Task, Result>(
       job: Job<Task, Result>,
       tasks: ReadonlyArray<Task>,
       options?: RunOptions<Result>
@@ -133,7 +136,7 @@ const make = Effect.fnUntraced(function*(options: WorkerPoolOptions) {
       const results = new Array<Result>(tasks.length)
       yield* Effect.forEach(
         order,
-        Effect.fnUntraced(function*(index) {
+        Effect.fnUntraced(function* (index) {
           const task = tasks[index]!
           const result = yield* threads ? inThread(job, task) : inline(job, task)
           results[index] = result

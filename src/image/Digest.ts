@@ -37,7 +37,7 @@ export const isComputable = (digest: string): boolean => Object.hasOwn(hexLength
 
 /** The algorithm to compute, for a computable digest. */
 export const computable = (digest: string): Algorithm | undefined =>
-  isComputable(digest) ? algorithmOf(digest) as Algorithm : undefined
+  isComputable(digest) ? (algorithmOf(digest) as Algorithm) : undefined
 
 /** `sha256:44136fa355b3` for people. */
 export const short = (digest: string): string => {

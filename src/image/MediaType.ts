@@ -70,10 +70,16 @@ export const isDocker = (mediaType: string): boolean => mediaType.startsWith("ap
 /** The layer media type of the same family with another compression. */
 export const layerWith = (compression: Compression, docker: boolean): string =>
   compression === "none"
-    ? docker ? dockerLayer : ociLayer
+    ? docker
+      ? dockerLayer
+      : ociLayer
     : compression === "gzip"
-    ? docker ? dockerLayerGzip : ociLayerGzip
-    : docker ? dockerLayerZstd : ociLayerZstd
+      ? docker
+        ? dockerLayerGzip
+        : ociLayerGzip
+      : docker
+        ? dockerLayerZstd
+        : ociLayerZstd
 
 /** RFC 6838 section 4.2: type/subtype, each a restricted name of at most 127 characters (rules 5, 15). */
 export const isValid = (mediaType: string): boolean =>

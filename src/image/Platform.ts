@@ -29,9 +29,10 @@ const aliases: Readonly<Record<string, readonly [architecture: string, variant?:
 export const normalize = (platform: Platform): Platform => {
   const [architecture, implied] = aliases[platform.architecture.toLowerCase()] ?? [platform.architecture.toLowerCase()]
   const variant = (platform.variant || implied)?.toLowerCase()
-  const dropped = (architecture === "arm64" && (variant === "v8" || variant === "8"))
-    || (architecture === "amd64" && variant === "v1")
-    || (architecture === "arm" && (variant === "v7" || variant === "7"))
+  const dropped =
+    (architecture === "arm64" && (variant === "v8" || variant === "8")) ||
+    (architecture === "amd64" && variant === "v1") ||
+    (architecture === "arm" && (variant === "v7" || variant === "7"))
   return {
     os: platform.os.toLowerCase(),
     architecture,
@@ -57,6 +58,9 @@ export const matches = (wanted: Wanted, platform: Platform): boolean => {
     architecture: wanted.architecture ?? have.architecture,
     ...(wanted.variant === undefined ? {} : { variant: wanted.variant })
   })
-  return have.os === want.os && have.architecture === want.architecture
-    && (wanted.variant === undefined || have.variant === want.variant)
+  return (
+    have.os === want.os &&
+    have.architecture === want.architecture &&
+    (wanted.variant === undefined || have.variant === want.variant)
+  )
 }

@@ -8,9 +8,7 @@ export const stringify = (value: unknown, indent = ""): string => {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
   const inner = `${indent}    `
   if (Array.isArray(value)) {
-    return value.length === 0
-      ? "[]"
-      : `[\n${value.map((one) => inner + stringify(one, inner)).join(",\n")}\n${indent}]`
+    return value.length === 0 ? "[]" : `[\n${value.map((one) => inner + stringify(one, inner)).join(",\n")}\n${indent}]`
   }
   const entries = Object.entries(value as Record<string, unknown>).sort(([a], [b]) => byCodePoint(a, b))
   return entries.length === 0
@@ -23,10 +21,7 @@ const byCodePoint = (a: string, b: string): number => Buffer.compare(Buffer.from
 
 /** Python escapes DEL and everything beyond ASCII; JSON.stringify leaves them. */
 const ascii = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[\u007f-\uffff]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
-  )
+  JSON.stringify(text).replace(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
 /** True when `raw` is the re-serialised form of `value`, white space at the end aside. */
 export const isReserialized = (raw: Uint8Array, value: unknown): boolean =>

@@ -9,7 +9,8 @@ export interface Reference {
 }
 
 const component = "[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*"
-const host = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\\[[a-fA-F0-9:]+\\]"
+const host =
+  "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\\[[a-fA-F0-9:]+\\]"
 const repository = new RegExp(`^(?:(?:${host})(?::[0-9]+)?/)?${component}(?:/${component})*$`)
 const tagGrammar = /^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$/
 
@@ -22,7 +23,11 @@ export const parse = (text: string): Reference | undefined => {
   if (!isRepository(name)) return undefined
   if (tag !== undefined && !isTag(tag)) return undefined
   if (digest !== undefined && !Digest.isDigest(digest)) return undefined
-  return { name, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest: digest as Digest.Digest }) }
+  return {
+    name,
+    ...(tag === undefined ? {} : { tag }),
+    ...(digest === undefined ? {} : { digest: digest as Digest.Digest })
+  }
 }
 
 /** The parts without judging them: a colon behind the last slash begins the tag. */
@@ -48,6 +53,9 @@ export const same = (wanted: string, name: string): boolean => wanted === name |
 
 const familiar = (text: string): string => {
   const { name, tag, digest } = split(text)
-  const short = name.replace(/^(?:index\.)?docker\.io\//, "").replace(/^localhost\//, "").replace(/^library\//, "")
+  const short = name
+    .replace(/^(?:index\.)?docker\.io\//, "")
+    .replace(/^localhost\//, "")
+    .replace(/^library\//, "")
   return `${short}:${tag ?? (digest === undefined ? "latest" : "")}${digest === undefined ? "" : `@${digest}`}`
 }

@@ -1,9 +1,10 @@
 /** The members of a tar archive as a store: read in place by offset, so that nothing is unpacked to look at it. */
-import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as ByteString from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
@@ -47,12 +48,16 @@ const unreadable = (file: string, cause: unknown): SourceError =>
   })
 
 /** Opens an archive; a compressed one is unpacked into a temporary file first, which the scope removes. */
-export const open = Effect.fn("ArchiveStore.open")(function*(
+export const open = Effect.fn("ArchiveStore.open")(function* (
   file: string,
   options: ArchiveOptions = {}
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope | WorkerPool> {
   const { compression, size } = yield* Effect.try({ try: () => head(file), catch: (cause) => unreadable(file, cause) })
-  if (size === 0) return yield* new SourceError({ reason: "NotAnImage", message: `cannot read ${file}: expected an archive, found an empty file` })
+  if (size === 0)
+    return yield* new SourceError({
+      reason: "NotAnImage",
+      message: `cannot read ${file}: expected an archive, found an empty file`
+    })
   const temporaryDirectory = options.tempDirectory ?? os.tmpdir()
   if (compression === "none") return yield* index(file, { path: file, offset: 0, size }, "none", [], temporaryDirectory)
   if (compression !== "gzip" && compression !== "zstd") {
@@ -63,21 +68,24 @@ export const open = Effect.fn("ArchiveStore.open")(function*(
   }
   const temporary = yield* temporaryFile(temporaryDirectory)
   const pool = yield* WorkerPool
-  const [evidence] = yield* pool.runAll(Inspect.job, [{
-    region: { path: file, offset: 0, size },
-    algorithms: [],
-    as: "layer",
-    keepPaths: false,
-    limits: options.limits ?? {},
-    output: { path: temporary, offset: 0, form: "uncompressed" }
-  }])
+  const [evidence] = yield* pool.runAll(Inspect.job, [
+    {
+      region: { path: file, offset: 0, size },
+      algorithms: [],
+      as: "layer",
+      keepPaths: false,
+      limits: options.limits ?? {},
+      output: { path: temporary, offset: 0, form: "uncompressed" }
+    }
+  ])
   const { failure, layer, problems } = evidence!
   if (failure !== undefined) {
     return yield* new SourceError({
       reason: "Unreadable",
-      message: failure.during === "write"
-        ? `cannot unpack ${file} into ${temporary}: ${describe(failure)}`
-        : `cannot read ${file}: ${describe(failure)}`
+      message:
+        failure.during === "write"
+          ? `cannot unpack ${file} into ${temporary}: ${describe(failure)}`
+          : `cannot read ${file}: ${describe(failure)}`
     })
   }
   return yield* index(
@@ -127,7 +135,7 @@ type Member =
   | { readonly kind: "link"; readonly target: string; readonly symlink: boolean }
   | { readonly kind: "other"; readonly what: string }
 
-const index = Effect.fnUntraced(function*(
+const index = Effect.fnUntraced(function* (
   file: string,
   region: Region,
   compression: Codec.Compression,
@@ -140,24 +148,34 @@ const index = Effect.fnUntraced(function*(
   let entries = 0
   yield* Effect.try({
     try: () => {
-      walk(region, (entry) => {
-        if (++entries > maxEntries) return
-        const name = textOf(normalizePath(entry.path))
-        const member = memberOf(entry)
-        const known = members.get(name)
-        if (known !== undefined && !(known.kind === "directory" && member.kind === "directory")) {
-          doubled.set(name, [...(doubled.get(name) ?? [known]), member])
-        }
-        members.set(name, member)
-      }, (problem) => problems.push(problem))
+      walk(
+        region,
+        (entry) => {
+          if (++entries > maxEntries) return
+          const name = textOf(normalizePath(entry.path))
+          const member = memberOf(entry)
+          const known = members.get(name)
+          if (known !== undefined && !(known.kind === "directory" && member.kind === "directory")) {
+            doubled.set(name, [...(doubled.get(name) ?? [known]), member])
+          }
+          members.set(name, member)
+        },
+        (problem) => problems.push(problem)
+      )
     },
     catch: (cause) => unreadable(file, cause)
   })
   if (entries > maxEntries) {
-    return yield* new SourceError({ reason: "Limit", message: `cannot read ${file}: expected at most ${maxEntries} entries, found ${entries}` })
+    return yield* new SourceError({
+      reason: "Limit",
+      message: `cannot read ${file}: expected at most ${maxEntries} entries, found ${entries}`
+    })
   }
   if (problems.some((one) => one.check === "tar.not-a-tar")) {
-    return yield* new SourceError({ reason: "NotAnImage", message: `cannot read ${file}: expected a tar archive, found something else` })
+    return yield* new SourceError({
+      reason: "NotAnImage",
+      message: `cannot read ${file}: expected a tar archive, found something else`
+    })
   }
   const expanded = new Map<string, Region>()
   for (const [name, member] of members) {
@@ -166,7 +184,11 @@ const index = Effect.fnUntraced(function*(
       yield* Effect.try({
         try: () => expand(region, member.entry, temporary),
         catch: (cause) =>
-          new SourceError({ reason: "Unreadable", message: `cannot unpack ${name} of ${file} into ${temporary}: ${describe(cause)}`, cause })
+          new SourceError({
+            reason: "Unreadable",
+            message: `cannot unpack ${name} of ${file} into ${temporary}: ${describe(cause)}`,
+            cause
+          })
       })
       expanded.set(name, { path: temporary, offset: 0, size: member.entry.realSize })
     }
@@ -202,7 +224,11 @@ const index = Effect.fnUntraced(function*(
     size: region.size,
     problems,
     duplicates,
-    files: () => [...members].filter(([, member]) => member.kind === "file" || member.kind === "sparse").map(([name]) => name).sort(),
+    files: () =>
+      [...members]
+        .filter(([, member]) => member.kind === "file" || member.kind === "sparse")
+        .map(([name]) => name)
+        .sort(),
     list: (directory) => children.get(directory),
     lookup,
     entries: (directory) => {
@@ -213,7 +239,10 @@ const index = Effect.fnUntraced(function*(
         const own = directory === "" ? name : `${directory}/${name}`
         const member = members.get(own)
         const symlink = member?.kind === "link" && member.symlink
-        found.set(name, { entry: lookup(own) ?? { kind: "other", what: `a ${symlink ? "symlink" : "hardlink"} to nothing` }, symlink })
+        found.set(name, {
+          entry: lookup(own) ?? { kind: "other", what: `a ${symlink ? "symlink" : "hardlink"} to nothing` },
+          symlink
+        })
       }
       return found
     }
@@ -248,7 +277,7 @@ const memberOf = (entry: TarEntry): Member => {
 const childrenOf = (names: Iterable<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
   const sets = new Map<string, Set<string>>([["", new Set()]])
   for (const name of names) {
-    for (let path = name; path !== "";) {
+    for (let path = name; path !== ""; ) {
       const slash = path.lastIndexOf("/")
       const parent = slash < 0 ? "" : path.slice(0, slash)
       const known = sets.get(parent)
@@ -281,10 +310,10 @@ const walk = (region: Region, onEntry: (entry: TarEntry) => void, onProblem: (pr
   const stand = Buffer.alloc(1024 * 1024)
   const fd = Inspect.openForRead(region.path)
   try {
-    for (let at = 0; at < region.size;) {
+    for (let at = 0; at < region.size; ) {
       const skippable = Math.min(bodyEnd, region.size) - at
       if (skippable > windowSize) {
-        for (let left = skippable; left > 0;) {
+        for (let left = skippable; left > 0; ) {
           const piece = Math.min(left, stand.length)
           scanner.write(stand, 0, piece)
           left -= piece
@@ -311,7 +340,7 @@ const expand = (region: Region, entry: TarEntry, temporary: string): void => {
     const buffer = Buffer.allocUnsafe(1024 * 1024)
     let from = region.offset + entry.dataOffset
     for (const [at, length] of entry.sparse!) {
-      for (let done = 0; done < length;) {
+      for (let done = 0; done < length; ) {
         const read = fs.readSync(input, buffer, 0, Math.min(buffer.length, length - done), from + done)
         if (read === 0) throw new Error("the archive ends within it")
         fs.writeSync(output, buffer, 0, read, at + done)
@@ -333,11 +362,13 @@ const sameBytes = (file: string, members: ReadonlyArray<Member>): boolean => {
     member.kind !== "file"
       ? member.kind
       : Inspect.run({
-        region: { path: file, offset: member.offset, size: member.size },
-        algorithms: [],
-        as: "blob",
-        keepPaths: false,
-        limits: {}
-      }).digests.sha256!
-  return members.every((one) => one.kind === "file" && one.size === first.size) && new Set(members.map(digest)).size === 1
+          region: { path: file, offset: member.offset, size: member.size },
+          algorithms: [],
+          as: "blob",
+          keepPaths: false,
+          limits: {}
+        }).digests.sha256!
+  return (
+    members.every((one) => one.kind === "file" && one.size === first.size) && new Set(members.map(digest)).size === 1
+  )
 }

@@ -29,7 +29,7 @@ export const make = (root: string): Store => {
     if (!dirent.isFile()) {
       const name = path.posix.join(directory, dirent.name)
       const symlink = dirent.isSymbolicLink()
-      const entry = lookup(name) ?? (symlink ? { kind: "other", what: "a symlink to nothing" } as const : undefined)
+      const entry = lookup(name) ?? (symlink ? ({ kind: "other", what: "a symlink to nothing" } as const) : undefined)
       return entry === undefined ? undefined : { entry, symlink }
     }
     // Joined by hand: `path.join` costs as much as the look at the file.
@@ -50,7 +50,7 @@ export const make = (root: string): Store => {
         if ("failure" in resolved) return undefined
         const place = at(resolved.path)
         const dirents = fs.readdirSync(place, { withFileTypes: true })
-        for (const dirent of dirents.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0)) {
+        for (const dirent of dirents.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))) {
           const one = child(resolved.path, place, dirent)
           if (one !== undefined) found.set(dirent.name, one)
         }
@@ -73,14 +73,14 @@ const classify = (file: string, stat: fs.Stats): StoreEntry =>
   stat.isFile()
     ? { kind: "file", region: { path: file, offset: 0, size: stat.size } }
     : stat.isDirectory()
-    ? { kind: "directory" }
-    : { kind: "other", what: whatIs(stat) }
+      ? { kind: "directory" }
+      : { kind: "other", what: whatIs(stat) }
 
 const whatIs = (stat: fs.Stats): string =>
   stat.isFIFO()
     ? "a FIFO"
     : stat.isSocket()
-    ? "a socket"
-    : stat.isBlockDevice() || stat.isCharacterDevice()
-    ? "a device"
-    : "a symlink"
+      ? "a socket"
+      : stat.isBlockDevice() || stat.isCharacterDevice()
+        ? "a device"
+        : "a symlink"

@@ -3,7 +3,16 @@ import * as Schema from "effect/Schema"
 
 /** An image could not be had from a source. The message is one line and names both sides. */
 export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
-  reason: Schema.Literal("NotFound", "Unreadable", "NotAnImage", "Damaged", "Ambiguous", "NoSuchImage", "Unsupported", "Limit"),
+  reason: Schema.Literal(
+    "NotFound",
+    "Unreadable",
+    "NotAnImage",
+    "Damaged",
+    "Ambiguous",
+    "NoSuchImage",
+    "Unsupported",
+    "Limit"
+  ),
   message: Schema.String,
   cause: Schema.optional(Schema.Defect)
 }) {}

@@ -25,12 +25,15 @@ export interface Candidate {
 }
 
 /** Images at rest. */
-export class ImageSource extends Context.Tag("tallyman/ImageSource")<ImageSource, {
-  readonly uri: string
-  readonly candidates: Effect.Effect<ReadonlyArray<Candidate>, SourceError>
-  /** Everything in it by digest, where the source keeps more than single images. */
-  readonly graph?: ContentGraph
-}>() {}
+export class ImageSource extends Context.Tag("tallyman/ImageSource")<
+  ImageSource,
+  {
+    readonly uri: string
+    readonly candidates: Effect.Effect<ReadonlyArray<Candidate>, SourceError>
+    /** Everything in it by digest, where the source keeps more than single images. */
+    readonly graph?: ContentGraph
+  }
+>() {}
 
 const show = (candidate: Candidate, index: number): string =>
   `${index}: ${candidate.names.join(", ") || candidate.digest || "unnamed"}${
@@ -39,19 +42,23 @@ const show = (candidate: Candidate, index: number): string =>
 
 /** The candidates that a selector leaves. */
 export const matching = (candidates: ReadonlyArray<Candidate>, selector: Selector): ReadonlyArray<Candidate> =>
-  candidates.filter((candidate, index) =>
-    (selector.index === undefined || selector.index === index)
-    && (selector.image === undefined || isNamed(candidate, selector.image))
-    && (selector.platform === undefined || (candidate.platform !== undefined && Platform.matches(selector.platform, candidate.platform)))
+  candidates.filter(
+    (candidate, index) =>
+      (selector.index === undefined || selector.index === index) &&
+      (selector.image === undefined || isNamed(candidate, selector.image)) &&
+      (selector.platform === undefined ||
+        (candidate.platform !== undefined && Platform.matches(selector.platform, candidate.platform)))
   )
 
 const isNamed = (candidate: Candidate, wanted: string): boolean =>
-  candidate.names.some((name) => Reference.same(wanted, name) || name === wanted)
-  || (candidate.digest !== undefined
-    && (candidate.digest === wanted || (/^(sha256:)?[a-f0-9]{6,64}$/.test(wanted) && candidate.digest.replace("sha256:", "").startsWith(wanted.replace("sha256:", "")))))
+  candidate.names.some((name) => Reference.same(wanted, name) || name === wanted) ||
+  (candidate.digest !== undefined &&
+    (candidate.digest === wanted ||
+      (/^(sha256:)?[a-f0-9]{6,64}$/.test(wanted) &&
+        candidate.digest.replace("sha256:", "").startsWith(wanted.replace("sha256:", "")))))
 
 /** The one image that is meant. Its error lists what is there when that is none or several. */
-export const choose = Effect.fn("ImageSource.choose")(function*(source: ImageSource["Type"], selector: Selector) {
+export const choose = Effect.fn("ImageSource.choose")(function* (source: ImageSource["Type"], selector: Selector) {
   const candidates = yield* source.candidates
   const left = matching(candidates, selector)
   if (left.length === 1) return yield* left[0]!.load
@@ -60,19 +67,22 @@ export const choose = Effect.fn("ImageSource.choose")(function*(source: ImageSou
     return `${lines.join("; ")}${all.length > 20 ? `; and ${all.length - 20} more` : ""}`
   }
   if (candidates.length === 0) {
-    return yield* new SourceError({ reason: "NoSuchImage", message: `cannot choose an image of ${source.uri}: it holds none` })
+    return yield* new SourceError({
+      reason: "NoSuchImage",
+      message: `cannot choose an image of ${source.uri}: it holds none`
+    })
   }
   return yield* left.length === 0
     ? new SourceError({
-      reason: "NoSuchImage",
-      message: `cannot choose an image of ${source.uri}: expected ${describe(selector)}, found ${list(candidates)}`
-    })
+        reason: "NoSuchImage",
+        message: `cannot choose an image of ${source.uri}: expected ${describe(selector)}, found ${list(candidates)}`
+      })
     : new SourceError({
-      reason: "Ambiguous",
-      message: `cannot choose an image of ${source.uri}: expected one, found ${left.length} (choose with ?image=NAME:TAG, ?index=N or --platform): ${
-        list(left)
-      }`
-    })
+        reason: "Ambiguous",
+        message: `cannot choose an image of ${source.uri}: expected one, found ${left.length} (choose with ?image=NAME:TAG, ?index=N or --platform): ${list(
+          left
+        )}`
+      })
 })
 
 const describe = (selector: Selector): string =>
@@ -81,5 +91,7 @@ const describe = (selector: Selector): string =>
     ...(selector.index === undefined ? [] : [`index ${selector.index}`]),
     ...(selector.platform === undefined
       ? []
-      : [`platform ${[selector.platform.os ?? "*", selector.platform.architecture ?? "*", ...(selector.platform.variant === undefined ? [] : [selector.platform.variant])].join("/")}`])
+      : [
+          `platform ${[selector.platform.os ?? "*", selector.platform.architecture ?? "*", ...(selector.platform.variant === undefined ? [] : [selector.platform.variant])].join("/")}`
+        ])
   ].join(", ") || "an image"

@@ -18,15 +18,21 @@ export interface GraphOptions {
 }
 
 /** Writes images into one output. */
-export class ImageWriter extends Context.Tag("tallyman/ImageWriter")<ImageWriter, {
-  /**
-   * Returns when everything of the output is in place and synced. SourceError when the image turns out damaged while it
-   * is copied: then nothing was published.
-   */
-  readonly write: (image: Image.Image, options: WriteOptions) => Effect.Effect<Receipt, WriteError | SourceError>
-  /**
-   * Copies an index with all its platforms, or an artifact, byte for byte. Undefined where the layout holds single
-   * images only.
-   */
-  readonly writeGraph?: (graph: ContentGraph, options: GraphOptions) => Effect.Effect<Receipt, WriteError | SourceError>
-}>() {}
+export class ImageWriter extends Context.Tag("tallyman/ImageWriter")<
+  ImageWriter,
+  {
+    /**
+     * Returns when everything of the output is in place and synced. SourceError when the image turns out damaged while it
+     * is copied: then nothing was published.
+     */
+    readonly write: (image: Image.Image, options: WriteOptions) => Effect.Effect<Receipt, WriteError | SourceError>
+    /**
+     * Copies an index with all its platforms, or an artifact, byte for byte. Undefined where the layout holds single
+     * images only.
+     */
+    readonly writeGraph?: (
+      graph: ContentGraph,
+      options: GraphOptions
+    ) => Effect.Effect<Receipt, WriteError | SourceError>
+  }
+>() {}

@@ -81,15 +81,19 @@ export const read = (file: string): Run | undefined => {
     const found = readRegion({ path: file, offset: 0, size }, maxBytes)
     if ("failure" in found) return undefined
     const run = JSON.parse(Buffer.from(found.bytes).toString("utf8")) as Partial<Run> | null
-    return typeof run === "object" && run !== null && typeof run.pid === "number" && Number.isInteger(run.pid) && run.pid > 0
+    return typeof run === "object" &&
+      run !== null &&
+      typeof run.pid === "number" &&
+      Number.isInteger(run.pid) &&
+      run.pid > 0
       ? {
-        pid: run.pid,
-        started: String(run.started ?? ""),
-        host: String(run.host ?? ""),
-        boot: String(run.boot ?? ""),
-        target: String(run.target ?? ""),
-        image: String(run.image ?? "")
-      }
+          pid: run.pid,
+          started: String(run.started ?? ""),
+          host: String(run.host ?? ""),
+          boot: String(run.boot ?? ""),
+          target: String(run.target ?? ""),
+          image: String(run.image ?? "")
+        }
       : undefined
   } catch {
     return undefined
@@ -149,9 +153,13 @@ export const leftovers = (directory: string, names: ReadonlyArray<string>, targe
 
 /** Creates `file` with `bytes`, on the disk when it returns; fails when anything stands there. */
 export const writeNew = (file: string, bytes: Uint8Array): void => {
-  const fd = fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW, 0o644)
+  const fd = fs.openSync(
+    file,
+    fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_NOFOLLOW,
+    0o644
+  )
   try {
-    for (let from = 0; from < bytes.length;) from += fs.writeSync(fd, bytes, from)
+    for (let from = 0; from < bytes.length; ) from += fs.writeSync(fd, bytes, from)
     fs.fsyncSync(fd)
   } catch (cause) {
     // Half of a file is worse than none.

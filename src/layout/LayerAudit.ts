@@ -147,25 +147,29 @@ export class LayerAudit {
     for (const blob of this.#blobs.values()) {
       this.#report.ran(blob.checks.unreadable)
       const why = Inspect.cannotOpen(blob.region.path)
-      if (why !== undefined) this.#report.report(blob.checks.unreadable, blob.subject, `it cannot be read: ${Failure.describe(why)}`)
+      if (why !== undefined)
+        this.#report.report(blob.checks.unreadable, blob.subject, `it cannot be read: ${Failure.describe(why)}`)
     }
   }
 
   /** Full depth: reads every blob once and reports what does not hold. */
   readAll(limits: DecoderLimits): Effect.Effect<void, never, WorkerPool> {
     const self = this
-    return Effect.gen(function*() {
+    return Effect.gen(function* () {
       const pool = yield* WorkerPool
       const blobs = [...self.#blobs.values()]
       const stacked = new Set(self.#stacks.filter((stack) => stack.layers.length > 1).flatMap((stack) => stack.layers))
       const keys = [...self.#blobs.keys()]
-      const evidence = yield* pool.runAll(Inspect.job, blobs.map((blob, index) => ({
-        region: blob.region,
-        algorithms: [...new Set(blob.digests.flatMap((one) => Digest.computable(one.value) ?? []))],
-        as: blob.as,
-        keepPaths: stacked.has(keys[index]),
-        limits
-      })))
+      const evidence = yield* pool.runAll(
+        Inspect.job,
+        blobs.map((blob, index) => ({
+          region: blob.region,
+          algorithms: [...new Set(blob.digests.flatMap((one) => Digest.computable(one.value) ?? []))],
+          as: blob.as,
+          keepPaths: stacked.has(keys[index]),
+          limits
+        }))
+      )
       for (const [index, blob] of blobs.entries()) {
         blob.evidence = evidence[index]!
         self.#judge(blob, blob.evidence)
@@ -179,11 +183,15 @@ export class LayerAudit {
     const report = this.#report
     report.ran(checks.unreadable)
     if (evidence.failure !== undefined) {
-      report.report(checks.unreadable, subject, `reading it failed after ${evidence.size} bytes: ${
-        Failure.describe(evidence.failure)
-      }`)
-      for (const one of blob.digests) report.skip(checks.digest, `${subject} cannot be read, so ${one.value} was not compared`)
-      for (const value of blob.diffIds.keys()) report.skip("layer.diff-id-mismatch", `${subject} cannot be read, so ${value} was not compared`)
+      report.report(
+        checks.unreadable,
+        subject,
+        `reading it failed after ${evidence.size} bytes: ${Failure.describe(evidence.failure)}`
+      )
+      for (const one of blob.digests)
+        report.skip(checks.digest, `${subject} cannot be read, so ${one.value} was not compared`)
+      for (const value of blob.diffIds.keys())
+        report.skip("layer.diff-id-mismatch", `${subject} cannot be read, so ${value} was not compared`)
       return
     }
     if (evidence.size < blob.region.size) {
@@ -216,7 +224,10 @@ export class LayerAudit {
     for (const [expected, by] of blob.diffIds) {
       report.ran("layer.diff-id-mismatch")
       if (!layer.complete) {
-        report.skip("layer.diff-id-mismatch", `${subject} does not decompress to its end, so ${expected} was not compared`)
+        report.skip(
+          "layer.diff-id-mismatch",
+          `${subject} does not decompress to its end, so ${expected} was not compared`
+        )
       } else if (Digest.algorithmOf(expected) !== "sha256") {
         report.skip("layer.diff-id-mismatch", `${expected} is not a sha256`)
       } else if (expected !== actual && ++mismatches <= maxMismatches) {
@@ -224,7 +235,11 @@ export class LayerAudit {
       }
     }
     if (mismatches > maxMismatches) {
-      report.report("layer.diff-id-mismatch", subject, `nor is it ${mismatches - maxMismatches} other layers that it stands for`)
+      report.report(
+        "layer.diff-id-mismatch",
+        subject,
+        `nor is it ${mismatches - maxMismatches} other layers that it stands for`
+      )
     }
   }
 
@@ -238,7 +253,10 @@ export class LayerAudit {
     }
     const actual = Digest.make(algorithm, evidence.digests[algorithm]!)
     if (actual !== said.value) {
-      this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, { expected: said.value, actual })
+      this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, {
+        expected: said.value,
+        actual
+      })
     }
   }
 
@@ -248,14 +266,17 @@ export class LayerAudit {
     const tables = new LayerPaths(maxPathBytes)
     const told = new Set<string>()
     for (const stack of this.#stacks) {
-      const blobs = stack.layers.map((key) => key === undefined ? undefined : this.#blobs.get(key))
-      const facts = blobs.map((blob) => blob?.evidence?.layer?.complete ? blob.evidence.layer.facts : undefined)
+      const blobs = stack.layers.map((key) => (key === undefined ? undefined : this.#blobs.get(key)))
+      const facts = blobs.map((blob) => (blob?.evidence?.layer?.complete ? blob.evidence.layer.facts : undefined))
       for (const [index, own] of facts.entries()) {
         if (own === undefined) continue
         const lower = facts.slice(0, index)
         if (own.openLinks.length === 0 && own.whiteouts.length === 0) continue
-        if (lower.some((one) => one === undefined || (one.paths === undefined))) {
-          report.skip("layer.hardlink-missing-target", `${stack.image}: a layer below ${blobs[index]!.subject} could not be read as tar`)
+        if (lower.some((one) => one === undefined || one.paths === undefined)) {
+          report.skip(
+            "layer.hardlink-missing-target",
+            `${stack.image}: a layer below ${blobs[index]!.subject} could not be read as tar`
+          )
           continue
         }
         this.#acrossLayer(blobs[index]!, own, lower as ReadonlyArray<LayerFacts>, tables, told)
@@ -283,11 +304,16 @@ export class LayerAudit {
     }
     for (const [path, target] of own.openLinks) {
       if (!tables.visible(target, lower)) {
-        once("layer.hardlink-missing-target", path, `a hardlink names ${JSON.stringify(ByteString.display(target))}, which no layer has before it`)
+        once(
+          "layer.hardlink-missing-target",
+          path,
+          `a hardlink names ${JSON.stringify(ByteString.display(target))}, which no layer has before it`
+        )
       }
     }
     for (const path of own.whiteouts) {
-      if (!tables.visible(path, lower)) once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
+      if (!tables.visible(path, lower))
+        once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
     }
     for (const [check, count] of counts) {
       if (count > maxAcross) report.report(check, blob.subject, `and ${count - maxAcross} more of these in this layer`)

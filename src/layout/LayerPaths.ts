@@ -58,7 +58,7 @@ const unpack = (facts: LayerFacts, packed: Uint8Array): Unpacked => {
   const leaves = new Set<ByteString>()
   const symlinks = new Set<ByteString>()
   const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.length)
-  for (let from = 0; from < bytes.length;) {
+  for (let from = 0; from < bytes.length; ) {
     const end = bytes.indexOf(0, from)
     const path = bytes.toString("latin1", from + 1, end)
     present.add(path)

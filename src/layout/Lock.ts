@@ -1,8 +1,9 @@
 /** A lock between processes on one directory, held for the moment in which files that images share are changed. */
-import * as Effect from "effect/Effect"
+
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { WriteError, describe } from "./Failure.ts"
+import * as Effect from "effect/Effect"
+import { describe, WriteError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
 
 const lockFile = ".tallyman-lock"
@@ -22,7 +23,7 @@ export const withLock = <A, E, R>(
     (file) => Effect.sync(() => fs.rmSync(file, { force: true }))
   )
 
-const acquire = Effect.fn("Lock.acquire")(function*(directory: string, seconds: number) {
+const acquire = Effect.fn("Lock.acquire")(function* (directory: string, seconds: number) {
   const file = path.join(directory, lockFile)
   const deadline = Date.now() + seconds * 1000
   while (true) {

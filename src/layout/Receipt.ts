@@ -2,9 +2,10 @@
  * What a writer recorded as it wrote: an in-toto Statement v1 that names every file of the output with its size and
  * sha256. It stands beside the output, so that any later audit can still tell what was written.
  */
+
+import * as crypto from "node:crypto"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import * as crypto from "node:crypto"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 
@@ -69,18 +70,16 @@ const Statement = Schema.Struct({
 })
 
 const text = (receipt: Receipt, seal: string): string =>
-  `${
-    JSON.stringify(
-      {
-        _type: statementType,
-        subject: receipt.files.map((file) => ({ name: file.path, digest: { sha256: file.sha256 } })),
-        predicateType,
-        predicate: { receipt, seal }
-      },
-      null,
-      2
-    )
-  }\n`
+  `${JSON.stringify(
+    {
+      _type: statementType,
+      subject: receipt.files.map((file) => ({ name: file.path, digest: { sha256: file.sha256 } })),
+      predicateType,
+      predicate: { receipt, seal }
+    },
+    null,
+    2
+  )}\n`
 
 /** The bytes of the file. */
 export const encode = (receipt: Receipt): Uint8Array => {
@@ -96,7 +95,14 @@ export const decode = (raw: Uint8Array): Either.Either<Receipt, string> => {
   const problem = document.problems[0]
   if (problem !== undefined) return Either.left(problem.message)
   const statement = decodeStatement(document.value)
-  if (Either.isLeft(statement)) return Either.left(statement.left.message.split("\n").map((line) => line.trim()).join(" ").slice(0, 300))
+  if (Either.isLeft(statement))
+    return Either.left(
+      statement.left.message
+        .split("\n")
+        .map((line) => line.trim())
+        .join(" ")
+        .slice(0, 300)
+    )
   const receipt = (document.value as { readonly predicate: { readonly receipt: Receipt } }).predicate.receipt
   return Buffer.compare(raw, encode(receipt)) === 0
     ? Either.right(statement.right.predicate.receipt)

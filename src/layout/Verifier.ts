@@ -35,9 +35,12 @@ export interface Verification {
 }
 
 /** Says whether an output is complete and right. It has no error: what cannot be read is a finding. */
-export class Verifier extends Context.Tag("tallyman/Verifier")<Verifier, {
-  readonly verify: (options: VerifyOptions) => Effect.Effect<Verification>
-}>() {}
+export class Verifier extends Context.Tag("tallyman/Verifier")<
+  Verifier,
+  {
+    readonly verify: (options: VerifyOptions) => Effect.Effect<Verification>
+  }
+>() {}
 
 /** An image is right when none of the subjects it is made of has an error. */
 export const verdicts = (

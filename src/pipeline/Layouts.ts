@@ -2,9 +2,10 @@
  * From URIs to sources, writers and verifiers. A layout's code is loaded when it is asked for: evaluating all of them
  * would take longer than a fast audit of one.
  */
+
+import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as fs from "node:fs"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as Platform from "../image/Platform.ts"
@@ -36,7 +37,9 @@ export interface WriterOptions {
 const selectorOptions = ["image", "index", "platform", "os", "architecture", "variant"]
 
 /** A path is taken for what stands there, a URI for what it says. */
-export const locate = Effect.fn("Layouts.locate")(function*(target: string): Effect.fn.Return<Uri.Uri, Uri.UsageError | SourceError> {
+export const locate = Effect.fn("Layouts.locate")(function* (
+  target: string
+): Effect.fn.Return<Uri.Uri, Uri.UsageError | SourceError> {
   if (Uri.isUri(target)) return yield* Uri.parse(target)
   const scheme = yield* Effect.try({
     try: () => detect(target),
@@ -61,7 +64,8 @@ const detect = (path: string): Uri.Scheme | undefined => {
   const stat = fs.statSync(path)
   if (!stat.isDirectory()) return "tar"
   const names = new Set(fs.readdirSync(path))
-  if (names.has("oci-layout") || (names.has("index.json") && (names.has("blobs") || !names.has("manifest.json")))) return "oci-layout"
+  if (names.has("oci-layout") || (names.has("index.json") && (names.has("blobs") || !names.has("manifest.json"))))
+    return "oci-layout"
   if (isMounts(names)) return "mounts"
   if (isBundle(names)) return "oci"
   return names.has("version") && names.has("manifest.json") && isSkopeosVersion(`${path}/version`) ? undefined : "dir"
@@ -70,12 +74,18 @@ const detect = (path: string): Uri.Scheme | undefined => {
 /** What is missing of it is for its verifier to tell. */
 const isMounts = (names: ReadonlySet<string>): boolean => {
   const [rootfs, working, delta] = ["rootfs", "working", "delta"].map((name) => names.has(name))
-  return (working && delta) || (rootfs && (working || delta)) || (names.has("container-config.json") && names.has("manifest.json"))
+  return (
+    (working && delta) ||
+    (rootfs && (working || delta)) ||
+    (names.has("container-config.json") && names.has("manifest.json"))
+  )
 }
 
 const isBundle = (names: ReadonlySet<string>): boolean =>
-  names.has("container-config.json") || names.has("rootfs.mtree") || names.has("umoci.json")
-  || ((names.has("rootfs") || names.has("config.json")) && !names.has("manifest.json") && !names.has("catalog.json"))
+  names.has("container-config.json") ||
+  names.has("rootfs.mtree") ||
+  names.has("umoci.json") ||
+  ((names.has("rootfs") || names.has("config.json")) && !names.has("manifest.json") && !names.has("catalog.json"))
 
 /** What is no small regular file is not read: it may be anything. */
 const isSkopeosVersion = (file: string): boolean => {
@@ -83,7 +93,7 @@ const isSkopeosVersion = (file: string): boolean => {
   return "bytes" in read && /^Directory Transport Version/.test(Buffer.from(read.bytes).toString("latin1"))
 }
 
-const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wanted | undefined) {
+const selectorOf = Effect.fnUntraced(function* (uri: Uri.Uri, wanted: Platform.Wanted | undefined) {
   const index = yield* Uri.integerOption(uri, "index")
   const image = uri.options.get("image")
   const text = uri.options.get("platform")
@@ -96,7 +106,9 @@ const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wa
   }
   const parts = {
     ...parsed,
-    ...Object.fromEntries(["os", "architecture", "variant"].flatMap((key) => uri.options.has(key) ? [[key, uri.options.get(key)!]] : [])),
+    ...Object.fromEntries(
+      ["os", "architecture", "variant"].flatMap((key) => (uri.options.has(key) ? [[key, uri.options.get(key)!]] : []))
+    ),
     ...wanted
   }
   return {
@@ -107,7 +119,7 @@ const selectorOf = Effect.fnUntraced(function*(uri: Uri.Uri, wanted: Platform.Wa
 })
 
 /** Opens what a URI names for reading. */
-export const openSource = Effect.fn("Layouts.openSource")(function*(
+export const openSource = Effect.fn("Layouts.openSource")(function* (
   uri: Uri.Uri,
   options: SourceOptions = {}
 ): Effect.fn.Return<OpenedSource, Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
@@ -115,14 +127,21 @@ export const openSource = Effect.fn("Layouts.openSource")(function*(
     case "tar": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
       return {
-        source: yield* (yield* load(() => import("../layout/docker-archive/ArchiveSource.ts"))).make({ path: uri.path, uri: `tar://${uri.path}`, ...options }),
+        source: yield* (yield* load(() => import("../layout/docker-archive/ArchiveSource.ts"))).make({
+          path: uri.path,
+          uri: `tar://${uri.path}`,
+          ...options
+        }),
         selector: yield* selectorOf(uri, options.platform)
       }
     }
     case "dir": {
       yield* Uri.onlyOptions(uri, selectorOptions, "source")
       return {
-        source: yield* (yield* load(() => import("../layout/directory/DirectorySource.ts"))).make({ path: uri.path, uri: `dir://${uri.path}` }),
+        source: yield* (yield* load(() => import("../layout/directory/DirectorySource.ts"))).make({
+          path: uri.path,
+          uri: `dir://${uri.path}`
+        }),
         selector: yield* selectorOf(uri, options.platform)
       }
     }
@@ -131,7 +150,10 @@ export const openSource = Effect.fn("Layouts.openSource")(function*(
       const { path, reference } = splitReference(uri.path)
       const selector = yield* selectorOf(uri, options.platform)
       return {
-        source: yield* (yield* load(() => import("../layout/oci-layout/OciLayoutSource.ts"))).make({ path, uri: `oci-layout://${path}` }),
+        source: yield* (yield* load(() => import("../layout/oci-layout/OciLayoutSource.ts"))).make({
+          path,
+          uri: `oci-layout://${path}`
+        }),
         selector: reference === undefined || selector.image !== undefined ? selector : { ...selector, image: reference }
       }
     }
@@ -152,27 +174,32 @@ export const splitReference = (text: string): { readonly path: string; readonly 
   const colon = text.indexOf(":", text.lastIndexOf("/") + 1)
   const early = text.indexOf(":")
   for (const at of colon === early ? [colon] : [early, colon]) {
-    if (at > 0 && (fs.existsSync(text.slice(0, at)) || at === colon)) return { path: text.slice(0, at), reference: text.slice(at + 1) }
+    if (at > 0 && (fs.existsSync(text.slice(0, at)) || at === colon))
+      return { path: text.slice(0, at), reference: text.slice(at + 1) }
   }
   return { path: text }
 }
 
 /** The one of `known` that an option names; undefined when it is not given. */
-const choiceOption = <A extends string>(uri: Uri.Uri, key: string, known: ReadonlyArray<A>): Effect.Effect<A | undefined, Uri.UsageError> => {
+const choiceOption = <A extends string>(
+  uri: Uri.Uri,
+  key: string,
+  known: ReadonlyArray<A>
+): Effect.Effect<A | undefined, Uri.UsageError> => {
   const value = uri.options.get(key)
   const choice = known.find((one) => one === value)
   return value === undefined || choice !== undefined
     ? Effect.succeed(choice)
     : Effect.fail(
-      new Uri.UsageError({
-        reason: "BadValue",
-        message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=${known.join("|")}, found ${value}`
-      })
-    )
+        new Uri.UsageError({
+          reason: "BadValue",
+          message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=${known.join("|")}, found ${value}`
+        })
+      )
 }
 
 /** How layers and manifests are to be stored, for the layouts that can store them in several ways. */
-const storageOf = Effect.fnUntraced(function*(uri: Uri.Uri) {
+const storageOf = Effect.fnUntraced(function* (uri: Uri.Uri) {
   const compression = yield* choiceOption(uri, "compression", ["none", "gzip", "zstd"])
   const level = yield* Uri.integerOption(uri, "level")
   const highest = compression === "zstd" ? 19 : 9
@@ -188,19 +215,26 @@ const storageOf = Effect.fnUntraced(function*(uri: Uri.Uri) {
 const storageOptions = ["compression", "level", "media_types"]
 
 /** Opens what a URI names for writing. Nothing is touched before the first image is written. */
-export const openWriter = Effect.fn("Layouts.openWriter")(function*(
+export const openWriter = Effect.fn("Layouts.openWriter")(function* (
   uri: Uri.Uri,
   options: WriterOptions = {}
 ): Effect.fn.Return<ImageWriter["Type"], Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
   if (options.append === true && uri.scheme !== "tar") {
-    return yield* new Uri.UsageError({ reason: "BadValue", message: `cannot use --append with ${uri.scheme}://: it is for tar://, other layouts keep what they hold` })
+    return yield* new Uri.UsageError({
+      reason: "BadValue",
+      message: `cannot use --append with ${uri.scheme}://: it is for tar://, other layouts keep what they hold`
+    })
   }
   switch (uri.scheme) {
     case "dir": {
       yield* Uri.onlyOptions(uri, ["unique_names", "expand"], "destination")
       const uniqueNames = yield* Uri.booleanOption(uri, "unique_names")
       const expand = yield* Uri.booleanOption(uri, "expand")
-      return yield* (yield* load(() => import("../layout/directory/DirectoryWriter.ts"))).make({ path: uri.path, uniqueNames, expand })
+      return yield* (yield* load(() => import("../layout/directory/DirectoryWriter.ts"))).make({
+        path: uri.path,
+        uniqueNames,
+        expand
+      })
     }
     case "tar": {
       yield* Uri.onlyOptions(uri, ["format", ...storageOptions], "destination")
@@ -214,7 +248,11 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
     case "oci-layout": {
       yield* Uri.onlyOptions(uri, storageOptions, "destination")
       const { path, reference } = splitReference(uri.path)
-      return yield* (yield* load(() => import("../layout/oci-layout/OciLayoutWriter.ts"))).make({ path, ref: reference, ...(yield* storageOf(uri)) })
+      return yield* (yield* load(() => import("../layout/oci-layout/OciLayoutWriter.ts"))).make({
+        path,
+        ref: reference,
+        ...(yield* storageOf(uri))
+      })
     }
     case "oci": {
       yield* Uri.onlyOptions(uri, [], "destination")
@@ -230,7 +268,7 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function*(
 })
 
 /** Opens what a URI names for an audit. */
-export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
+export const openVerifier = Effect.fn("Layouts.openVerifier")(function* (
   uri: Uri.Uri,
   options: SourceOptions = {}
 ): Effect.fn.Return<Verifier["Type"], Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
@@ -240,7 +278,10 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function*(
       return yield* (yield* load(() => import("../layout/directory/DirectoryVerifier.ts"))).make({ path: uri.path })
     }
     case "tar": {
-      return yield* (yield* load(() => import("../layout/docker-archive/ArchiveVerifier.ts"))).make({ path: uri.path, ...options })
+      return yield* (yield* load(() => import("../layout/docker-archive/ArchiveVerifier.ts"))).make({
+        path: uri.path,
+        ...options
+      })
     }
     case "oci-layout": {
       const { path } = splitReference(uri.path)
@@ -270,8 +311,8 @@ const directoryThere = (path: string): Effect.Effect<void, SourceError> =>
       return stat === undefined
         ? fail("NotFound", "it does not exist")
         : stat.isDirectory()
-        ? Effect.void
-        : fail("NotAnImage", "expected a directory, found a file")
+          ? Effect.void
+          : fail("NotAnImage", "expected a directory, found a file")
     } catch (cause) {
       return fail("Unreadable", describe(cause))
     }

@@ -38,29 +38,29 @@ export interface Processed {
 }
 
 /** Moves one image, or a whole index, and when asked proves what was written. */
-export const process = Effect.fn("Pipeline.process")(function*(options: ProcessOptions) {
+export const process = Effect.fn("Pipeline.process")(function* (options: ProcessOptions) {
   const writer = yield* Layouts.openWriter(options.destination, options)
   const opened = yield* Layouts.openSource(options.source, options)
-  const written = options.allPlatforms === true || options.referrers === true
-    ? yield* copyGraph(opened, writer, options)
-    : yield* copyImage(opened, writer, options.filters ?? [])
+  const written =
+    options.allPlatforms === true || options.referrers === true
+      ? yield* copyGraph(opened, writer, options)
+      : yield* copyImage(opened, writer, options.filters ?? [])
   const { receipt } = written
-  const verification = options.verify === undefined
-    ? undefined
-    : yield* Effect.flatMap(
-      Layouts.openVerifier(options.destination, options),
-      (verifier) =>
-        verifier.verify({
-          depth: options.verify!,
-          receipt,
-          ...(options.policy === undefined ? {} : { policy: options.policy }),
-          ...(options.limits === undefined ? {} : { limits: options.limits })
-        })
-    )
+  const verification =
+    options.verify === undefined
+      ? undefined
+      : yield* Effect.flatMap(Layouts.openVerifier(options.destination, options), (verifier) =>
+          verifier.verify({
+            depth: options.verify!,
+            receipt,
+            ...(options.policy === undefined ? {} : { policy: options.policy }),
+            ...(options.limits === undefined ? {} : { limits: options.limits })
+          })
+        )
   return { ...written, verification } satisfies Processed
 })
 
-const copyImage = Effect.fnUntraced(function*(
+const copyImage = Effect.fnUntraced(function* (
   { selector, source }: Layouts.OpenedSource,
   writer: ImageWriter["Type"],
   filters: ReadonlyArray<Filter>
@@ -75,7 +75,8 @@ const layerBytes = (receipt: Receipt, image: Image): number => {
   const stored = new Map<string, number>()
   const { layers } = receipt.details
   for (const one of Array.isArray(layers) ? layers : []) {
-    if (Json.isObject(one) && typeof one["diffId"] === "string" && typeof one["size"] === "number") stored.set(one["diffId"], one["size"])
+    if (Json.isObject(one) && typeof one["diffId"] === "string" && typeof one["size"] === "number")
+      stored.set(one["diffId"], one["size"])
   }
   if (stored.size === 0) {
     const diffIds = new Set<string>(image.layers.map((layer) => layer.diffId))
@@ -84,7 +85,7 @@ const layerBytes = (receipt: Receipt, image: Image): number => {
   return [...stored.values()].reduce((sum, size) => sum + size, 0)
 }
 
-const copyGraph = Effect.fnUntraced(function*(
+const copyGraph = Effect.fnUntraced(function* (
   { selector, source }: Layouts.OpenedSource,
   writer: ImageWriter["Type"],
   { destination, filters, referrers, source: from }: ProcessOptions

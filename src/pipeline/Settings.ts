@@ -1,8 +1,9 @@
 /** What verification goes by besides depth: severities and limits, from `tallyman.json` and from the command line. */
-import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import * as Policy from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
 import * as Json from "../image/Json.ts"
@@ -17,7 +18,9 @@ const Size = Schema.Union(Schema.NonNegativeInt, Schema.String)
 export const SettingsFile = Schema.Struct({
   $schema: Schema.optional(Schema.String),
   profile: Schema.optional(Schema.Literal(...Policy.profiles)),
-  severity: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Literal("error", "warning", "info", "ignore") })),
+  severity: Schema.optional(
+    Schema.Record({ key: Schema.String, value: Schema.Literal("error", "warning", "info", "ignore") })
+  ),
   "max-unpacked": Schema.optional(Size),
   "max-ratio": Schema.optional(Schema.Positive)
 })
@@ -58,38 +61,55 @@ const find = (directory: string): string | undefined => {
 const decode = Schema.decodeUnknownEither(SettingsFile, { errors: "first", onExcessProperty: "error" })
 
 const readFile = (file: string): Effect.Effect<typeof SettingsFile.Type, UsageError> =>
-  Effect.gen(function*() {
-    const raw = yield* Effect.try({ try: () => fs.readFileSync(file), catch: (cause) => bad(`cannot read ${file}: ${describe(cause)}`) })
+  Effect.gen(function* () {
+    const raw = yield* Effect.try({
+      try: () => fs.readFileSync(file),
+      catch: (cause) => bad(`cannot read ${file}: ${describe(cause)}`)
+    })
     const document = Json.parse(raw)
     const problem = document.problems[0]
     if (problem !== undefined) return yield* bad(`cannot use ${file}: ${problem.message}`)
-    return yield* Effect.mapError(
-      decode(document.value),
-      (error) => bad(`cannot use ${file}: ${error.message.split("\n").map((line) => line.trim()).join(" ").slice(0, 400)}`)
+    return yield* Effect.mapError(decode(document.value), (error) =>
+      bad(
+        `cannot use ${file}: ${error.message
+          .split("\n")
+          .map((line) => line.trim())
+          .join(" ")
+          .slice(0, 400)}`
+      )
     )
   })
 
 const sizeOf = (value: string | number, what: string): Effect.Effect<number, UsageError> => {
   const size = typeof value === "number" ? value : parseSize(value)
-  return size === undefined ? Effect.fail(bad(`cannot use ${what} ${JSON.stringify(value)}: expected bytes, for example 500M or 10G`)) : Effect.succeed(size)
+  return size === undefined
+    ? Effect.fail(bad(`cannot use ${what} ${JSON.stringify(value)}: expected bytes, for example 500M or 10G`))
+    : Effect.succeed(size)
 }
 
 /** File and flags together; flags win. */
-export const load = Effect.fn("Settings.load")(function*(options: SettingsOptions): Effect.fn.Return<Settings, UsageError> {
+export const load = Effect.fn("Settings.load")(function* (
+  options: SettingsOptions
+): Effect.fn.Return<Settings, UsageError> {
   const file = options.config ?? find(process.cwd())
   const fromFile: typeof SettingsFile.Type = file === undefined ? {} : yield* readFile(file)
   const overrides = [
-    ...Object.entries(fromFile.severity ?? {}).map(([id, level]) => [`${file}: `, Policy.overrideOf(id, level)] as const),
+    ...Object.entries(fromFile.severity ?? {}).map(
+      ([id, level]) => [`${file}: `, Policy.overrideOf(id, level)] as const
+    ),
     ...options.severity.map((text) => ["--severity: ", Policy.parseOverride(text)] as const)
   ]
-  const policy: Partial<Record<string, Policy.Level>> = { ...Policy.policyOf[options.profile ?? fromFile.profile ?? "default"] }
+  const policy: Partial<Record<string, Policy.Level>> = {
+    ...Policy.policyOf[options.profile ?? fromFile.profile ?? "default"]
+  }
   for (const [where, override] of overrides) {
     if (typeof override === "string") return yield* bad(`${where}${override}`)
     policy[override[0]] = override[1]
   }
   const maxUnpacked = options.maxUnpacked ?? fromFile["max-unpacked"]
   const maxRatio = options.maxRatio ?? fromFile["max-ratio"]
-  if (maxRatio !== undefined && !(maxRatio > 0)) return yield* bad(`cannot use --max-ratio ${maxRatio}: expected a number above 0`)
+  if (maxRatio !== undefined && !(maxRatio > 0))
+    return yield* bad(`cannot use --max-ratio ${maxRatio}: expected a number above 0`)
   return {
     policy,
     limits: {

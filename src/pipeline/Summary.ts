@@ -26,18 +26,17 @@ export const formatSize = (bytes: number): string => {
 
 /** `Summary: 1/1 images, 5 layers, 77.1 MB, 0.4s, verified OK` */
 export const format = (summary: Summary): string =>
-  `Summary: ${
-    [
-      `${summary.succeeded}/${summary.images} images`,
-      `${summary.layers} layers`,
-      formatSize(summary.bytes),
-      `${summary.seconds.toFixed(1)}s`,
-      ...verified(summary)
-    ].join(", ")
-  }`
+  `Summary: ${[
+    `${summary.succeeded}/${summary.images} images`,
+    `${summary.layers} layers`,
+    formatSize(summary.bytes),
+    `${summary.seconds.toFixed(1)}s`,
+    ...verified(summary)
+  ].join(", ")}`
 
 const verified = ({ images, verified, verifyErrors }: Summary): ReadonlyArray<string> => {
   if (verified === undefined) return []
-  if (images > 1) return [`${verified}/${images} verified`, ...(verifyErrors > 0 ? [`${verifyErrors} verify errors`] : [])]
+  if (images > 1)
+    return [`${verified}/${images} verified`, ...(verifyErrors > 0 ? [`${verifyErrors} verify errors`] : [])]
   return verifyErrors > 0 ? [`${verifyErrors} verify errors`] : ["verified OK"]
 }

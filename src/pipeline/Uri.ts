@@ -9,7 +9,7 @@ export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
 }) {}
 
 export const schemes = ["dir", "tar", "oci-layout", "oci", "mounts", "docker", "registry"] as const
-export type Scheme = typeof schemes[number]
+export type Scheme = (typeof schemes)[number]
 
 const aliases: Readonly<Record<string, Scheme>> = { bundle: "oci" }
 
@@ -33,7 +33,8 @@ export const parse = (text: string): Either.Either<Uri, UsageError> => {
   const match = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/s.exec(text)
   if (match === null) return bad(`expected SCHEME://PATH with one of ${schemes.map((one) => `${one}://`).join(", ")}`)
   const scheme = aliases[match[1]!] ?? match[1]!
-  if (!isScheme(scheme)) return bad(`expected one of ${schemes.map((one) => `${one}://`).join(", ")}, found ${scheme}://`)
+  if (!isScheme(scheme))
+    return bad(`expected one of ${schemes.map((one) => `${one}://`).join(", ")}, found ${scheme}://`)
   const rest = match[2]!
   // Only what looks like options is taken for them: `?` may stand in a path.
   const query = /\?([A-Za-z_][A-Za-z0-9_-]*(?:=[^&]*)?(?:&[A-Za-z_][A-Za-z0-9_-]*(?:=[^&]*)?)*)$/.exec(rest)
@@ -41,7 +42,7 @@ export const parse = (text: string): Either.Either<Uri, UsageError> => {
   if (path === "") return bad("expected a path behind ://, found nothing")
   if (path.includes("\0")) return bad("expected a path, found a NUL in it")
   const options = new Map<string, string>()
-  for (const pair of query?.[1]!.split("&") ?? []) {
+  for (const pair of query?.[1]?.split("&") ?? []) {
     const equals = pair.indexOf("=")
     const key = equals < 0 ? pair : pair.slice(0, equals)
     if (options.has(key)) return bad(`the option ${key} is given twice`)
@@ -56,13 +57,13 @@ export const onlyOptions = (uri: Uri, known: ReadonlyArray<string>, what: string
   return unknown === undefined
     ? Either.right(uri)
     : Either.left(
-      new UsageError({
-        reason: "UnknownOption",
-        message: `cannot use ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${what} has ${
-          known.length === 0 ? "no options" : `the options ${known.join(", ")}`
-        }, found ${unknown}`
-      })
-    )
+        new UsageError({
+          reason: "UnknownOption",
+          message: `cannot use ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${what} has ${
+            known.length === 0 ? "no options" : `the options ${known.join(", ")}`
+          }, found ${unknown}`
+        })
+      )
 }
 
 export const booleanOption = (uri: Uri, key: string): Either.Either<boolean, UsageError> => {
@@ -79,7 +80,10 @@ export const booleanOption = (uri: Uri, key: string): Either.Either<boolean, Usa
       return Either.right(true)
     default:
       return Either.left(
-        new UsageError({ reason: "BadValue", message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=true or ${key}=false, found ${value}` })
+        new UsageError({
+          reason: "BadValue",
+          message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=true or ${key}=false, found ${value}`
+        })
       )
   }
 }
@@ -90,6 +94,9 @@ export const integerOption = (uri: Uri, key: string): Either.Either<number | und
   return /^\d{1,9}$/.test(value)
     ? Either.right(Number(value))
     : Either.left(
-      new UsageError({ reason: "BadValue", message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=N, found ${value}` })
-    )
+        new UsageError({
+          reason: "BadValue",
+          message: `cannot use ${JSON.stringify(uri.text)}: expected ${key}=N, found ${value}`
+        })
+      )
 }

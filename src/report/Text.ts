@@ -8,11 +8,14 @@ export interface TextOptions {
   readonly colour: boolean
 }
 
-const paint = (text: string, code: string, { colour }: TextOptions): string => colour ? `${code}${text}\x1b[0m` : text
+const paint = (text: string, code: string, { colour }: TextOptions): string => (colour ? `${code}${text}\x1b[0m` : text)
 
 /** Names and values come from images: they must not drive the terminal. */
 export const safe = (text: string): string =>
-  text.replace(/[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
+  text.replace(
+    /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g,
+    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`
+  )
 
 /** Findings grouped by what they are about, errors first; empty when there are none. */
 export const findings = (results: CheckResults, options: TextOptions): string => {
@@ -38,11 +41,12 @@ export const findings = (results: CheckResults, options: TextOptions): string =>
 }
 
 const line = (one: Finding, options: TextOptions): string => {
-  const detail = one.expected === undefined && one.actual === undefined
-    ? ""
-    : one.expected === undefined
-    ? ` (found ${safe(one.actual!)})`
-    : ` (expected ${safe(one.expected)}, found ${safe(one.actual ?? "nothing")})`
+  const detail =
+    one.expected === undefined && one.actual === undefined
+      ? ""
+      : one.expected === undefined
+        ? ` (found ${safe(one.actual!)})`
+        : ` (expected ${safe(one.expected)}, found ${safe(one.actual ?? "nothing")})`
   return `  ${paint(one.severity, colours[one.severity], options)} [${one.check}] ${safe(one.message)}${detail}`
 }
 
@@ -57,14 +61,18 @@ export const toText = (report: Report, options: TextOptions): string => {
   for (const one of skippedLines(results)) parts.push(one)
   if (report.images.length > 1) {
     const wrong = report.images.filter((image) => !image.ok)
-    for (const image of wrong) parts.push(`${paint("not verified", colours.error, options)}: ${safe(image.image)} (${count(image.errorCount, "error")})`)
+    for (const image of wrong)
+      parts.push(
+        `${paint("not verified", colours.error, options)}: ${safe(image.image)} (${count(image.errorCount, "error")})`
+      )
   }
   const good = report.images.filter((image) => image.ok).length
   const verdict = results.hasErrors ? paint("FAILED", colours.error, options) : paint("OK", "\x1b[32m", options)
   parts.push(
-    `${verdict}: ${safe(report.target)} (${report.layout}, ${report.depth}): ${good}/${report.images.length} images, ${
-      count(report.layerCount, "layer")
-    }, ${count(results.errorCount, "error")}, ${count(results.warningCount, "warning")}`
+    `${verdict}: ${safe(report.target)} (${report.layout}, ${report.depth}): ${good}/${report.images.length} images, ${count(
+      report.layerCount,
+      "layer"
+    )}, ${count(results.errorCount, "error")}, ${count(results.warningCount, "warning")}`
   )
   return parts.join("\n")
 }

@@ -254,14 +254,16 @@ describe("a destination that cannot be used", () => {
       })
   )
 
-  it.runIf(process.geteuid?.() !== 0)("may not be written by this user (skipped for root, whom permissions do not bind)", () =>
-    withArchive(async (directory, source) => {
-      fs.mkdirSync(`${directory}/locked`, { mode: 0o555 })
-      const { code, stderr } = await Workbench.tallyman(["process", source, `dir://${directory}/locked/out`])
-      assert.deepStrictEqual(
-        [code, stderr],
-        [3, `tallyman: cannot write into ${directory}/locked/out: permission denied\n`]
-      )
-    })
+  it.runIf(process.geteuid?.() !== 0)(
+    "may not be written by this user (skipped for root, whom permissions do not bind)",
+    () =>
+      withArchive(async (directory, source) => {
+        fs.mkdirSync(`${directory}/locked`, { mode: 0o555 })
+        const { code, stderr } = await Workbench.tallyman(["process", source, `dir://${directory}/locked/out`])
+        assert.deepStrictEqual(
+          [code, stderr],
+          [3, `tallyman: cannot write into ${directory}/locked/out: permission denied\n`]
+        )
+      })
   )
 })

@@ -6,7 +6,7 @@ import * as FastCheck from "fast-check"
 import type { TarEntry } from "../../src/content/TarEntry.ts"
 import { xattrsOf } from "../../src/content/TarEntry.ts"
 import { peerTest, run, withDirectory } from "../peers/Peers.ts"
-import { expanded, scan, type Scanned } from "./tarFixtures.ts"
+import { expanded, type Scanned, scan } from "./tarFixtures.ts"
 import { assertIsTree, makeTree, type TreeOptions } from "./tarTree.ts"
 
 const unlimited: TreeOptions = { maxName: 255, maxPath: 4000, past: "fractions", bytes: true, special: true }
@@ -15,7 +15,10 @@ const unlimited: TreeOptions = { maxName: 255, maxPath: 4000, past: "fractions",
 const read = (file: string): Scanned => scan(Fs.readFileSync(file), {}, [65536, 1000, 512, 7])
 
 const assertClean = (scanned: Scanned, apartFrom: ReadonlyArray<string> = []): void => {
-  assert.deepStrictEqual(scanned.problems.filter(({ check }) => !apartFrom.includes(check)), [])
+  assert.deepStrictEqual(
+    scanned.problems.filter(({ check }) => !apartFrom.includes(check)),
+    []
+  )
   assert.isTrue(scanned.summary.ended)
 }
 
@@ -53,9 +56,10 @@ const assertAsPythonSees = (scanned: Scanned, file: string): void => {
 
 /** Names as GNU tar and bsdtar list them, in order. */
 const assertNamesAs = (scanned: Scanned, program: "gnutar" | "bsdtar", file: string): void => {
-  const listed = program === "gnutar"
-    ? run("gnutar", ["--quoting-style=literal", "--null", "-tf", file]).bytes
-    : run("bsdtar", ["-tf", file]).bytes
+  const listed =
+    program === "gnutar"
+      ? run("gnutar", ["--quoting-style=literal", "--null", "-tf", file]).bytes
+      : run("bsdtar", ["-tf", file]).bytes
   const lines = Buffer.from(listed).toString("latin1").split("\n").slice(0, -1)
   const names = scanned.entries.map(({ entry }) => entry.path)
   // bsdtar escapes what does not print; GNU tar's literal names may hold newlines.
@@ -94,7 +98,8 @@ describe("GNU tar", () => {
         assertIsTree(scanned, tree, nanoseconds)
         assertAsPythonSees(scanned, file)
         assertNamesAs(scanned, "gnutar", file)
-      }))
+      })
+    )
   }
 
   const sparse: ReadonlyArray<ReadonlyArray<string>> = [
@@ -119,7 +124,11 @@ describe("GNU tar", () => {
         write("hole", 1_000_000, [])
         write("end", 1_000_003, [[1_000_000, "end"]])
         write("begin", 500_000, [[0, "begin"]])
-        write("many", 2_000_000, Array.from({ length: 100 }, (_, i) => [i * 20_000, `piece ${i}`] as const))
+        write(
+          "many",
+          2_000_000,
+          Array.from({ length: 100 }, (_, i) => [i * 20_000, `piece ${i}`] as const)
+        )
         write("l".repeat(200), 900_000, [[450_000, "long"]])
         write("full", 0, [[0, "not sparse"]])
         // Raw detection: a file system need not keep holes.
@@ -130,11 +139,15 @@ describe("GNU tar", () => {
         for (const { body, entry } of scanned.entries) {
           if (entry.type !== "file" || entry.path === "./full") continue
           assert.isDefined(entry.sparse, entry.path)
-          assert.strictEqual(entry.sparse!.reduce((sum, [, length]) => sum + length, 0), body.length)
+          assert.strictEqual(
+            entry.sparse!.reduce((sum, [, length]) => sum + length, 0),
+            body.length
+          )
           assert.isBelow(body.length, entry.realSize)
         }
         assertNamesAs(scanned, "gnutar", file)
-      }))
+      })
+    )
   }
 
   peerTest(["gnutar"], "--incremental, --label, --multi-volume", () =>
@@ -156,11 +169,14 @@ describe("GNU tar", () => {
         ])
         const scanned = read(file)
         assertClean(scanned)
-        assert.deepStrictEqual(scanned.entries.map(({ entry }) => [entry.path, entry.type]), [
-          ["./", "directory"],
-          ["./d/", "directory"],
-          ["./d/file", "file"]
-        ])
+        assert.deepStrictEqual(
+          scanned.entries.map(({ entry }) => [entry.path, entry.type]),
+          [
+            ["./", "directory"],
+            ["./d/", "directory"],
+            ["./d/file", "file"]
+          ]
+        )
         assert.strictEqual(scanned.entries[2]!.body.length, 30_000)
       }
       const volumes = [1, 2, 3].map((i) => Path.join(directory, `volume${i}`))
@@ -169,8 +185,12 @@ describe("GNU tar", () => {
       })
       // The second volume begins in the middle of the file: what is there is not all of it.
       const second = read(volumes[1]!)
-      assert.include(second.problems.map(({ check }) => check), "tar.bad-type")
-    }))
+      assert.include(
+        second.problems.map(({ check }) => check),
+        "tar.bad-type"
+      )
+    })
+  )
 })
 
 describe("bsdtar", () => {
@@ -193,7 +213,8 @@ describe("bsdtar", () => {
         assertIsTree(scanned, tree, nanoseconds)
         assertAsPythonSees(scanned, file)
         assertNamesAs(scanned, "bsdtar", file)
-      }))
+      })
+    )
   }
 
   peerTest(["bsdtar"], "sparse files and names that are not UTF-8", () =>
@@ -209,9 +230,13 @@ describe("bsdtar", () => {
       run("bsdtar", ["--format", "pax", "-C", tree, "-cf", file, "."], { allowFailure: true })
       const scanned = read(file)
       assertClean(scanned, ["tar.path-not-utf8"])
-      assert.deepStrictEqual(scanned.problems.map(({ path }) => path), ["./\xffA"])
+      assert.deepStrictEqual(
+        scanned.problems.map(({ path }) => path),
+        ["./\xffA"]
+      )
       assertIsTree(scanned, tree, true)
-    }))
+    })
+  )
 })
 
 const attributes: ReadonlyArray<readonly [name: string, value: Buffer]> = [
@@ -220,7 +245,10 @@ const attributes: ReadonlyArray<readonly [name: string, value: Buffer]> = [
   ["user.with=equals and space", Buffer.from("x")]
 ]
 
-for (const [program, args] of [["gnutar", ["--format=posix", "--xattrs"]], ["bsdtar", ["--format", "pax"]]] as const) {
+for (const [program, args] of [
+  ["gnutar", ["--format=posix", "--xattrs"]],
+  ["bsdtar", ["--format", "pax"]]
+] as const) {
   peerTest([program, "setfattr"], `${program}: extended attributes`, () =>
     withDirectory((directory) => {
       const path = Path.join(directory, "file")
@@ -244,7 +272,8 @@ for (const [program, args] of [["gnutar", ["--format=posix", "--xattrs"]], ["bsd
         seen.filter(([name]) => name!.startsWith("user.")).sort(),
         attributes.map(([name, value]) => [name, value.toString("hex")]).sort()
       )
-    }))
+    })
+  )
 }
 
 describe("Python", () => {
@@ -323,14 +352,17 @@ archive.close()
           }),
           { numRuns: 15 }
         )
-      }))
+      })
+    )
   }
 
   peerTest(["gnutar", "python3"], "and GNU tar see the same random trees as the scanner", () =>
     withDirectory((directory) => {
-      const anyName = FastCheck.uint8Array({ minLength: 1, maxLength: 120 }).map((bytes) =>
-        Buffer.from(bytes.map((byte) => byte === 0 || byte === 0x2f ? 0x41 : byte)).toString("latin1")
-      ).filter((text) => text !== "." && text !== "..")
+      const anyName = FastCheck.uint8Array({ minLength: 1, maxLength: 120 })
+        .map((bytes) =>
+          Buffer.from(bytes.map((byte) => (byte === 0 || byte === 0x2f ? 0x41 : byte))).toString("latin1")
+        )
+        .filter((text) => text !== "." && text !== "..")
       let turn = 0
       FastCheck.assert(
         FastCheck.property(
@@ -357,5 +389,6 @@ archive.close()
         ),
         { numRuns: 15 }
       )
-    }))
+    })
+  )
 })

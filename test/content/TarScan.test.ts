@@ -16,9 +16,9 @@ import {
   paths,
   pax,
   record,
+  type Scanned,
   scan,
-  scanAll,
-  type Scanned
+  scanAll
 } from "./tarFixtures.ts"
 
 const clean = (...parts: ReadonlyArray<Uint8Array>): Scanned => {
@@ -38,12 +38,18 @@ describe("a sound archive", () => {
   it("yields its members with bodies and offsets", () => {
     const scanned = clean(a, member({ name: "d/", type: "5" }), b, end)
     assert.deepStrictEqual(paths(scanned), ["a", "d/", "b"])
-    assert.deepStrictEqual(scanned.entries.map(({ body }) => body.toString()), ["alpha", "", "beta"])
-    assert.deepStrictEqual(scanned.entries.map(({ entry }) => [entry.index, entry.headerOffset, entry.dataOffset]), [
-      [0, 0, 512],
-      [1, 1024, 1536],
-      [2, 1536, 2048]
-    ])
+    assert.deepStrictEqual(
+      scanned.entries.map(({ body }) => body.toString()),
+      ["alpha", "", "beta"]
+    )
+    assert.deepStrictEqual(
+      scanned.entries.map(({ entry }) => [entry.index, entry.headerOffset, entry.dataOffset]),
+      [
+        [0, 0, 512],
+        [1, 1024, 1536],
+        [2, 1536, 2048]
+      ]
+    )
     assert.deepStrictEqual(scanned.summary, { entries: 3, bytes: 3584, bodyBytes: 9, ended: true })
   })
 
@@ -54,18 +60,20 @@ describe("a sound archive", () => {
   })
 
   it("reads all fields", () => {
-    const entry = only(member({
-      name: "dev",
-      type: "3",
-      mode: "0104755\0",
-      uid: "0001750\0",
-      gid: "0000144\0",
-      mtime: `${octal(1_700_000_000, 11)}\0`,
-      uname: "alice",
-      gname: "users",
-      devmajor: "0000005\0",
-      devminor: "0000001\0"
-    }))
+    const entry = only(
+      member({
+        name: "dev",
+        type: "3",
+        mode: "0104755\0",
+        uid: "0001750\0",
+        gid: "0000144\0",
+        mtime: `${octal(1_700_000_000, 11)}\0`,
+        uname: "alice",
+        gname: "users",
+        devmajor: "0000005\0",
+        devminor: "0000001\0"
+      })
+    )
     assert.deepInclude(entry, {
       type: "char",
       typeflag: "3",
@@ -94,7 +102,10 @@ describe("a sound archive", () => {
   it("keeps apart names that differ from the one before in length only", () => {
     const unames = ["root", "roo", "rooted", "", "u".repeat(32)]
     const scanned = clean(...unames.map((uname) => member({ name: "n", uname })), end)
-    assert.deepStrictEqual(scanned.entries.map(({ entry }) => entry.uname), unames)
+    assert.deepStrictEqual(
+      scanned.entries.map(({ entry }) => entry.uname),
+      unames
+    )
   })
 
   it("takes GNU's times for no prefix", () => {
@@ -147,26 +158,38 @@ describe("tar.bad-checksum", () => {
   it("reports each of several wrecked headers", () => {
     const bad = member({ name: "x", checksum: "wrong" }, "lost")
     const scanned = scanAll(bad, a, bad, bad, b, end)
-    assert.deepStrictEqual(found(scanned).map(([check, offset]) => [check, offset]), [
-      ["tar.bad-checksum", 0],
-      ["tar.bad-checksum", 2048],
-      ["tar.bad-checksum", 3072]
-    ])
+    assert.deepStrictEqual(
+      found(scanned).map(([check, offset]) => [check, offset]),
+      [
+        ["tar.bad-checksum", 0],
+        ["tar.bad-checksum", 2048],
+        ["tar.bad-checksum", 3072]
+      ]
+    )
     assert.deepStrictEqual(paths(scanned), ["a", "b"])
   })
 
   it("finds the end behind wreckage, and says when there is none", () => {
     const wreck = Buffer.alloc(512, 0x5a)
     assert.deepStrictEqual(found(scanAll(a, wreck, end)), [["tar.bad-checksum", 1024, undefined]])
-    assert.deepStrictEqual(found(scanAll(a, wreck)).map(([check]) => check), ["tar.bad-checksum", "tar.no-end"])
+    assert.deepStrictEqual(
+      found(scanAll(a, wreck)).map(([check]) => check),
+      ["tar.bad-checksum", "tar.no-end"]
+    )
     const swallowed = scanAll(a, header({ name: "x", checksum: "wrong", size: 1 << 30 }), b, end)
-    assert.deepStrictEqual(found(swallowed).map(([check]) => check), ["tar.bad-checksum", "tar.no-end"])
+    assert.deepStrictEqual(
+      found(swallowed).map(([check]) => check),
+      ["tar.bad-checksum", "tar.no-end"]
+    )
   })
 
   it("does not take zeros inside wreckage for the end when something follows them", () => {
     const wreck = Buffer.alloc(512, 0x5a)
     const scanned = scanAll(a, wreck, end, Buffer.from("more"))
-    assert.deepStrictEqual(found(scanned).map(([check]) => check), ["tar.bad-checksum", "tar.no-end"])
+    assert.deepStrictEqual(
+      found(scanned).map(([check]) => check),
+      ["tar.bad-checksum", "tar.no-end"]
+    )
     assert.match(scanned.problems[0]!.message, /bytes 1024 to 2564/)
     assert.isTrue(scanAll(a, wreck, end, Buffer.alloc(4)).summary.ended)
   })
@@ -240,11 +263,13 @@ describe("tar.bad-number", () => {
   }
 
   it("reads base-256 of both signs", () => {
-    const entry = only(member({
-      uid: "\x80\0\0\0\x7f\xff\xff\xff",
-      mtime: "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe",
-      format: "gnu"
-    }))
+    const entry = only(
+      member({
+        uid: "\x80\0\0\0\x7f\xff\xff\xff",
+        mtime: "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe",
+        format: "gnu"
+      })
+    )
     assert.strictEqual(entry.uid, 0x7fffffff)
     assert.strictEqual(entry.mtimeSeconds, -2)
     assert.strictEqual(only(member({ mtime: "\x80\0\0\0\0\x1f\xff\xff\xff\xff\xff\xff" })).mtimeSeconds, 2 ** 53 - 1)
@@ -363,12 +388,38 @@ describe("tar.bad-pax", () => {
 
   it("takes the size from its record", () => {
     const scanned = clean(pax([["size", "5"]]), header({ name: "n", size: 0 }), padded("alpha"), b, end)
-    assert.deepStrictEqual(scanned.entries.map(({ body }) => body.toString()), ["alpha", "beta"])
+    assert.deepStrictEqual(
+      scanned.entries.map(({ body }) => body.toString()),
+      ["alpha", "beta"]
+    )
   })
 
   it("lets the last of equal keywords count, and empty values delete", () => {
-    assert.strictEqual(only(pax([["path", "one"], ["path", "two"]]), a).path, "two")
-    const entry = only(pax([["comment", "x"], ["uid", "7"]], "g"), pax([["comment", ""], ["path", ""], ["uid", ""]]), a)
+    assert.strictEqual(
+      only(
+        pax([
+          ["path", "one"],
+          ["path", "two"]
+        ]),
+        a
+      ).path,
+      "two"
+    )
+    const entry = only(
+      pax(
+        [
+          ["comment", "x"],
+          ["uid", "7"]
+        ],
+        "g"
+      ),
+      pax([
+        ["comment", ""],
+        ["path", ""],
+        ["uid", ""]
+      ]),
+      a
+    )
     assert.strictEqual(entry.path, "a")
     assert.strictEqual(entry.uid, 0)
     assert.strictEqual(entry.pax, undefined)
@@ -377,7 +428,13 @@ describe("tar.bad-pax", () => {
   it("applies global records to all members that follow, below their own", () => {
     const scanned = clean(
       a,
-      pax([["mtime", "5"], ["comment", "all"]], "g"),
+      pax(
+        [
+          ["mtime", "5"],
+          ["comment", "all"]
+        ],
+        "g"
+      ),
       a,
       pax([["mtime", "6"]]),
       a,
@@ -385,17 +442,29 @@ describe("tar.bad-pax", () => {
       a,
       end
     )
-    assert.deepStrictEqual(scanned.entries.map(({ entry }) => entry.mtimeSeconds), [0, 5, 6, 0])
+    assert.deepStrictEqual(
+      scanned.entries.map(({ entry }) => entry.mtimeSeconds),
+      [0, 5, 6, 0]
+    )
     assert.strictEqual(scanned.entries[2]!.entry.pax?.get("comment"), "all")
   })
 
   it("keeps binary extended attributes", () => {
     const value = "\x01\0\0\x02\n12 a=b\n\xff="
-    const entry = only(pax([["SCHILY.xattr.security.capability", value], ["SCHILY.xattr.user.empty", ""]]), a)
-    assert.deepStrictEqual([...xattrsOf(entry)].map(([name, bytes]) => [name, bytes.toString("latin1")]), [
-      ["security.capability", value],
-      ["user.empty", ""]
-    ])
+    const entry = only(
+      pax([
+        ["SCHILY.xattr.security.capability", value],
+        ["SCHILY.xattr.user.empty", ""]
+      ]),
+      a
+    )
+    assert.deepStrictEqual(
+      [...xattrsOf(entry)].map(([name, bytes]) => [name, bytes.toString("latin1")]),
+      [
+        ["security.capability", value],
+        ["user.empty", ""]
+      ]
+    )
   })
 
   it("decodes libarchive's extended attributes where star's are missing", () => {
@@ -441,9 +510,15 @@ describe("tar.bad-pax", () => {
   for (const [what, body] of malformed) {
     it(`reports ${what}`, () => {
       const scanned = scanAll(pax(body), a, b, end)
-      assert.deepStrictEqual(found(scanned).map(([check]) => check), ["tar.bad-pax"])
+      assert.deepStrictEqual(
+        found(scanned).map(([check]) => check),
+        ["tar.bad-pax"]
+      )
       assert.strictEqual(paths(scanned).at(-1), "b")
-      assert.deepStrictEqual(scanned.entries.map(({ body }) => body.toString()), ["alpha", "beta"])
+      assert.deepStrictEqual(
+        scanned.entries.map(({ body }) => body.toString()),
+        ["alpha", "beta"]
+      )
     })
   }
 
@@ -462,12 +537,29 @@ describe("tar.bad-pax", () => {
     assert.deepStrictEqual(found(label), [["tar.bad-pax", 0, undefined]])
     assert.deepStrictEqual(paths(label), ["a"])
     const atEnd = scanAll(a, pax([["path", "none"]]))
-    assert.deepStrictEqual(found(atEnd).map(([check]) => check), ["tar.bad-pax", "tar.no-end"])
+    assert.deepStrictEqual(
+      found(atEnd).map(([check]) => check),
+      ["tar.bad-pax", "tar.no-end"]
+    )
   })
 
   it("reports global records that would move or resize every member, and does not apply them", () => {
-    const scanned = scanAll(pax([["path", "all"], ["size", "1"], ["comment", "c"]], "g"), a, end)
-    assert.deepStrictEqual(found(scanned).map(([check]) => check), ["tar.bad-pax", "tar.bad-pax"])
+    const scanned = scanAll(
+      pax(
+        [
+          ["path", "all"],
+          ["size", "1"],
+          ["comment", "c"]
+        ],
+        "g"
+      ),
+      a,
+      end
+    )
+    assert.deepStrictEqual(
+      found(scanned).map(([check]) => check),
+      ["tar.bad-pax", "tar.bad-pax"]
+    )
     assert.deepStrictEqual(paths(scanned), ["a"])
   })
 })
@@ -498,7 +590,10 @@ describe("tar.bad-long-name", () => {
     it(`reports ${what}`, () => {
       const scanned = scanAll(...parts, end)
       const relevant = found(scanned).filter(([check]) => check === "tar.bad-long-name")
-      assert.deepStrictEqual(relevant.map(([, at]) => at), [offset])
+      assert.deepStrictEqual(
+        relevant.map(([, at]) => at),
+        [offset]
+      )
       assert.isTrue(scanned.problems.every(({ check }) => check === "tar.bad-long-name" || check === "tar.path-empty"))
     })
   }
@@ -512,15 +607,36 @@ describe("tar.bad-sparse", () => {
     name: "s",
     type: "S",
     format: "gnu",
-    raw: [[386, map(segments)], [482, more ? "\x01" : "\0"], [483, number(realSize)]]
+    raw: [
+      [386, map(segments)],
+      [482, more ? "\x01" : "\0"],
+      [483, number(realSize)]
+    ]
   })
   const data = Buffer.from("x".repeat(512) + "tail")
 
   it("reads GNU's old format", () => {
-    const scanned = clean(member(old([[1024, 512], [4096, 4], [5000, 0]], 5000), data), b, end)
+    const scanned = clean(
+      member(
+        old(
+          [
+            [1024, 512],
+            [4096, 4],
+            [5000, 0]
+          ],
+          5000
+        ),
+        data
+      ),
+      b,
+      end
+    )
     const { entry } = scanned.entries[0]!
     assert.deepInclude(entry, { type: "file", typeflag: "S", size: 516, realSize: 5000 })
-    assert.deepStrictEqual(entry.sparse, [[1024, 512], [4096, 4]])
+    assert.deepStrictEqual(entry.sparse, [
+      [1024, 512],
+      [4096, 4]
+    ])
     assert.strictEqual(expanded(scanned.entries[0]!).toString("latin1", 4095, 4101), "\0tail\0")
     assert.deepStrictEqual(paths(scanned), ["s", "b"])
   })
@@ -543,26 +659,38 @@ describe("tar.bad-sparse", () => {
   })
 
   const versions: ReadonlyArray<readonly [string, ReadonlyArray<readonly [string, string]>, string]> = [
-    ["0.0", [
-      ["GNU.sparse.size", "5000"],
-      ["GNU.sparse.numblocks", "2"],
-      ["GNU.sparse.offset", "1024"],
-      ["GNU.sparse.numbytes", "512"],
-      ["GNU.sparse.offset", "4096"],
-      ["GNU.sparse.numbytes", "4"]
-    ], ""],
-    ["0.1", [
-      ["GNU.sparse.size", "5000"],
-      ["GNU.sparse.numblocks", "2"],
-      ["GNU.sparse.map", "1024,512,4096,4"],
-      ["GNU.sparse.name", "s"]
-    ], ""],
-    ["1.0", [
-      ["GNU.sparse.major", "1"],
-      ["GNU.sparse.minor", "0"],
-      ["GNU.sparse.name", "s"],
-      ["GNU.sparse.realsize", "5000"]
-    ], "2\n1024\n512\n4096\n4\n"]
+    [
+      "0.0",
+      [
+        ["GNU.sparse.size", "5000"],
+        ["GNU.sparse.numblocks", "2"],
+        ["GNU.sparse.offset", "1024"],
+        ["GNU.sparse.numbytes", "512"],
+        ["GNU.sparse.offset", "4096"],
+        ["GNU.sparse.numbytes", "4"]
+      ],
+      ""
+    ],
+    [
+      "0.1",
+      [
+        ["GNU.sparse.size", "5000"],
+        ["GNU.sparse.numblocks", "2"],
+        ["GNU.sparse.map", "1024,512,4096,4"],
+        ["GNU.sparse.name", "s"]
+      ],
+      ""
+    ],
+    [
+      "1.0",
+      [
+        ["GNU.sparse.major", "1"],
+        ["GNU.sparse.minor", "0"],
+        ["GNU.sparse.name", "s"],
+        ["GNU.sparse.realsize", "5000"]
+      ],
+      "2\n1024\n512\n4096\n4\n"
+    ]
   ]
   for (const [version, records, text] of versions) {
     it(`reads version ${version}`, () => {
@@ -570,7 +698,10 @@ describe("tar.bad-sparse", () => {
       const scanned = clean(pax(records), member({ name: version === "0.0" ? "s" : "GNUSparseFile.1/s" }, body), b, end)
       const { body: seen, entry } = scanned.entries[0]!
       assert.deepInclude(entry, { path: "s", size: 516, realSize: 5000, dataOffset: text === "" ? 1536 : 2048 })
-      assert.deepStrictEqual(entry.sparse, [[1024, 512], [4096, 4]])
+      assert.deepStrictEqual(entry.sparse, [
+        [1024, 512],
+        [4096, 4]
+      ])
       assert.deepStrictEqual(seen, data)
       assert.deepStrictEqual(paths(scanned), ["s", "b"])
     })
@@ -595,10 +726,66 @@ describe("tar.bad-sparse", () => {
     member({}, data)
   ]
   const faults: ReadonlyArray<readonly [what: string, parts: ReadonlyArray<Buffer>]> = [
-    ["segments out of order", [member(old([[4096, 4], [1024, 512]], 5000), data)]],
-    ["segments that overlap", [member(old([[1024, 512], [1500, 4]], 5000), data)]],
-    ["a segment behind the end of the file", [member(old([[1024, 512], [4999, 4]], 5000), data)]],
-    ["less data than the map says", [member(old([[1024, 512], [4096, 5]], 5000), data)]],
+    [
+      "segments out of order",
+      [
+        member(
+          old(
+            [
+              [4096, 4],
+              [1024, 512]
+            ],
+            5000
+          ),
+          data
+        )
+      ]
+    ],
+    [
+      "segments that overlap",
+      [
+        member(
+          old(
+            [
+              [1024, 512],
+              [1500, 4]
+            ],
+            5000
+          ),
+          data
+        )
+      ]
+    ],
+    [
+      "a segment behind the end of the file",
+      [
+        member(
+          old(
+            [
+              [1024, 512],
+              [4999, 4]
+            ],
+            5000
+          ),
+          data
+        )
+      ]
+    ],
+    [
+      "less data than the map says",
+      [
+        member(
+          old(
+            [
+              [1024, 512],
+              [4096, 5]
+            ],
+            5000
+          ),
+          data
+        )
+      ]
+    ],
     ["more data than the map says", [member(old([[1024, 512]], 5000), data)]],
     ["an offset that is no number", [member({ ...old([], 5000), raw: [[386, `what${"\0".repeat(20)}`]] }, data)]],
     ["a GNU type without GNU's magic", [member({ name: "s", type: "S" }, data)]],
@@ -607,23 +794,63 @@ describe("tar.bad-sparse", () => {
     ["a map with a number beyond 2^53", one("1\n9007199254740993\n1\n")],
     ["a map in a body without room for it", [pax(versions[2]![1]), member({}, "0\n")]],
     ["a file without its real size", one("0\n", versions[2]![1].slice(0, 3))],
-    ["an unknown version", one("0\n", [["GNU.sparse.major", "2"], ["GNU.sparse.minor", "0"]])],
-    ["a size without a map", [pax([["GNU.sparse.realsize", "5000"], ["GNU.sparse.name", "s"]]), member({}, data)]],
+    [
+      "an unknown version",
+      one("0\n", [
+        ["GNU.sparse.major", "2"],
+        ["GNU.sparse.minor", "0"]
+      ])
+    ],
+    [
+      "a size without a map",
+      [
+        pax([
+          ["GNU.sparse.realsize", "5000"],
+          ["GNU.sparse.name", "s"]
+        ]),
+        member({}, data)
+      ]
+    ],
     ["an odd number of values", zero("1024,512,4096", [["GNU.sparse.numblocks", "2"]])],
     ["a count that does not fit", zero("1024,512,4096,4", [["GNU.sparse.numblocks", "3"]])],
     ["a missing count", zero("1024,512,4096,4")],
     ["a negative offset", zero("-1,512,4096,4", [["GNU.sparse.numblocks", "2"]])],
-    ["a length without an offset", [
-      pax([["GNU.sparse.size", "9"], ["GNU.sparse.numblocks", "1"], ["GNU.sparse.numbytes", "516"]]),
-      member({}, data)
-    ]],
+    [
+      "a length without an offset",
+      [
+        pax([
+          ["GNU.sparse.size", "9"],
+          ["GNU.sparse.numblocks", "1"],
+          ["GNU.sparse.numbytes", "516"]
+        ]),
+        member({}, data)
+      ]
+    ],
     ["a directory with a map", [pax(versions[2]![1]), member({ type: "5" })]],
-    ["two maps", [pax(versions[1]![1]), member(old([[1024, 512], [4096, 4]], 5000), data)]]
+    [
+      "two maps",
+      [
+        pax(versions[1]![1]),
+        member(
+          old(
+            [
+              [1024, 512],
+              [4096, 4]
+            ],
+            5000
+          ),
+          data
+        )
+      ]
+    ]
   ]
   for (const [what, parts] of faults) {
     it(`reports ${what}`, () => {
       const scanned = scanAll(...parts, b, end)
-      assert.deepStrictEqual(found(scanned).map(([check]) => check), ["tar.bad-sparse"])
+      assert.deepStrictEqual(
+        found(scanned).map(([check]) => check),
+        ["tar.bad-sparse"]
+      )
       assert.strictEqual(paths(scanned).at(-1), "b")
       assert.isTrue(scanned.summary.ended)
     })
@@ -640,7 +867,10 @@ describe("tar.bad-size: hardlinks with a size", () => {
       assert.strictEqual(scanned.entries[1]!.entry.size, 0)
       assert.deepStrictEqual(paths(clean(a, header({ ...link, format }), end)), ["a", "l"])
     }
-    assert.deepStrictEqual(found(scanAll(a, header(link))).map(([check]) => check), ["tar.no-end"])
+    assert.deepStrictEqual(
+      found(scanAll(a, header(link))).map(([check]) => check),
+      ["tar.no-end"]
+    )
   })
 
   it("are reported in a pax archive, where libarchive looks for a body", () => {
@@ -714,7 +944,10 @@ describe("tar.truncated, tar.no-padding, tar.no-end", () => {
   ]
   for (const [what, size, checks] of cuts) {
     it(`are told apart: a cut ${what}`, () => {
-      assert.deepStrictEqual(found(scan(whole.subarray(0, size))).map(([check]) => check), checks)
+      assert.deepStrictEqual(
+        found(scan(whole.subarray(0, size))).map(([check]) => check),
+        checks
+      )
     })
   }
 
@@ -776,7 +1009,10 @@ describe("tar.not-a-tar", () => {
   it("does not take a damaged first header for it, whatever the format", () => {
     for (const format of ["ustar", "gnu", "v7"] as const) {
       const scanned = scanAll(member({ name: "x", format, checksum: "wrong" }, "lost"), b, end)
-      assert.deepStrictEqual(found(scanned).map(([check, offset]) => [check, offset]), [["tar.bad-checksum", 0]])
+      assert.deepStrictEqual(
+        found(scanned).map(([check, offset]) => [check, offset]),
+        [["tar.bad-checksum", 0]]
+      )
       assert.deepStrictEqual(paths(scanned), ["b"])
     }
   })
@@ -826,7 +1062,14 @@ describe("paths", () => {
     assert.deepStrictEqual(named("caf\xe9"), ["tar.path-not-utf8"])
     assert.deepStrictEqual(named("\xed\xa0\x80"), ["tar.path-not-utf8"])
     assert.deepStrictEqual(linked("caf\xe9", "2"), ["tar.path-not-utf8"])
-    const scanned = scanAll(pax([["hdrcharset", "BINARY"], ["path", "caf\xe9"]]), a, end)
+    const scanned = scanAll(
+      pax([
+        ["hdrcharset", "BINARY"],
+        ["path", "caf\xe9"]
+      ]),
+      a,
+      end
+    )
     assert.deepStrictEqual(found(scanned), [["tar.path-not-utf8", 1024, "caf\xe9"]])
     assert.deepStrictEqual(toBytes(scanned.entries[0]!.entry.path), Buffer.from("caf\xe9", "latin1"))
   })
@@ -835,25 +1078,24 @@ describe("paths", () => {
 describe("limits", () => {
   it("passes over extended headers beyond the limit (tar.too-large)", () => {
     for (const type of ["x", "g", "L", "K"]) {
-      const scanned = scan(
-        Buffer.concat([member({ type }, Buffer.alloc(2000, 0x41)), a, end]),
-        { maxMetadataBytes: 1999 }
-      )
+      const scanned = scan(Buffer.concat([member({ type }, Buffer.alloc(2000, 0x41)), a, end]), {
+        maxMetadataBytes: 1999
+      })
       assert.deepStrictEqual(found(scanned), [["tar.too-large", 0, undefined]], type)
       assert.deepStrictEqual(paths(scanned), ["a"])
     }
     const fits = record("comment", "c".repeat(1000))
-    assert.deepStrictEqual(
-      scan(Buffer.concat([pax(fits), a, end]), { maxMetadataBytes: fits.length }).problems,
-      []
-    )
+    assert.deepStrictEqual(scan(Buffer.concat([pax(fits), a, end]), { maxMetadataBytes: fits.length }).problems, [])
   })
 
   it("reports a header that claims 8 GiB of records, and allocates nothing for it", () => {
     const before = process.memoryUsage().arrayBuffers
     const scanned = scanAll(header({ type: "x", size: 8 ** 11 - 1 }), Buffer.alloc(4096, 0x41))
     assert.isBelow(process.memoryUsage().arrayBuffers - before, 1 << 20)
-    assert.deepStrictEqual(found(scanned).map(([check]) => check), ["tar.too-large", "tar.truncated", "tar.no-end"])
+    assert.deepStrictEqual(
+      found(scanned).map(([check]) => check),
+      ["tar.too-large", "tar.truncated", "tar.no-end"]
+    )
   })
 
   it("bounds sparse maps", () => {
@@ -861,14 +1103,26 @@ describe("limits", () => {
     block.write("0".repeat(504), "latin1")
     block[504] = 1
     const last = Buffer.alloc(512)
-    const head = header({ name: "s", type: "S", format: "gnu", raw: [[482, "\x01"], [483, "00000000000\0"]] })
+    const head = header({
+      name: "s",
+      type: "S",
+      format: "gnu",
+      raw: [
+        [482, "\x01"],
+        [483, "00000000000\0"]
+      ]
+    })
     const old = scan(Buffer.concat([head, ...Array.from({ length: 9 }, () => block), last, b, end]), {
       maxMetadataBytes: 4096
     })
     assert.deepStrictEqual(found(old), [["tar.too-large", 0, "s"]])
     assert.deepStrictEqual(paths(old), ["s", "b"])
     const text = `1000\n${"1\n0\n".repeat(1000)}`
-    const records = pax([["GNU.sparse.major", "1"], ["GNU.sparse.minor", "0"], ["GNU.sparse.realsize", "9"]])
+    const records = pax([
+      ["GNU.sparse.major", "1"],
+      ["GNU.sparse.minor", "0"],
+      ["GNU.sparse.realsize", "9"]
+    ])
     const one = scan(Buffer.concat([records, member({ name: "s" }, padded(text)), b, end]), { maxMetadataBytes: 1024 })
     assert.deepStrictEqual(found(one), [["tar.too-large", 0, "s"]])
     assert.deepStrictEqual(paths(one), ["s", "b"])
@@ -887,11 +1141,10 @@ describe("limits", () => {
     const bytes = Buffer.concat([...absolute, member({ name: "" }), end])
     const scanned = scan(bytes, { maxProblemsPerCheck: 10 })
     assert.strictEqual(scanned.entries.length, 26)
-    assert.deepStrictEqual(found(scanned).map(([check]) => check), [
-      ...Array.from({ length: 10 }, () => "tar.path-absolute"),
-      "tar.path-empty",
-      "tar.path-absolute"
-    ])
+    assert.deepStrictEqual(
+      found(scanned).map(([check]) => check),
+      [...Array.from({ length: 10 }, () => "tar.path-absolute"), "tar.path-empty", "tar.path-absolute"]
+    )
     assert.match(scanned.problems.at(-1)!.message, /^15 more/)
     const many = Buffer.concat([...Array.from({ length: 200 }, () => member({ name: "/a" })), end])
     assert.strictEqual(scan(many).problems.length, 101)
@@ -909,7 +1162,11 @@ describe("limits", () => {
 
 describe("any damage", () => {
   const whole = Buffer.concat([
-    pax([["path", "long/name"], ["mtime", "1.5"], ["SCHILY.xattr.user.a", "v"]]),
+    pax([
+      ["path", "long/name"],
+      ["mtime", "1.5"],
+      ["SCHILY.xattr.user.a", "v"]
+    ]),
     a,
     longName("other/long/name"),
     member({ name: "other", format: "gnu", uname: "root" }, "beta"),
@@ -917,8 +1174,8 @@ describe("any damage", () => {
     end
   ])
   const sound = scan(whole)
-  const recordsLength = record("path", "long/name").length + record("mtime", "1.5").length +
-    record("SCHILY.xattr.user.a", "v").length
+  const recordsLength =
+    record("path", "long/name").length + record("mtime", "1.5").length + record("SCHILY.xattr.user.a", "v").length
   // Headers, records and the long name: not bodies, whose damage only a digest shows, and not padding.
   const places = [
     [0, 512 + recordsLength],
@@ -944,25 +1201,30 @@ describe("any damage", () => {
   })
 
   it("never makes the scanner throw, and never hides that the end is missing", () => {
-    FastCheck.assert(FastCheck.property(
-      FastCheck.array(FastCheck.tuple(FastCheck.nat(whole.length - 1), FastCheck.nat(255)), { maxLength: 8 }),
-      FastCheck.nat(whole.length),
-      (changes, size) => {
-        const damaged = Buffer.from(whole)
-        for (const [at, byte] of changes) damaged[at] = byte
-        const scanned = scan(damaged.subarray(0, size))
-        assert.strictEqual(scanned.summary.bytes, size)
-        if (!scanned.summary.ended) assert.isNotEmpty(scanned.problems)
-        assert.strictEqual(scanned.summary.entries, scanned.entries.length)
-      }
-    ), { numRuns: 2000 })
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.array(FastCheck.tuple(FastCheck.nat(whole.length - 1), FastCheck.nat(255)), { maxLength: 8 }),
+        FastCheck.nat(whole.length),
+        (changes, size) => {
+          const damaged = Buffer.from(whole)
+          for (const [at, byte] of changes) damaged[at] = byte
+          const scanned = scan(damaged.subarray(0, size))
+          assert.strictEqual(scanned.summary.bytes, size)
+          if (!scanned.summary.ended) assert.isNotEmpty(scanned.problems)
+          assert.strictEqual(scanned.summary.entries, scanned.entries.length)
+        }
+      ),
+      { numRuns: 2000 }
+    )
   })
 
   it("garbage never makes the scanner throw", () => {
-    FastCheck.assert(FastCheck.property(FastCheck.uint8Array({ maxLength: 4000 }), (bytes) => {
-      const scanned = scan(bytes)
-      assert.isNotEmpty(scanned.problems)
-    }))
+    FastCheck.assert(
+      FastCheck.property(FastCheck.uint8Array({ maxLength: 4000 }), (bytes) => {
+        const scanned = scan(bytes)
+        assert.isNotEmpty(scanned.problems)
+      })
+    )
   })
 })
 
@@ -971,20 +1233,43 @@ const manySegments = `200\n${Array.from({ length: 200 }, (_, i) => `${i * 10}\n1
 /** Archives that take the scanner through all of its states. */
 const samples: ReadonlyArray<Buffer> = [
   Buffer.concat([a, b, end]),
-  Buffer.concat([pax([["path", "p"], ["mtime", "1.5"]]), a, longName("l".repeat(600)), b, end, Buffer.from("junk")]),
+  Buffer.concat([
+    pax([
+      ["path", "p"],
+      ["mtime", "1.5"]
+    ]),
+    a,
+    longName("l".repeat(600)),
+    b,
+    end,
+    Buffer.from("junk")
+  ]),
   Buffer.concat([a, header({ name: "l", type: "1", linkname: "a", size: 700 }), b, end]),
   Buffer.concat([a, member({ name: "l", type: "1", linkname: "a" }, Buffer.alloc(700, 5)), b, end]),
   Buffer.concat([a, header({ name: "l", type: "1", linkname: "a", size: 700 })]),
   Buffer.concat([a, member({ name: "x", checksum: "wrong" }, "lost"), Buffer.alloc(1500, 9), Buffer.alloc(36), b, end]),
   Buffer.concat([a, Buffer.alloc(512), b, Buffer.alloc(512)]),
   Buffer.concat([
-    pax([["GNU.sparse.major", "1"], ["GNU.sparse.minor", "0"], ["GNU.sparse.realsize", "5000"]]),
+    pax([
+      ["GNU.sparse.major", "1"],
+      ["GNU.sparse.minor", "0"],
+      ["GNU.sparse.realsize", "5000"]
+    ]),
     member({}, Buffer.concat([padded(manySegments), Buffer.alloc(200, 7)])),
     b,
     end
   ]),
   Buffer.concat([
-    header({ name: "s", type: "S", format: "gnu", size: 0, raw: [[482, "\x01"], [483, "00000000000\0"]] }),
+    header({
+      name: "s",
+      type: "S",
+      format: "gnu",
+      size: 0,
+      raw: [
+        [482, "\x01"],
+        [483, "00000000000\0"]
+      ]
+    }),
     Buffer.alloc(512),
     b,
     end
@@ -995,16 +1280,19 @@ const samples: ReadonlyArray<Buffer> = [
 
 describe("chunks", () => {
   it("of any sizes give the same entries and problems", () => {
-    FastCheck.assert(FastCheck.property(
-      FastCheck.constantFrom(...samples),
-      FastCheck.array(FastCheck.oneof(FastCheck.integer({ min: 1, max: 1500 }), FastCheck.constant(512)), {
-        minLength: 1,
-        maxLength: 20
-      }),
-      (bytes, cuts) => {
-        assert.deepStrictEqual(scan(bytes, {}, cuts), scan(bytes))
-      }
-    ), { numRuns: 400 })
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.constantFrom(...samples),
+        FastCheck.array(FastCheck.oneof(FastCheck.integer({ min: 1, max: 1500 }), FastCheck.constant(512)), {
+          minLength: 1,
+          maxLength: 20
+        }),
+        (bytes, cuts) => {
+          assert.deepStrictEqual(scan(bytes, {}, cuts), scan(bytes))
+        }
+      ),
+      { numRuns: 400 }
+    )
   })
 
   it("of one byte give the same entries and problems, at any alignment in memory", () => {

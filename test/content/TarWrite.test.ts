@@ -20,7 +20,10 @@ const archive = (entries: ReadonlyArray<TarWriteEntry>): Buffer =>
 const back = (entry: TarWriteEntry) => {
   const scanned = scan(archive([entry]))
   assert.isTrue(scanned.summary.ended)
-  assert.deepStrictEqual(found(scanned).filter(([check]) => check !== "tar.path-not-utf8"), [])
+  assert.deepStrictEqual(
+    found(scanned).filter(([check]) => check !== "tar.path-not-utf8"),
+    []
+  )
   assert.strictEqual(scanned.entries.length, 1)
   return scanned.entries[0]!.entry
 }
@@ -109,7 +112,11 @@ describe("encodeHeader", () => {
   })
 
   it("gives the same bytes whatever the order of records", () => {
-    const records = [["b", "1"], ["a", "2"], ["c", "3"]] as const
+    const records = [
+      ["b", "1"],
+      ["a", "2"],
+      ["c", "3"]
+    ] as const
     const one = encodeHeader(file({ pax: new Map(records) }))
     assert.deepStrictEqual(encodeHeader(file({ pax: new Map([...records].reverse()) })), one)
   })
@@ -142,7 +149,10 @@ describe("encodeHeader", () => {
   })
 
   it("pads bodies and ends the archive", () => {
-    assert.deepStrictEqual([0, 1, 511, 512, 513].map((size) => padding(size).length), [0, 511, 1, 0, 511])
+    assert.deepStrictEqual(
+      [0, 1, 511, 512, 513].map((size) => padding(size).length),
+      [0, 511, 1, 0, 511]
+    )
     assert.deepStrictEqual(Buffer.from(endOfArchive), Buffer.alloc(1024))
   })
 })
@@ -153,8 +163,10 @@ const text = (maxLength: number) =>
     FastCheck.string({ unit, minLength: 1, maxLength }).map(fromText),
     FastCheck.constantFrom(99, 100, 101, 255).map((length) => "n".repeat(length))
   )
-const path = FastCheck.array(text(60).filter((part) => !/^\.+$/.test(part)), { minLength: 1, maxLength: 4 })
-  .map((parts) => parts.join("/"))
+const path = FastCheck.array(
+  text(60).filter((part) => !/^\.+$/.test(part)),
+  { minLength: 1, maxLength: 4 }
+).map((parts) => parts.join("/"))
 const type = FastCheck.constantFrom("file", "hardlink", "symlink", "char", "block", "directory", "fifo")
 const anyEntry = FastCheck.record({
   path,
@@ -184,20 +196,25 @@ const anyEntry = FastCheck.record({
 
 describe("what was written", () => {
   it("is read back the same by the scanner", () => {
-    FastCheck.assert(FastCheck.property(FastCheck.array(anyEntry, { maxLength: 8 }), (entries) => {
-      const scanned = scan(archive(entries))
-      assert.deepStrictEqual(scanned.problems, [])
-      assert.deepStrictEqual(paths(scanned), entries.map((entry) => entry.path))
-      scanned.entries.forEach(({ body, entry }, i) => {
-        const { xattrs, ...fields } = entries[i]!
-        assert.deepInclude(entry, fields)
-        assert.strictEqual(body.toString(), "x".repeat(fields.size))
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(anyEntry, { maxLength: 8 }), (entries) => {
+        const scanned = scan(archive(entries))
+        assert.deepStrictEqual(scanned.problems, [])
         assert.deepStrictEqual(
-          [...xattrsOf(entry)].map(([name, value]) => [name, value.toString("hex")]).sort(),
-          [...xattrs].map(([name, value]) => [name, Buffer.from(value).toString("hex")]).sort()
+          paths(scanned),
+          entries.map((entry) => entry.path)
         )
+        scanned.entries.forEach(({ body, entry }, i) => {
+          const { xattrs, ...fields } = entries[i]!
+          assert.deepInclude(entry, fields)
+          assert.strictEqual(body.toString(), "x".repeat(fields.size))
+          assert.deepStrictEqual(
+            [...xattrsOf(entry)].map(([name, value]) => [name, value.toString("hex")]).sort(),
+            [...xattrs].map(([name, value]) => [name, Buffer.from(value).toString("hex")]).sort()
+          )
+        })
       })
-    }))
+    )
   })
 
   const python = `
@@ -237,7 +254,8 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
         }),
         { numRuns: 20 }
       )
-    }))
+    })
+  )
 
   peerTest(["gnutar"], "is read the same by GNU tar", () =>
     withDirectory((directory) => {
@@ -256,7 +274,8 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
         }),
         { numRuns: 20 }
       )
-    }))
+    })
+  )
 
   const longest = `d/${"n".repeat(200)}`
   const unpacked: ReadonlyArray<TarWriteEntry> = [
@@ -267,7 +286,10 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
     { path: "d/soft", type: "symlink", linkname: "t".repeat(500), mode: 0o777, mtimeSeconds: 6 },
     { path: "d/fifo", type: "fifo", mode: 0o640, mtimeSeconds: 7 }
   ]
-  for (const [program, options] of [["gnutar", ["--warning=no-timestamp"]], ["bsdtar", []]] as const) {
+  for (const [program, options] of [
+    ["gnutar", ["--warning=no-timestamp"]],
+    ["bsdtar", []]
+  ] as const) {
     peerTest([program], `is unpacked by ${program}`, () =>
       withDirectory((directory) => {
         const name = Path.join(directory, "a.tar")
@@ -288,7 +310,8 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
         assert.isTrue(stat("d/fifo").isFIFO())
         assert.strictEqual(stat("d/").mtimeNs, 1_700_000_000_000_000_000n)
         assert.deepStrictEqual(Fs.readdirSync(Path.join(tree, "d")).length, 5)
-      }))
+      })
+    )
   }
 
   peerTest(["gnutar"], "has the bytes of GNU tar where both write ustar", () =>
@@ -316,12 +339,16 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
         mtimeSeconds: 1_700_000_000
       })
       assert.deepStrictEqual(Buffer.from(bytes).subarray(0, 512), Buffer.from(encodeHeader(entry)))
-    }))
+    })
+  )
 
   peerTest(["gnutar", "setfattr"], "restores extended attributes through GNU tar", () =>
     withDirectory((directory) => {
       const name = Path.join(directory, "a.tar")
-      const xattrs = new Map([["user.binary", Buffer.from([0, 10, 61, 255])], ["user.a=b", Buffer.from("c")]])
+      const xattrs = new Map([
+        ["user.binary", Buffer.from([0, 10, 61, 255])],
+        ["user.a=b", Buffer.from("c")]
+      ])
       Fs.writeFileSync(name, archive([file({ xattrs, mode: 0o644 })]))
       const result = run("gnutar", ["--xattrs", "--warning=no-unknown-keyword", "-C", directory, "-xf", name])
       const unpacked = Path.join(directory, "file")
@@ -332,5 +359,6 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
         assert.include(listed.stdout, "user.binary=0x000a3dff")
         assert.match(listed.stdout, /user\.a(=|\\075)b=0x63/)
       }
-    }))
+    })
+  )
 })

@@ -62,7 +62,7 @@ export const header = (fields: Fields = {}): Buffer => {
 /** `bytes` and the padding behind them. */
 export const padded = (bytes: Uint8Array | string): Buffer => {
   const body = typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes
-  return Buffer.concat([body, Buffer.alloc((512 - body.length % 512) % 512)])
+  return Buffer.concat([body, Buffer.alloc((512 - (body.length % 512)) % 512)])
 }
 
 export const member = (fields: Fields, body: Uint8Array | string = ""): Buffer =>
@@ -108,28 +108,31 @@ export const scan = (
 ): Scanned => {
   const entries: Array<{ entry: TarEntry; parts: Array<Buffer>; complete: boolean }> = []
   const problems: Array<Problem> = []
-  const scanner = new TarScanner({
-    onEntry: (entry) => {
-      entries.push({ entry, parts: [], complete: false })
+  const scanner = new TarScanner(
+    {
+      onEntry: (entry) => {
+        entries.push({ entry, parts: [], complete: false })
+      },
+      onBody: (entry, chunk, from, to) => {
+        const last = entries.at(-1)
+        if (last === undefined || last.entry !== entry) throw new Error("a body without its entry")
+        if (last.complete) throw new Error("a body goes on behind its end")
+        if (from >= to) throw new Error("an empty piece of a body")
+        last.parts.push(Buffer.from(chunk.subarray(from, to)))
+      },
+      onEntryEnd: (entry) => {
+        const last = entries.at(-1)
+        if (last === undefined || last.entry !== entry || last.complete) throw new Error("an end without its entry")
+        last.complete = true
+      },
+      onProblem: (problem) => {
+        problems.push(problem)
+      }
     },
-    onBody: (entry, chunk, from, to) => {
-      const last = entries.at(-1)
-      if (last === undefined || last.entry !== entry) throw new Error("a body without its entry")
-      if (last.complete) throw new Error("a body goes on behind its end")
-      if (from >= to) throw new Error("an empty piece of a body")
-      last.parts.push(Buffer.from(chunk.subarray(from, to)))
-    },
-    onEntryEnd: (entry) => {
-      const last = entries.at(-1)
-      if (last === undefined || last.entry !== entry || last.complete) throw new Error("an end without its entry")
-      last.complete = true
-    },
-    onProblem: (problem) => {
-      problems.push(problem)
-    }
-  }, options)
+    options
+  )
   let turn = 0
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at < bytes.length; ) {
     const next = Math.min(bytes.length, at + Math.max(1, cuts[turn++ % cuts.length]!))
     scanner.write(bytes, at, next)
     at = next

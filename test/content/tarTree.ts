@@ -100,11 +100,17 @@ interface Wanted {
 const digestOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 const typeOf = (stat: Fs.BigIntStats): TarEntry["type"] =>
-  stat.isFile() ? "file" : stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : stat.isFIFO()
-    ? "fifo"
-    : stat.isCharacterDevice()
-    ? "char"
-    : "block"
+  stat.isFile()
+    ? "file"
+    : stat.isDirectory()
+      ? "directory"
+      : stat.isSymbolicLink()
+        ? "symlink"
+        : stat.isFIFO()
+          ? "fifo"
+          : stat.isCharacterDevice()
+            ? "char"
+            : "block"
 
 const readTree = (root: string, path = "", found = new Map<string, Wanted>()): Map<string, Wanted> => {
   const full = at(root, path)
@@ -125,7 +131,11 @@ const readTree = (root: string, path = "", found = new Map<string, Wanted>()): M
   return found
 }
 
-const plain = (path: string): string => path.replace(/^(\.\/+)+/, "").replace(/\/+$/, "").replace(/^\.$/, "")
+const plain = (path: string): string =>
+  path
+    .replace(/^(\.\/+)+/, "")
+    .replace(/\/+$/, "")
+    .replace(/^\.$/, "")
 
 const floorSeconds = (nanoseconds: bigint): number => Number((nanoseconds - modulo(nanoseconds)) / 1_000_000_000n)
 const modulo = (nanoseconds: bigint): bigint => ((nanoseconds % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n

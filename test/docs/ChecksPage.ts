@@ -16,7 +16,7 @@ export const checksPage = (): string => {
   })
   const coverage = rules.map((rule) => {
     const covering = ids.filter((id) => catalog[id].rules.includes(rule.number))
-    const by = covering.length > 0 ? covering.map((id) => `\`${id}\``).join(", ") : rule.reason ?? ""
+    const by = covering.length > 0 ? covering.map((id) => `\`${id}\``).join(", ") : (rule.reason ?? "")
     return `| ${rule.number} | ${rule.level} | ${cell(rule.text)} | ${rule.source} | ${cell(by)} |`
   })
   return `<!-- Made by \`npm run docs\` from src/check. -->

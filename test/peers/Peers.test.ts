@@ -34,9 +34,16 @@ describe("peers", () => {
           ])
           podman.podman(["load", "-i", `${directory}/a.tar`])
           // Through the socket, to the same storage.
-          const images = await runAsync("podman", ["--url", podman.url, "images", "--format", "{{.Repository}}:{{.Tag}}"])
+          const images = await runAsync("podman", [
+            "--url",
+            podman.url,
+            "images",
+            "--format",
+            "{{.Repository}}:{{.Tag}}"
+          ])
           expect(images.stdout).toBe("localhost/a:1\n")
         })
       )
-    ))
+    )
+  )
 })

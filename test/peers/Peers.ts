@@ -43,7 +43,7 @@ export const debianPeers = [
 /** Not in Debian: used where they are there, never demanded by `PEERS=required`. */
 export const extraPeers = ["crane", "regctl", "oras", "ko", "apko", "gomtree", "occystrap"] as const
 
-export type Peer = typeof debianPeers[number] | typeof extraPeers[number]
+export type Peer = (typeof debianPeers)[number] | (typeof extraPeers)[number]
 
 /** The command of a peer that is not called like it. */
 const commandNames: { readonly [P in Peer]?: string } = { gnutar: "tar" }
@@ -140,7 +140,7 @@ export interface RunResult {
 }
 
 const programOf = (command: string): string =>
-  [...debianPeers, ...extraPeers].some((peer) => peer === command) ? locate(command as Peer) ?? command : command
+  [...debianPeers, ...extraPeers].some((peer) => peer === command) ? (locate(command as Peer) ?? command) : command
 
 const environmentOf = (env: RunOptions["env"]): NodeJS.ProcessEnv => ({
   ...process.env,
@@ -188,11 +188,7 @@ export const run = (command: string, args: ReadonlyArray<string>, options: RunOp
 }
 
 /** `run` that does not block this process meanwhile. */
-export const runAsync = (
-  command: string,
-  args: ReadonlyArray<string>,
-  options: RunOptions = {}
-): Promise<RunResult> =>
+export const runAsync = (command: string, args: ReadonlyArray<string>, options: RunOptions = {}): Promise<RunResult> =>
   new Promise((resolve, reject) => {
     const child = ChildProcess.spawn(programOf(command), args, {
       env: environmentOf(options.env),

@@ -47,7 +47,8 @@ export const config = {
     title: "the config is not the one its digest names",
     spec: "image-spec descriptor.md, digest; docker-image-spec v1.3, image ID",
     rules: [6, 86],
-    explanation: "The sha256 of the file differs from the digest that the manifest, the file's name or the receipt gives.",
+    explanation:
+      "The sha256 of the file differs from the digest that the manifest, the file's name or the receipt gives.",
     remedy: "The file was changed: write it again from the source."
   },
   "config.reserialized": {
@@ -86,7 +87,7 @@ export const config = {
   },
   "config.rootfs-type": {
     severity: "error",
-    title: "rootfs.type is not \"layers\"",
+    title: 'rootfs.type is not "layers"',
     spec: "image-spec config.md, rootfs",
     rules: [42],
     explanation: "rootfs.type must be `layers`; implementations must refuse anything else.",
@@ -97,7 +98,8 @@ export const config = {
     title: "a diff_id is no digest",
     spec: "image-spec config.md, rootfs.diff_ids; descriptor.md, digests",
     rules: [6, 7, 43],
-    explanation: "An entry of rootfs.diff_ids does not have the form of a digest, so the layer at its place cannot be proved.",
+    explanation:
+      "An entry of rootfs.diff_ids does not have the form of a digest, so the layer at its place cannot be proved.",
     remedy: "Report it to the tool that made the image."
   },
   "config.bad-created": {

@@ -92,7 +92,8 @@ export const catalogFile = {
     spec: "tallyman: catalog.json maps image to tag to manifest file",
     rules: [],
     explanation: "The images here were written with a catalog. Readers that go by it find no image at all.",
-    remedy: "Process any image into this directory again; the others keep their manifests and can be processed again too."
+    remedy:
+      "Process any image into this directory again; the others keep their manifests and can be processed again too."
   },
   "catalog.missing-entry": {
     severity: "error",
@@ -134,7 +135,8 @@ export const receipt = {
     title: "the receipt cannot be read",
     spec: "in-toto attestation framework, Statement v1",
     rules: [1],
-    explanation: "A receipt stands beside the output but is no in-toto Statement v1 of this program, so that sizes and digests recorded at the time of writing are lost.",
+    explanation:
+      "A receipt stands beside the output but is no in-toto Statement v1 of this program, so that sizes and digests recorded at the time of writing are lost.",
     remedy: "Process the image again, or delete the receipt to audit without it."
   },
   "receipt.missing": {
@@ -142,7 +144,8 @@ export const receipt = {
     title: "the receipt is not there",
     spec: "tallyman: every image is written with a receipt beside its manifest",
     rules: [],
-    explanation: "The image was written with a receipt; without it, an audit cannot compare with what was recorded at the time.",
+    explanation:
+      "The image was written with a receipt; without it, an audit cannot compare with what was recorded at the time.",
     remedy: "Process the image again; what is there and right is kept."
   },
   "receipt.stale": {
@@ -150,7 +153,8 @@ export const receipt = {
     title: "the receipt records an image that is no longer listed",
     spec: "tallyman: receipts record the entries that were written",
     rules: [],
-    explanation: "index.json has no entry for the image of this receipt: it was removed or renamed by another tool, or index.json was damaged.",
+    explanation:
+      "index.json has no entry for the image of this receipt: it was removed or renamed by another tool, or index.json was damaged.",
     remedy: "If the image was removed on purpose, delete the receipt; otherwise write the image again."
   },
   "receipt.missing-file": {

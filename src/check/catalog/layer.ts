@@ -97,7 +97,8 @@ export const layer = {
     title: "a whiteout is not an empty regular file",
     spec: "image-spec layer.md, whiteouts",
     rules: [56],
-    explanation: "A whiteout is an empty file; what else is in it is ignored by every implementation and may be meant to hide.",
+    explanation:
+      "A whiteout is an empty file; what else is in it is ignored by every implementation and may be meant to hide.",
     remedy: "Rebuild the layer."
   },
   "layer.whiteout-of-own-path": {

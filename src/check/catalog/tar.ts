@@ -41,7 +41,8 @@ export const tar = {
     title: "an entry of unknown type",
     spec: `${posix}, typeflag`,
     rules: [96],
-    explanation: "The type is none that POSIX or a known implementation defines; readers skip it or take it for a file.",
+    explanation:
+      "The type is none that POSIX or a known implementation defines; readers skip it or take it for a file.",
     remedy: "Write the layer again with a tool that keeps to the format."
   },
   "tar.bad-long-name": {
@@ -114,7 +115,8 @@ export const tar = {
     title: "an absolute path",
     spec: "image-spec layer.md: names are relative to the root",
     rules: [97],
-    explanation: "The name begins with a slash. Readers of images take it relative to the root, other tar programs may not.",
+    explanation:
+      "The name begins with a slash. Readers of images take it relative to the root, other tar programs may not.",
     remedy: "None is needed inside images; do not unpack the layer with a plain tar as root."
   },
   "tar.path-escapes": {
@@ -174,7 +176,8 @@ export const compression = {
     title: "data behind the compressed stream",
     spec: "RFC 1952 section 2.2; RFC 8878 section 3",
     rules: [101, 102],
-    explanation: "Bytes that are no gzip member or zstd frame follow the last one; readers differ on whether that is an error.",
+    explanation:
+      "Bytes that are no gzip member or zstd frame follow the last one; readers differ on whether that is an error.",
     remedy: "Fetch the blob again, or compress the layer anew."
   },
   "compression.limit": {
@@ -182,7 +185,8 @@ export const compression = {
     title: "decompression stopped at a limit",
     spec: "RFC 8878 section 8 (security considerations)",
     rules: [],
-    explanation: "The blob would decompress to more than the limits allow, or needs more memory; the rest of it was not checked.",
+    explanation:
+      "The blob would decompress to more than the limits allow, or needs more memory; the rest of it was not checked.",
     remedy: "If the image is trusted, raise the limit that the message names."
   },
   "compression.unsupported": {
@@ -190,7 +194,8 @@ export const compression = {
     title: "a compression that images do not use",
     spec: "image-spec layer.md, media types",
     rules: [100],
-    explanation: "The layer is compressed with something else than gzip or zstd, or with a dictionary that is not there.",
+    explanation:
+      "The layer is compressed with something else than gzip or zstd, or with a dictionary that is not there.",
     remedy: "Compress the layer with gzip or zstd."
   },
   "compression.media-type-mismatch": {

@@ -13,7 +13,17 @@ const output = path.join(here, "../DeflateModule.ts")
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "deflate-"))
 try {
   fs.copyFileSync(path.join(here, "deflate.as"), path.join(directory, "deflate.ts"))
-  const options = ["--optimizeLevel", "3", "--noAssert", "--runtime", "stub", "--initialMemory", "52", "--outFile", "out"]
+  const options = [
+    "--optimizeLevel",
+    "3",
+    "--noAssert",
+    "--runtime",
+    "stub",
+    "--initialMemory",
+    "52",
+    "--outFile",
+    "out"
+  ]
   const compile = ["exec", "--yes", "--package=assemblyscript@0.28.20", "--", "asc", "deflate.ts", ...options]
   execFileSync("npm", compile, { cwd: directory, stdio: ["ignore", "ignore", "inherit"] })
   const binary = fs.readFileSync(path.join(directory, "out"))

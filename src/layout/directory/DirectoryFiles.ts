@@ -8,7 +8,10 @@ const safe = (text: string): string => text.replaceAll("/", "_")
 /** The image's name and tag as the catalog keys them: `latest` where there is no tag, the digest where that is all. */
 export const catalogKey = (name: string): { readonly image: string; readonly tag: string } => {
   const parts = Reference.split(name)
-  return { image: parts.name, tag: parts.tag ?? (parts.digest === undefined ? "latest" : safe(parts.digest).replace(":", "-")) }
+  return {
+    image: parts.name,
+    tag: parts.tag ?? (parts.digest === undefined ? "latest" : safe(parts.digest).replace(":", "-"))
+  }
 }
 
 /** `manifest.json`, or `manifest-{image}-{tag}.json` with unique names. */

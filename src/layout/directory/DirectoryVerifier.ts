@@ -8,8 +8,8 @@ import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
-import * as DockerSave from "../docker-archive/DockerSave.ts"
 import * as Document from "../Document.ts"
+import * as DockerSave from "../docker-archive/DockerSave.ts"
 import * as SavedAudit from "../docker-archive/SavedAudit.ts"
 import * as Journal from "../Journal.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
@@ -18,10 +18,10 @@ import * as Receipt from "../Receipt.ts"
 import { readRegion, type Store, unsafeName } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import * as Files from "./DirectoryFiles.ts"
-import * as ExpandedTree from "./ExpandedTree.ts"
 import { type CatalogEntry, encodeCatalog, readCatalog } from "./DirectoryWriter.ts"
+import * as ExpandedTree from "./ExpandedTree.ts"
 
-export const make = Effect.fn("DirectoryVerifier.make")(function*(options: { readonly path: string }) {
+export const make = Effect.fn("DirectoryVerifier.make")(function* (options: { readonly path: string }) {
   const pool = yield* WorkerPool
   return {
     verify: (verifyOptions) =>
@@ -29,7 +29,7 @@ export const make = Effect.fn("DirectoryVerifier.make")(function*(options: { rea
   } satisfies Verifier["Type"]
 })
 
-const verify = Effect.fn("DirectoryVerifier.verify")(function*(store: Store, options: VerifyOptions) {
+const verify = Effect.fn("DirectoryVerifier.verify")(function* (store: Store, options: VerifyOptions) {
   const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const { receipt } = options
@@ -42,9 +42,7 @@ const verify = Effect.fn("DirectoryVerifier.verify")(function*(store: Store, opt
   const written = receipt?.details["manifest"]
   const only = typeof written === "string" ? written : undefined
   const catalog = readCatalogFile(store, names, report)
-  const manifests = only === undefined
-    ? names.filter(Files.isManifest)
-    : [only]
+  const manifests = only === undefined ? names.filter(Files.isManifest) : [only]
   report.ran("manifest.missing")
   if (only === undefined && manifests.length === 0) {
     report.report("manifest.missing", Files.manifestFile("", false), "no manifest says what is in this directory", {
@@ -68,11 +66,25 @@ const verify = Effect.fn("DirectoryVerifier.verify")(function*(store: Store, opt
     // A manifest of several images has no place for their trees.
     if (images.some((one) => one !== image && one.saved.manifestFile === image.saved.manifestFile)) continue
     const { depth, tolerances = [] } = options
-    const tree = yield* ExpandedTree.audit(store, image.saved.manifestFile, image.saved, image.receipt, { depth, tolerances }, report)
+    const tree = yield* ExpandedTree.audit(
+      store,
+      image.saved.manifestFile,
+      image.saved,
+      image.receipt,
+      { depth, tolerances },
+      report
+    )
     if (tree !== undefined) trees.set(image, tree)
   }
   const results = report.results()
-  return { results, images: verdicts(results, images.map((image) => verdictOf(image, trees.get(image), results))), layerCount: audit.layerCount }
+  return {
+    results,
+    images: verdicts(
+      results,
+      images.map((image) => verdictOf(image, trees.get(image), results))
+    ),
+    layerCount: audit.layerCount
+  }
 })
 
 interface FoundImage extends SavedAudit.AuditedImage {
@@ -85,12 +97,15 @@ const verdictOf = (
   results: CheckResults
 ): { readonly image: string; readonly subjects: ReadonlySet<string> } => ({
   image: image.saved.names.join(", ") || image.saved.subject,
-  subjects: tree === undefined
-    ? image.subjects
-    : new Set([
-      ...image.subjects,
-      ...results.results.flatMap(({ subject }) => subject === tree || subject.startsWith(`${tree}/`) ? [subject] : [])
-    ])
+  subjects:
+    tree === undefined
+      ? image.subjects
+      : new Set([
+          ...image.subjects,
+          ...results.results.flatMap(({ subject }) =>
+            subject === tree || subject.startsWith(`${tree}/`) ? [subject] : []
+          )
+        ])
 })
 
 /** One manifest file: its images, their configs and layers, and its receipt. */
@@ -122,9 +137,12 @@ const auditManifest = (
 
 /** Only this program leaves a catalog, a verbatim config and layers under their diff_ids together. */
 const isOurs = (image: SavedAudit.AuditedImage, catalog: Catalog | undefined): boolean =>
-  catalog !== undefined && image.id !== undefined && image.saved.config === Files.configFile(image.id)
-  && image.saved.layers !== undefined && image.saved.layers.length > 0
-  && image.saved.layers.every((name, index) => {
+  catalog !== undefined &&
+  image.id !== undefined &&
+  image.saved.config === Files.configFile(image.id) &&
+  image.saved.layers !== undefined &&
+  image.saved.layers.length > 0 &&
+  image.saved.layers.every((name, index) => {
     const diffId = image.config?.diffIds?.[index]
     return diffId !== undefined && name === Files.layerFile(diffId)
   })
@@ -167,16 +185,22 @@ const auditReceipt = (
   const named = new Set([manifest, ...configs, ...layers])
   for (const path of named) {
     if (path !== undefined && !recorded.has(path)) {
-      report.report("receipt.image-mismatch", subject, "the manifest names a file that the receipt does not", { actual: path })
+      report.report("receipt.image-mismatch", subject, "the manifest names a file that the receipt does not", {
+        actual: path
+      })
     }
   }
   for (const [path, file] of recorded) {
     if (unsafeName(path) !== undefined) {
-      report.report("receipt.invalid", subject, "the receipt names a path that cannot be followed", { actual: JSON.stringify(path) })
+      report.report("receipt.invalid", subject, "the receipt names a path that cannot be followed", {
+        actual: JSON.stringify(path)
+      })
       continue
     }
     if (!named.has(path)) {
-      report.report("receipt.image-mismatch", subject, "the receipt names a file that the manifest does not", { actual: path })
+      report.report("receipt.image-mismatch", subject, "the receipt names a file that the manifest does not", {
+        actual: path
+      })
     }
     const entry = store.lookup(path)
     if (entry?.kind !== "file") {
@@ -185,10 +209,25 @@ const auditReceipt = (
       continue
     }
     if (path === manifest) {
-      compare(document.raw, file, manifest, { size: "receipt.size-mismatch", digest: "receipt.digest-mismatch" }, subject, report)
+      compare(
+        document.raw,
+        file,
+        manifest,
+        { size: "receipt.size-mismatch", digest: "receipt.digest-mismatch" },
+        subject,
+        report
+      )
     } else if (configs.has(path)) {
       const read = readRegion(entry.region, Json.maxBytes)
-      if ("bytes" in read) compare(read.bytes, file, path, { size: "config.size-mismatch", digest: "config.digest-mismatch" }, subject, report)
+      if ("bytes" in read)
+        compare(
+          read.bytes,
+          file,
+          path,
+          { size: "config.size-mismatch", digest: "config.digest-mismatch" },
+          subject,
+          report
+        )
     } else {
       const key = audit.add({ subject: path, region: entry.region, as: "layer" }, layerChecks)
       audit.size(key, { value: file.size, by: subject })
@@ -229,12 +268,17 @@ interface Catalog {
 /** undefined when there is none, or it cannot be used. */
 const readCatalogFile = (store: Store, names: ReadonlyArray<string>, report: Collector): Catalog | undefined => {
   if (!names.includes(Files.catalogFile)) return undefined
-  const document = Document.read(store, Files.catalogFile, {
-    missing: "catalog.invalid-json",
-    unreadable: "catalog.invalid-json",
-    invalid: "catalog.invalid-json",
-    duplicateKey: "catalog.duplicate-key"
-  }, report)
+  const document = Document.read(
+    store,
+    Files.catalogFile,
+    {
+      missing: "catalog.invalid-json",
+      unreadable: "catalog.invalid-json",
+      invalid: "catalog.invalid-json",
+      duplicateKey: "catalog.duplicate-key"
+    },
+    report
+  )
   if (document === undefined || document.value === undefined) return undefined
   const read = readCatalog(document.raw)
   if (Either.isRight(read)) return { entries: read.right, raw: document.raw }
@@ -250,23 +294,41 @@ const auditCatalog = (
   only: string | undefined,
   report: Collector
 ): void => {
-  report.ran("catalog.dangling", "catalog.unsafe-path", "catalog.stale", "catalog.collision", "catalog.unlisted", "catalog.missing-entry", "catalog.reformatted")
+  report.ran(
+    "catalog.dangling",
+    "catalog.unsafe-path",
+    "catalog.stale",
+    "catalog.collision",
+    "catalog.unlisted",
+    "catalog.missing-entry",
+    "catalog.reformatted"
+  )
   const subject = Files.catalogFile
   const byManifest = new Map<string, Array<string>>()
   for (const [image, tag, manifest] of catalog.entries) {
     if (only !== undefined && manifest !== only) continue
     const name = `${image}:${tag}`
     if (unsafeName(manifest) !== undefined || manifest.includes("/")) {
-      report.report("catalog.unsafe-path", subject, `the entry ${JSON.stringify(name)} names a path that cannot be followed`, {
-        actual: JSON.stringify(manifest)
-      })
+      report.report(
+        "catalog.unsafe-path",
+        subject,
+        `the entry ${JSON.stringify(name)} names a path that cannot be followed`,
+        {
+          actual: JSON.stringify(manifest)
+        }
+      )
       continue
     }
     if (store.lookup(manifest) === undefined) {
-      report.report("catalog.dangling", subject, `the entry ${JSON.stringify(name)} names a manifest that is not there`, {
-        expected: manifest,
-        actual: "nothing"
-      })
+      report.report(
+        "catalog.dangling",
+        subject,
+        `the entry ${JSON.stringify(name)} names a manifest that is not there`,
+        {
+          expected: manifest,
+          actual: "nothing"
+        }
+      )
       continue
     }
     const listed = byManifest.get(manifest)
@@ -284,7 +346,7 @@ const auditCatalog = (
     const listed = byManifest.get(file)
     if (listed === undefined) report.report("catalog.unlisted", subject, `no entry names ${file}`)
     const known = new Set(names.map(keyOf))
-    for (const name of names.length === 0 ? [] : listed ?? []) {
+    for (const name of names.length === 0 ? [] : (listed ?? [])) {
       if (known.has(lastPart(name))) continue
       const check = file === "manifest.json" ? "catalog.stale" : "catalog.collision"
       report.report(check, subject, `the entry ${JSON.stringify(name)} names ${file}, which is another image's`, {
@@ -326,7 +388,10 @@ const lastPart = (name: string): string => name.slice(name.lastIndexOf("/") + 1)
 const catalogDetails = (receipt: Receipt.Receipt | undefined): ReadonlyArray<CatalogEntry> => {
   const entries = receipt?.details["catalog"]
   return Array.isArray(entries)
-    ? entries.filter((one): one is CatalogEntry => Json.isObject(one) && typeof one["image"] === "string" && typeof one["tag"] === "string")
+    ? entries.filter(
+        (one): one is CatalogEntry =>
+          Json.isObject(one) && typeof one["image"] === "string" && typeof one["tag"] === "string"
+      )
     : []
 }
 
@@ -338,7 +403,13 @@ const auditRest = (
   audit: LayerAudit,
   report: Collector
 ): void => {
-  report.ran("layer.unreferenced", "directory.incomplete", "directory.in-progress", "directory.leftover", "directory.empty")
+  report.ran(
+    "layer.unreferenced",
+    "directory.incomplete",
+    "directory.in-progress",
+    "directory.leftover",
+    "directory.empty"
+  )
   const used = new Set<string>()
   for (const { saved } of images) {
     for (const name of [saved.config, ...(saved.layers ?? [])]) if (name !== undefined) used.add(name)
@@ -359,10 +430,17 @@ const journal = (store: Store, name: string, dead: ReadonlySet<string>, report: 
   else report.report("directory.in-progress", name, `process ${run?.pid} is writing ${what}`)
 }
 
-const unreferenced = (store: Store, name: string, used: ReadonlySet<string>, audit: LayerAudit, report: Collector): void => {
+const unreferenced = (
+  store: Store,
+  name: string,
+  used: ReadonlySet<string>,
+  audit: LayerAudit,
+  report: Collector
+): void => {
   const entry = store.lookup(name)
   if (entry?.kind === "file") {
-    if (/^([a-f0-9]{64}|layer)\.tar$/.test(name) && !used.has(name) && !audit.has(entry.region)) orphan(name, name, report)
+    if (/^([a-f0-9]{64}|layer)\.tar$/.test(name) && !used.has(name) && !audit.has(entry.region))
+      orphan(name, name, report)
   } else if (entry?.kind === "directory") {
     const inside = store.list(name)
     if (inside === undefined) report.report("directory.unreadable", name, "the directory cannot be listed")
@@ -377,7 +455,11 @@ const unreferenced = (store: Store, name: string, used: ReadonlySet<string>, aud
 }
 
 const orphan = (file: string, name: string, report: Collector): void =>
-  report.report("layer.unreferenced", file, `no manifest names ${name === file ? "this layer" : "the layer in this directory"}`)
+  report.report(
+    "layer.unreferenced",
+    file,
+    `no manifest names ${name === file ? "this layer" : "the layer in this directory"}`
+  )
 
 /** Receipts whose manifest is gone, and a catalog that is. */
 const auditReceipts = (names: ReadonlyArray<string>, catalog: Catalog | undefined, report: Collector): void => {
@@ -385,10 +467,14 @@ const auditReceipts = (names: ReadonlyArray<string>, catalog: Catalog | undefine
   const receipts = names.filter(Files.isReceipt)
   for (const file of receipts) {
     const manifest = Files.manifestOfReceipt(file)
-    if (!names.includes(manifest)) report.report("manifest.missing", manifest, `${file} records it, but it is not there`)
+    if (!names.includes(manifest))
+      report.report("manifest.missing", manifest, `${file} records it, but it is not there`)
   }
   if (receipts.length > 0 && catalog === undefined && !names.includes(Files.catalogFile)) {
-    report.report("catalog.missing", Files.catalogFile, "the images here were written with a catalog, which is not there")
+    report.report(
+      "catalog.missing",
+      Files.catalogFile,
+      "the images here were written with a catalog, which is not there"
+    )
   }
 }
-

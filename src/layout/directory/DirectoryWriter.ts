@@ -1,8 +1,9 @@
 /** `dir://PATH`: a docker-save tree whose layers lie uncompressed under their diff_ids, shared by the images in it. */
-import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Inspect from "../../content/Inspect.ts"
 import type { LayerInput } from "../../content/LayerStream.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
@@ -35,14 +36,14 @@ export interface CatalogEntry {
   readonly tag: string
 }
 
-export const make = Effect.fn("DirectoryWriter.make")(function*(options: DirectoryWriterOptions) {
+export const make = Effect.fn("DirectoryWriter.make")(function* (options: DirectoryWriterOptions) {
   const pool = yield* WorkerPool
   return {
     write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
   } satisfies ImageWriter["Type"]
 })
 
-const write = Effect.fn("DirectoryWriter.write")(function*(
+const write = Effect.fn("DirectoryWriter.write")(function* (
   options: DirectoryWriterOptions,
   image: Image.Image,
   { filters }: WriteOptions
@@ -58,29 +59,37 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
     catch: unwritable(`cannot write into ${root}`)
   })
   const publishing = { begun: false }
-  return yield* Effect.gen(function*() {
+  return yield* Effect.gen(function* () {
     const layers = yield* writeLayers(root, image, journal)
     const configFile = Files.configFile(image.config.digest)
     yield* Effect.try({
       try: () => replaceRegular(root, configFile, image.config.raw, journal),
       catch: unwritable(`cannot write ${configFile} into ${root}`)
     })
-    const expanded = options.expand === true
-      ? yield* ExpandedTree.write(manifest, image, inputsOf(root, image, layers), journal)
-      : undefined
+    const expanded =
+      options.expand === true
+        ? yield* ExpandedTree.write(manifest, image, inputsOf(root, image, layers), journal)
+        : undefined
     return yield* Lock.withLock(
       root,
       Effect.try({
         try: () => {
-          const receipt = publish(root, image, names, manifest, [Receipt.fileOf(configFile, image.config.raw), ...layers], {
-            options,
-            filters,
-            journal,
-            expanded,
-            onBegin: () => {
-              publishing.begun = true
+          const receipt = publish(
+            root,
+            image,
+            names,
+            manifest,
+            [Receipt.fileOf(configFile, image.config.raw), ...layers],
+            {
+              options,
+              filters,
+              journal,
+              expanded,
+              onBegin: () => {
+                publishing.begun = true
+              }
             }
-          })
+          )
           for (const leftover of Journal.leftovers(root, fs.readdirSync(root), manifest)) {
             fs.rmSync(path.join(root, leftover), { force: true, recursive: true })
           }
@@ -92,7 +101,7 @@ const write = Effect.fn("DirectoryWriter.write")(function*(
     )
   }).pipe(
     // Once the shared files are being changed, the journal has to stay: it tells that they may not fit together.
-    Effect.onExit((exit) => exit._tag === "Failure" && !publishing.begun ? Effect.sync(journal.abandon) : Effect.void)
+    Effect.onExit((exit) => (exit._tag === "Failure" && !publishing.begun ? Effect.sync(journal.abandon) : Effect.void))
   )
 })
 
@@ -109,36 +118,52 @@ const inputsOf = (root: string, image: Image.Image, files: ReadonlyArray<Receipt
 const prepare = (root: string): void => {
   const names = openRoot(root)
   const ours = names.some((name) => name === Files.catalogFile || Files.isManifest(name) || Journal.isJournal(name))
-  if (!ours && !names.every((name) => isKnown(root, name))) throw foreign(root, "an empty directory or one of images", names)
+  if (!ours && !names.every((name) => isKnown(root, name)))
+    throw foreign(root, "an empty directory or one of images", names)
 }
 
 /** What an interrupted run may have left. */
 const isKnown = (root: string, name: string): boolean =>
-  Journal.isTemporary(name) || Lock.isLock(name) || /^[a-f0-9]{64}\.json$/.test(name)
-  || (/^[a-f0-9]{64}$/.test(name) && fs.lstatSync(path.join(root, name)).isDirectory())
+  Journal.isTemporary(name) ||
+  Lock.isLock(name) ||
+  /^[a-f0-9]{64}\.json$/.test(name) ||
+  (/^[a-f0-9]{64}$/.test(name) && fs.lstatSync(path.join(root, name)).isDirectory())
 
 /** Writes the layers that are not there yet, and verifies those that are before they are used. */
-const writeLayers = Effect.fnUntraced(function*(root: string, image: Image.Image, journal: Journal.Journal) {
+const writeLayers = Effect.fnUntraced(function* (root: string, image: Image.Image, journal: Journal.Journal) {
   const pool = yield* WorkerPool
   const wanted = new Map(image.layers.map((layer) => [layer.diffId, layer]))
   const distinct = [...wanted.values()]
-  const attempt = Effect.fnUntraced(function*(layers: ReadonlyArray<Image.Layer>, trust: boolean) {
+  const attempt = Effect.fnUntraced(function* (layers: ReadonlyArray<Image.Layer>, trust: boolean) {
     const plans = yield* Effect.try({
       try: () => layers.map((layer) => prepareLayer(root, layer, trust, journal)),
       catch: unwritable(`cannot write into ${root}`)
     })
-    const evidence = yield* pool.runAll(Inspect.job, plans.map((one) => one.task))
+    const evidence = yield* pool.runAll(
+      Inspect.job,
+      plans.map((one) => one.task)
+    )
     return plans.map((one, index) => ({ ...one, evidence: evidence[index]! }))
   })
   const first = yield* attempt(distinct, true)
   const spoilt = first.filter((one) => one.temporary === undefined && !LayerCopy.holds(one.plan, one.evidence))
-  const all = [...first.filter((one) => !spoilt.includes(one)), ...(yield* attempt(spoilt.map((one) => one.plan.layer), false))]
+  const all = [
+    ...first.filter((one) => !spoilt.includes(one)),
+    ...(yield* attempt(
+      spoilt.map((one) => one.plan.layer),
+      false
+    ))
+  ]
   for (const one of all) {
     const failed = one.temporary === undefined ? undefined : LayerCopy.failure(root, one.plan.layer, one.evidence)
     if (failed !== undefined) return yield* failed
   }
   yield* Effect.try({
-    try: () => place(root, all.flatMap(({ final, temporary }) => temporary === undefined ? [] : [{ final, temporary }])),
+    try: () =>
+      place(
+        root,
+        all.flatMap(({ final, temporary }) => (temporary === undefined ? [] : [{ final, temporary }]))
+      ),
     catch: unwritable(`cannot put layers in place in ${root}`)
   })
   const written = new Map(all.map((one) => [one.plan.layer.diffId, one]))
@@ -165,7 +190,12 @@ const prepareLayer = (root: string, layer: Image.Layer, trust: boolean, journal:
     ? fs.lstatSync(file, { throwIfNoEntry: false })
     : undefined
   if (trust && there?.isFile()) {
-    return { plan, final, temporary: undefined, task: LayerCopy.check(plan, { path: file, offset: 0, size: there.size }) }
+    return {
+      plan,
+      final,
+      temporary: undefined,
+      task: LayerCopy.check(plan, { path: file, offset: 0, size: there.size })
+    }
   }
   const temporary = journal.temporary()
   createEmpty(temporary)
@@ -181,7 +211,11 @@ interface Publishing extends WriteOptions {
 }
 
 /** The manifest that describes an image by its names. */
-export const manifestBytes = ({ config, layers, names }: Pick<Image.Image, "names" | "config" | "layers">): Uint8Array =>
+export const manifestBytes = ({
+  config,
+  layers,
+  names
+}: Pick<Image.Image, "names" | "config" | "layers">): Uint8Array =>
   Buffer.from(
     PythonJson.stringify([
       {
@@ -226,7 +260,12 @@ const publish = (
   return receipt
 }
 
-const mergedCatalog = (root: string, manifest: string, entries: ReadonlyArray<CatalogEntry>, uniqueNames: boolean): Uint8Array => {
+const mergedCatalog = (
+  root: string,
+  manifest: string,
+  entries: ReadonlyArray<CatalogEntry>,
+  uniqueNames: boolean
+): Uint8Array => {
   const catalog = new Map<string, Map<string, string>>()
   const file = path.join(root, Files.catalogFile)
   const keys = new Set(entries.map(({ image, tag }) => `${image}\0${tag}`))
@@ -239,19 +278,25 @@ const mergedCatalog = (root: string, manifest: string, entries: ReadonlyArray<Ca
     for (const [image, tag, named] of read.right) {
       // An image written without unique names takes the place of the one before it, in the catalog too.
       if (named === manifest && !keys.has(`${image}\0${tag}`)) {
-        if (uniqueNames) throw occupied(`cannot write ${manifest} into ${root}: it is the manifest of ${image}:${tag}, whose name becomes the same file name`)
+        if (uniqueNames)
+          throw occupied(
+            `cannot write ${manifest} into ${root}: it is the manifest of ${image}:${tag}, whose name becomes the same file name`
+          )
         continue
       }
       catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, named))
     }
   }
-  for (const { image, tag } of entries) catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, manifest))
+  for (const { image, tag } of entries)
+    catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, manifest))
   return encodeCatalog(catalog)
 }
 
 /** `fromEntries` keeps names like `__proto__` as what they are: names. */
 export const encodeCatalog = (catalog: ReadonlyMap<string, ReadonlyMap<string, string>>): Uint8Array =>
-  Buffer.from(PythonJson.stringify(Object.fromEntries([...catalog].map(([image, tags]) => [image, Object.fromEntries(tags)]))))
+  Buffer.from(
+    PythonJson.stringify(Object.fromEntries([...catalog].map(([image, tags]) => [image, Object.fromEntries(tags)])))
+  )
 
 /** Image, tag and manifest of each entry; left: why it is no catalog. */
 export const readCatalog = (
@@ -263,9 +308,13 @@ export const readCatalog = (
   if (!Json.isObject(document.value)) return Either.left(`it is ${Json.typeName(document.value)}, not an object`)
   const entries: Array<readonly [string, string, string]> = []
   for (const [image, tags] of Object.entries(document.value)) {
-    if (!Json.isObject(tags)) return Either.left(`the entry ${JSON.stringify(image)} is ${Json.typeName(tags)}, not an object`)
+    if (!Json.isObject(tags))
+      return Either.left(`the entry ${JSON.stringify(image)} is ${Json.typeName(tags)}, not an object`)
     for (const [tag, manifest] of Object.entries(tags)) {
-      if (typeof manifest !== "string") return Either.left(`the entry ${JSON.stringify(`${image}:${tag}`)} is ${Json.typeName(manifest)}, not a file name`)
+      if (typeof manifest !== "string")
+        return Either.left(
+          `the entry ${JSON.stringify(`${image}:${tag}`)} is ${Json.typeName(manifest)}, not a file name`
+        )
       entries.push([image, tag, manifest])
     }
   }

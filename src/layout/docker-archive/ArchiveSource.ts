@@ -31,7 +31,7 @@ const fatal: ReadonlySet<string> = new Set([
   "compression.unsupported"
 ])
 
-export const make = Effect.fn("ArchiveSource.make")(function*(
+export const make = Effect.fn("ArchiveSource.make")(function* (
   options: ArchiveSourceOptions
 ): Effect.fn.Return<ImageSource["Type"], SourceError, Scope.Scope | WorkerPool> {
   const store = yield* ArchiveStore.open(options.path, options)
@@ -53,14 +53,18 @@ export const make = Effect.fn("ArchiveSource.make")(function*(
   if (store.lookup("manifest.json") !== undefined) {
     return hasLayout
       ? {
-        uri: options.uri,
-        candidates: HybridSource.candidates(store, options.uri),
-        graph: OciGraph.make(store, options.uri)
-      }
+          uri: options.uri,
+          candidates: HybridSource.candidates(store, options.uri),
+          graph: OciGraph.make(store, options.uri)
+        }
       : { uri: options.uri, candidates: SavedSource.candidates(store, options.uri, "manifest.json") }
   }
   if (hasLayout) {
-    return { uri: options.uri, candidates: OciSource.candidates(store, options.uri), graph: OciGraph.make(store, options.uri) }
+    return {
+      uri: options.uri,
+      candidates: OciSource.candidates(store, options.uri),
+      graph: OciGraph.make(store, options.uri)
+    }
   }
   return yield* new SourceError({
     reason: "NotAnImage",

@@ -26,7 +26,13 @@ export const readManifest = (
   file: string,
   report: Collector
 ): ReadonlyArray<SavedImage> => {
-  report.ran("manifest.not-an-array", "manifest.empty", "manifest.missing-field", "manifest.wrong-type", "manifest.unsafe-path")
+  report.ran(
+    "manifest.not-an-array",
+    "manifest.empty",
+    "manifest.missing-field",
+    "manifest.wrong-type",
+    "manifest.unsafe-path"
+  )
   const { value } = document
   if (value === undefined) return []
   if (!Array.isArray(value)) {
@@ -86,7 +92,7 @@ const readEntry = (
     subject: position === undefined ? file : `${file}#${position}`,
     config,
     names,
-    layers: layers?.every((name) => name !== undefined) ? layers as ReadonlyArray<string> : undefined,
+    layers: layers?.every((name) => name !== undefined) ? (layers as ReadonlyArray<string>) : undefined,
     parent: typeof item["Parent"] === "string" && item["Parent"] !== "" ? item["Parent"] : undefined
   }
 }

@@ -4,9 +4,9 @@
  */
 import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
+import * as Document from "../Document.ts"
 import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import type { Store } from "../Store.ts"
-import * as Document from "../Document.ts"
 import type { RepositoryTag } from "./Repositories.ts"
 
 const checks: Document.DocumentChecks = {

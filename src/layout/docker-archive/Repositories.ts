@@ -3,9 +3,9 @@ import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
 import * as Reference from "../../image/Reference.ts"
 import type { Region } from "../../image/Region.ts"
+import * as Document from "../Document.ts"
 import type { Store } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
-import * as Document from "../Document.ts"
 
 /** One name and what it stands for. */
 export interface RepositoryTag {

@@ -1,14 +1,15 @@
 /** The images of a docker-save manifest.json against what the store holds (docker-image-spec v1.3; rules 84-90). */
-import * as ConfigChecks from "../../check/ConfigChecks.ts"
+
+import * as crypto from "node:crypto"
 import type { Collector } from "../../check/Collector.ts"
+import * as ConfigChecks from "../../check/ConfigChecks.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import * as Reference from "../../image/Reference.ts"
-import { layerChecks, type LayerAudit } from "../LayerAudit.ts"
-import type { Store } from "../Store.ts"
-import * as DockerSave from "./DockerSave.ts"
 import * as Document from "../Document.ts"
-import * as crypto from "node:crypto"
+import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import type { Store } from "../Store.ts"
+import type * as DockerSave from "./DockerSave.ts"
 
 export interface AuditedImage {
   readonly saved: DockerSave.SavedImage
@@ -54,10 +55,15 @@ export const auditImage = (
   if (saved.layers !== undefined && config?.diffIds !== undefined) {
     report.ran("layer.count-mismatch")
     if (saved.layers.length !== config.diffIds.length) {
-      report.report("layer.count-mismatch", saved.subject, "the config has another number of layers than the manifest", {
-        expected: `${config.diffIds.length} diff_ids`,
-        actual: `${saved.layers.length} layers`
-      })
+      report.report(
+        "layer.count-mismatch",
+        saved.subject,
+        "the config has another number of layers than the manifest",
+        {
+          expected: `${config.diffIds.length} diff_ids`,
+          actual: `${saved.layers.length} layers`
+        }
+      )
     }
     sharedPaths(saved, config.diffIds, report)
   }
@@ -92,7 +98,10 @@ const imageId = (file: string, id: Digest.Digest, document: Document.ReadDocumen
       actual: id
     })
   } else {
-    report.report("config.digest-mismatch", file, "its sha256 is not the one in its name", { expected: promised, actual: id })
+    report.report("config.digest-mismatch", file, "its sha256 is not the one in its name", {
+      expected: promised,
+      actual: id
+    })
   }
 }
 
@@ -141,10 +150,15 @@ const sharedPaths = (saved: DockerSave.SavedImage, diffIds: ReadonlyArray<string
   }
   for (const [name, different] of byPath) {
     if (different.size > 1) {
-      report.report("layer.shared-path", name, `${saved.subject} names this file for ${different.size} different layers`, {
-        expected: "a file for each",
-        actual: "one file"
-      })
+      report.report(
+        "layer.shared-path",
+        name,
+        `${saved.subject} names this file for ${different.size} different layers`,
+        {
+          expected: "a file for each",
+          actual: "one file"
+        }
+      )
     }
   }
 }

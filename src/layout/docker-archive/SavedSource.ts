@@ -1,18 +1,19 @@
 /** Images of a docker-save manifest.json, in an archive or a directory, as a source. */
+
+import * as crypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as crypto from "node:crypto"
 import { Collector } from "../../check/Collector.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
+import * as Document from "../Document.ts"
 import { SourceError } from "../Failure.ts"
 import type { Candidate } from "../ImageSource.ts"
 import type { Store } from "../Store.ts"
 import * as DockerSave from "./DockerSave.ts"
-import * as Document from "../Document.ts"
 import { promisedDigest } from "./SavedAudit.ts"
 
 /** Turns what a reader reported into the one error of a source that cannot be used. */
@@ -20,9 +21,10 @@ export const firstError = (doing: string, report: Collector): SourceError | unde
   const errors = report.results().results.filter((one) => one.severity === "error")
   const first = errors[0]
   if (first === undefined) return undefined
-  const found = first.expected === undefined && first.actual === undefined
-    ? ""
-    : ` (expected ${first.expected ?? "something else"}, found ${first.actual ?? "nothing"})`
+  const found =
+    first.expected === undefined && first.actual === undefined
+      ? ""
+      : ` (expected ${first.expected ?? "something else"}, found ${first.actual ?? "nothing"})`
   const more = errors.length > 1 ? `; and ${errors.length - 1} more` : ""
   return new SourceError({
     reason: "Damaged",
@@ -31,7 +33,7 @@ export const firstError = (doing: string, report: Collector): SourceError | unde
 }
 
 /** Every image that `manifestFile` names. */
-export const candidates = Effect.fn("SavedSource.candidates")(function*(
+export const candidates = Effect.fn("SavedSource.candidates")(function* (
   store: Store,
   uri: string,
   manifestFile: string
@@ -46,13 +48,14 @@ export const candidates = Effect.fn("SavedSource.candidates")(function*(
     return {
       names: one.names,
       digest: Either.isRight(head) ? head.right.digest : undefined,
-      platform: Either.isRight(head) && head.right.value.os && head.right.value.architecture
-        ? {
-          os: head.right.value.os,
-          architecture: head.right.value.architecture,
-          ...(head.right.value.variant ? { variant: head.right.value.variant } : {})
-        }
-        : undefined,
+      platform:
+        Either.isRight(head) && head.right.value.os && head.right.value.architecture
+          ? {
+              os: head.right.value.os,
+              architecture: head.right.value.architecture,
+              ...(head.right.value.variant ? { variant: head.right.value.variant } : {})
+            }
+          : undefined,
       load: Effect.suspend(() => load(store, uri, one))
     }
   })
@@ -67,9 +70,18 @@ const readConfig = (
   const failed = firstError(store.path, report)
   if (failed !== undefined) return Either.left(failed)
   const damaged = (message: string): Either.Either<never, SourceError> =>
-    Either.left(new SourceError({ reason: "Damaged", message: `cannot read ${store.path}: ${saved.config}: ${message}` }))
+    Either.left(
+      new SourceError({ reason: "Damaged", message: `cannot read ${store.path}: ${saved.config}: ${message}` })
+    )
   const value = ImageConfig.decode(document!.value)
-  if (Either.isLeft(value)) return damaged(value.left.message.split("\n").map((line) => line.trim()).join(" ").slice(0, 300))
+  if (Either.isLeft(value))
+    return damaged(
+      value.left.message
+        .split("\n")
+        .map((line) => line.trim())
+        .join(" ")
+        .slice(0, 300)
+    )
   const digest = Digest.make("sha256", crypto.createHash("sha256").update(document!.raw).digest("hex"))
   const promised = promisedDigest(saved.config!)
   if (promised !== undefined && promised !== digest && !PythonJson.isReserialized(document!.raw, document!.value)) {
@@ -78,7 +90,7 @@ const readConfig = (
   return Either.right({ raw: document!.raw, value: value.right, digest })
 }
 
-const load = Effect.fnUntraced(function*(store: Store, uri: string, saved: DockerSave.SavedImage) {
+const load = Effect.fnUntraced(function* (store: Store, uri: string, saved: DockerSave.SavedImage) {
   const config = yield* readConfig(store, saved)
   const diffIds = config.value.rootfs.diff_ids
   const names = saved.layers ?? []
@@ -90,11 +102,14 @@ const load = Effect.fnUntraced(function*(store: Store, uri: string, saved: Docke
   const layers: Array<Image.Layer> = []
   for (const [index, name] of names.entries()) {
     const diffId = diffIds[index]!
-    if (!Digest.isDigest(diffId)) return yield* damaged(`expected a digest as diff_id ${index}, found ${JSON.stringify(diffId.slice(0, 100))}`)
+    if (!Digest.isDigest(diffId))
+      return yield* damaged(`expected a digest as diff_id ${index}, found ${JSON.stringify(diffId.slice(0, 100))}`)
     const entry = store.lookup(name)
     if (entry === undefined) return yield* damaged(`expected layer ${index} at ${JSON.stringify(name)}, found nothing`)
     if (entry.kind !== "file") {
-      return yield* damaged(`expected layer ${index} at ${JSON.stringify(name)} to be a file, found ${entry.kind === "directory" ? "a directory" : entry.what}`)
+      return yield* damaged(
+        `expected layer ${index} at ${JSON.stringify(name)} to be a file, found ${entry.kind === "directory" ? "a directory" : entry.what}`
+      )
     }
     layers.push({ index, name, mediaType: MediaType.dockerLayer, diffId, bytes: entry.region, edits: [] })
   }

@@ -1,13 +1,17 @@
 /** Images of an OCI image layout directory (`oci-layout://`) as a source. */
-import * as Effect from "effect/Effect"
+
 import * as fs from "node:fs"
+import * as Effect from "effect/Effect"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import { SourceError } from "../Failure.ts"
 import type { ImageSource } from "../ImageSource.ts"
 import * as OciGraph from "./OciGraph.ts"
 import * as OciSource from "./OciSource.ts"
 
-export const make = Effect.fn("OciLayoutSource.make")(function*(options: { readonly path: string; readonly uri: string }) {
+export const make = Effect.fn("OciLayoutSource.make")(function* (options: {
+  readonly path: string
+  readonly uri: string
+}) {
   const stat = fs.statSync(options.path, { throwIfNoEntry: false })
   if (stat === undefined) {
     return yield* new SourceError({ reason: "NotFound", message: `cannot read ${options.path}: it does not exist` })
@@ -19,5 +23,9 @@ export const make = Effect.fn("OciLayoutSource.make")(function*(options: { reado
       message: `cannot read ${options.path}: expected a directory with index.json, found ${stat.isDirectory() ? "none in it" : "a file"}`
     })
   }
-  return { uri: options.uri, candidates: OciSource.candidates(store, options.uri), graph: OciGraph.make(store, options.uri) } satisfies ImageSource["Type"]
+  return {
+    uri: options.uri,
+    candidates: OciSource.candidates(store, options.uri),
+    graph: OciGraph.make(store, options.uri)
+  } satisfies ImageSource["Type"]
 })
