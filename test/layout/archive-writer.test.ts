@@ -9,8 +9,10 @@ import * as Codec from "../../src/content/Compression.ts"
 import type { WorkerPool } from "../../src/content/WorkerPool.ts"
 import type * as Image from "../../src/image/Image.ts"
 import * as MediaType from "../../src/image/MediaType.ts"
+import * as ArchiveStore from "../../src/layout/ArchiveStore.ts"
 import * as ArchiveFiles from "../../src/layout/docker-archive/ArchiveFiles.ts"
 import * as ArchiveSource from "../../src/layout/docker-archive/ArchiveSource.ts"
+import { ArchiveTar } from "../../src/layout/docker-archive/ArchiveTar.ts"
 import * as ArchiveWriter from "../../src/layout/docker-archive/ArchiveWriter.ts"
 import { choose, type Selector } from "../../src/layout/ImageSource.ts"
 import * as Receipt from "../../src/layout/Receipt.ts"
@@ -410,6 +412,17 @@ describe("appending", () => {
       )
     }))
 
+  test("drops compressed layers that are there already", (from, to) =>
+    Effect.gen(function* () {
+      const file = path.join(to, "image.tar")
+      yield* write(file, makeImage(from, { layers: [base, top], names: ["one:1"] }), { compression: "gzip" })
+      const more = makeImage(from, { layers: [top, base, tar({ more: "more" })], names: ["two:1"] })
+      const receipt = yield* write(file, more, { compression: "gzip", append: true })
+      yield* assertSound(file, receipt)
+      const saved = documentOf(file, "manifest.json")
+      assert.deepStrictEqual(saved[1].Layers.slice(0, 2), saved[0].Layers.toReversed())
+    }))
+
   test("never takes over what is damaged", (from, to) =>
     Effect.gen(function* () {
       const file = path.join(to, "image.tar")
@@ -651,5 +664,62 @@ describe("every damage to an archive", () => {
       return bytes
     },
     "tar.bad-checksum"
+  )
+})
+
+describe("a member beyond 8 GiB", () => {
+  const huge = 9 * 1024 ** 3
+  const withTar = (use: (archive: ArchiveTar) => void) =>
+    withDirectory((directory) =>
+      Effect.gen(function* () {
+        const file = path.join(directory, "huge.tar")
+        fs.writeFileSync(file, "")
+        const archive = new ArchiveTar(file)
+        use(archive)
+        const { files, size } = archive.end()
+        archive.close()
+        assert.strictEqual(fs.statSync(file).size, size)
+        const store = yield* ArchiveStore.open(file)
+        assert.deepStrictEqual(store.problems, [])
+        return { files, store }
+      })
+    ).pipe(Effect.scoped, Effect.provide(pool))
+
+  it.effect("has a header that says its size", () =>
+    Effect.gen(function* () {
+      const { store } = yield* withTar((archive) => {
+        const at = archive.reserve("blobs/sha256/huge", huge)
+        assert.strictEqual(at, 1536)
+        archive.file("index.json", Buffer.from("{}"))
+      })
+      for (const [name, size] of [
+        ["blobs/sha256/huge", huge],
+        ["index.json", 2]
+      ] as const) {
+        const entry = store.lookup(name)
+        assert.strictEqual(entry?.kind === "file" && entry.region.size, size)
+      }
+    })
+  )
+
+  it.effect("may turn out smaller than what it is made from", () =>
+    Effect.gen(function* () {
+      const { files, store } = yield* withTar((archive) => {
+        for (const name of ["one", "two", "one"]) {
+          archive.begin(huge)
+          archive.append(Buffer.from("some "))
+          archive.append(Buffer.from(name))
+          archive.finish({ path: name, size: 8, sha256: sha256(`some ${name}`) })
+        }
+        archive.file("index.json", Buffer.from("{}"))
+      })
+      assert.deepStrictEqual(
+        files.map((one) => one.path),
+        ["one", "two", "index.json"]
+      )
+      assert.deepStrictEqual(store.files(), ["index.json", "one", "two"])
+      const entry = store.lookup("two")
+      assert.strictEqual(entry?.kind === "file" && entry.region.size, 8)
+    })
   )
 })
