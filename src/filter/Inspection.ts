@@ -151,13 +151,13 @@ export const run = (task: InspectionTask, progress: (bytes: number) => void = ()
     }
     const { bytes, files } = tree.totals()
     return {
-      layers: layers.map(({ applied, compression, uncompressedSize }) => ({
-        compression,
-        uncompressedSize,
-        entries: applied.entries,
-        whiteouts: applied.whiteouts + applied.opaques,
-        overwritten: applied.overwrittenBytes,
-        deleted: applied.deletedBytes
+      layers: layers.map((layer) => ({
+        compression: layer.compression,
+        uncompressedSize: layer.size,
+        entries: layer.entries,
+        whiteouts: layer.whiteouts + layer.opaques,
+        overwritten: layer.overwrittenBytes,
+        deleted: layer.deletedBytes
       })),
       files,
       bytes,

@@ -7,6 +7,7 @@ import * as Codec from "../content/Compression.ts"
 import { type LayerInput, LayerReadError, stream, walk } from "../content/LayerStream.ts"
 import type { Problem } from "../content/Problem.ts"
 import { TarScanner } from "../content/TarScan.ts"
+import type { Compression } from "../image/Compression.ts"
 import { type AppliedLayer, LayerApplier, type LayerOptions } from "./ApplyLayer.ts"
 import { FileTree } from "./FileTree.ts"
 
@@ -24,6 +25,8 @@ export interface ReadLayersOptions extends LayerOptions {
 export interface ReadLayer extends AppliedLayer {
   /** What is wrong with the tar itself. */
   readonly tarProblems: ReadonlyArray<Problem>
+  /** How its bytes are stored. */
+  readonly compression: Compression
   /** Of the uncompressed tar, edits applied. */
   readonly size: number
   /** Hex; undefined when it was not asked for. */
@@ -55,7 +58,7 @@ export const readLayers: (
   const read: Array<ReadLayer> = []
   for (const [index, input] of layers.entries()) {
     const layer = yield* Effect.try({
-      try: () => readLayer(tree, index, input, options),
+      try: () => readLayerSync(tree, index, input, options),
       catch: (cause) => layerError(index, cause)
     })
     read.push(layer)
@@ -73,7 +76,13 @@ const layerError = (layer: number, cause: unknown): LayersError =>
     cause
   })
 
-const readLayer = (tree: FileTree, index: number, input: LayerInput, options: ReadLayersOptions): ReadLayer => {
+/** One layer of them, for threads: `Compression.prepare` has to be done before. Throws `LayerReadError`. */
+export const readLayerSync = (
+  tree: FileTree,
+  index: number,
+  input: LayerInput,
+  options: ReadLayersOptions
+): ReadLayer => {
   const tarProblems: Array<Problem> = []
   const applier = new LayerApplier(tree, index, options)
   const hooks = options.onProgress === undefined ? {} : { onProgress: options.onProgress }
@@ -86,8 +95,8 @@ const readLayer = (tree: FileTree, index: number, input: LayerInput, options: Re
   }
   if (options.digests === false && options.diffIds !== true) {
     // Nothing looks at bodies: those of plain layers are not even read.
-    const { size } = walk(input, visitor, hooks)
-    return { ...applier.finish(), tarProblems, size, diffId: undefined }
+    const { compression, size } = walk(input, visitor, hooks)
+    return { ...applier.finish(), tarProblems, compression, size, diffId: undefined }
   }
   const scanner = new TarScanner({
     ...visitor,
@@ -95,7 +104,7 @@ const readLayer = (tree: FileTree, index: number, input: LayerInput, options: Re
     ...(options.digests === false ? {} : { onBody: applier.onBody })
   })
   const hash = options.diffIds === true ? crypto.createHash("sha256") : undefined
-  const { size } = stream(
+  const { compression, size } = stream(
     input,
     (chunk, from, to) => {
       hash?.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
@@ -104,5 +113,5 @@ const readLayer = (tree: FileTree, index: number, input: LayerInput, options: Re
     hooks
   )
   scanner.end()
-  return { ...applier.finish(), tarProblems, size, diffId: hash?.digest("hex") }
+  return { ...applier.finish(), tarProblems, compression, size, diffId: hash?.digest("hex") }
 }
