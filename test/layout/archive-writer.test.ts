@@ -55,18 +55,16 @@ const imagesOf = (file: string) =>
   )
 
 /** A test in a directory of its own: what it makes images from lies in `from`, what it writes goes to `to`. */
-const test = (name: string, body: (from: string, to: string) => Effect.Effect<void, unknown, WorkerPool>) =>
-  it.effect(
-    name,
-    () =>
-      withDirectory((directory) =>
-        Effect.suspend(() => {
-          const [from, to] = [path.join(directory, "from"), path.join(directory, "to")]
-          fs.mkdirSync(from)
-          fs.mkdirSync(to)
-          return body(from, to)
-        })
-      ).pipe(Effect.provide(pool)) as Effect.Effect<void, unknown>
+const test = <E>(name: string, body: (from: string, to: string) => Effect.Effect<void, E, WorkerPool>) =>
+  it.effect(name, () =>
+    withDirectory((directory) =>
+      Effect.suspend(() => {
+        const [from, to] = [path.join(directory, "from"), path.join(directory, "to")]
+        fs.mkdirSync(from)
+        fs.mkdirSync(to)
+        return body(from, to)
+      })
+    ).pipe(Effect.provide(pool))
   )
 
 const base = tar({ "etc/os": "linux", "usr/bin/tool": content("tool", 30_000) })
