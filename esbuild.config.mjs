@@ -106,7 +106,9 @@ const licensesOf = (metafiles) => {
 
 const worker = await script("src/worker.ts")
 const main = await script("src/bin.ts", {
-  __TALLYMAN_WORKER__: JSON.stringify(`(function (__url) {${worker.text}\n})("worker")`)
+  __TALLYMAN_WORKER__: JSON.stringify(
+    `(function (__url) {${worker.text}\n})(require("node:worker_threads").workerData.url)`
+  )
 })
 write(output, await assemble(main.text, helpOf(await assemble(main.text))))
 write(path.join(path.dirname(output), "licenses.txt"), licensesOf([worker.metafile, main.metafile]))

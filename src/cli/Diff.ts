@@ -18,7 +18,9 @@ export const topic: Topic = {
 
 export const command = Command.make("diff", {
   a: Args.text({ name: "A" }).pipe(
-    Args.withDescription("An image: a path, whose layout is detected, or a URI as for process")
+    Args.withDescription(
+      "An image: a path, whose layout is detected, or a URI as for process; also a bundle, oci://PATH"
+    )
   ),
   b: Args.text({ name: "B" }).pipe(Args.withDescription("The image to compare it with")),
   ...Flags.platform,
@@ -30,8 +32,8 @@ export const command = Command.make("diff", {
   Command.withHandler((flags) =>
     Effect.gen(function* () {
       const options = yield* Flags.sourceOptions(flags)
-      const a = yield* Source.load(flags.a, options)
-      const b = yield* Source.load(flags.b, options)
+      const a = yield* Source.loadSide(flags.a, options)
+      const b = yield* Source.loadSide(flags.b, options)
       const found = yield* withProgress(diff(a, b))
       yield* flags.format === "json"
         ? Output.printJson({

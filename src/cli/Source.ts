@@ -1,12 +1,18 @@
-/** The image that an argument names: what `search`, `inspect` and `diff` begin with. */
+/** What an argument names: what `search`, `inspect` and `diff` begin with. */
+import * as crypto from "node:crypto"
+import * as fs from "node:fs"
+import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { WorkerPool } from "../content/WorkerPool.ts"
+import type { Side } from "../filter/Diff.ts"
+import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
-import type { SourceError } from "../layout/Failure.ts"
+import { describe, SourceError } from "../layout/Failure.ts"
 import { choose } from "../layout/ImageSource.ts"
+import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
 import * as Layouts from "../pipeline/Layouts.ts"
-import type { UsageError } from "../pipeline/Uri.ts"
+import { type Uri, UsageError } from "../pipeline/Uri.ts"
 
 /** A path, whose layout is detected, or a URI. The image can be read until the scope ends. */
 export const load = Effect.fn("Source.load")(function* (
@@ -16,3 +22,40 @@ export const load = Effect.fn("Source.load")(function* (
   const { selector, source } = yield* Layouts.openSource(yield* Layouts.locate(target), options)
   return yield* choose(source, selector)
 })
+
+/** What `diff` compares: an image, or a bundle with what one was unpacked to. */
+export const loadSide = Effect.fn("Source.loadSide")(function* (
+  target: string,
+  options: Layouts.SourceOptions
+): Effect.fn.Return<Side, UsageError | SourceError, Scope.Scope | WorkerPool> {
+  const uri = yield* Layouts.locate(target)
+  switch (uri.scheme) {
+    case "oci":
+      return yield* bundle(uri)
+    case "mounts":
+      return yield* new UsageError({
+        reason: "BadUri",
+        message: `cannot compare ${JSON.stringify(target)}: its layers are apart; \`verify TARGET --against SOURCE\` puts them together`
+      })
+    default:
+      return yield* load(target, options)
+  }
+})
+
+const bundle = (uri: Uri): Effect.Effect<Side, SourceError> =>
+  Effect.try({
+    try: () => {
+      const file = path.join(uri.path, BundleFiles.containerConfig)
+      const raw = fs.existsSync(file) ? fs.readFileSync(file) : undefined
+      return {
+        source: `oci://${uri.path}`,
+        rootfs: path.join(uri.path, BundleFiles.rootfs),
+        config:
+          raw === undefined
+            ? undefined
+            : { raw, digest: Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex")) }
+      }
+    },
+    catch: (cause) =>
+      new SourceError({ reason: "Unreadable", message: `cannot read ${uri.path}: ${describe(cause)}`, cause })
+  })

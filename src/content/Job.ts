@@ -19,6 +19,8 @@ export interface Job<Task, Result> {
 /** What a worker thread is started with. */
 export interface WorkerData {
   readonly tallyman: "worker"
+  /** Of the module that starts it: what a thread loads beside itself, it looks for there. */
+  readonly url: string
   /** One counter of bytes done, added to by every thread. */
   readonly progress: SharedArrayBuffer
 }

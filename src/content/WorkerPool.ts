@@ -18,7 +18,7 @@ export interface StartedThreads {
 }
 
 const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker => {
-  const workerData: WorkerData = { tallyman: "worker", progress }
+  const workerData: WorkerData = { tallyman: "worker", url: import.meta.url, progress }
   const worker =
     entry instanceof URL ? new Worker(entry, { workerData }) : new Worker(entry.code, { workerData, eval: true })
   worker.unref()

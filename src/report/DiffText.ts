@@ -21,11 +21,20 @@ const fileLine = ({ a, b, kind, path }: FileDifference): string => {
 
 /** `-` is in the first image only, `+` in the second only, `~` in both and not the same. */
 export const text = (diff: ImageDiff): string => {
-  if (diff.same) return `The same: ${diff.a}${diff.layers.length === 0 ? "" : ", in other layers"}`
+  if (diff.same) {
+    const layers = diff.layers.length === 0 ? "" : ", in other layers"
+    return [
+      `The same: ${diff.a ?? diff.b ?? "every file"}${layers}`,
+      ...section(
+        "Not compared",
+        diff.notCompared.map((line) => `  ${safe(line)}`)
+      )
+    ].join("\n")
+  }
   const total = Object.values(diff.counts).reduce((sum, count) => sum + count, 0)
   return [
-    `- ${diff.a}`,
-    `+ ${diff.b}`,
+    `- ${diff.a ?? "no config"}`,
+    `+ ${diff.b ?? "no config"}`,
     ...section("Config", [
       ...diff.config.map(({ a, b, pointer }) => `~ ${safe(pointer)}: ${safe(value(a))} -> ${safe(value(b))}`),
       ...(diff.configFormOnly ? ["~ the same values in other bytes"] : [])
@@ -55,8 +64,8 @@ const section = (title: string, lines: ReadonlyArray<string>): ReadonlyArray<str
 
 export const json = (diff: ImageDiff) => ({
   same: diff.same,
-  a: diff.a,
-  b: diff.b,
+  a: diff.a ?? null,
+  b: diff.b ?? null,
   config: diff.config.map(({ a, b, pointer }) => ({ pointer, a: a ?? null, b: b ?? null })),
   config_form_only: diff.configFormOnly,
   layers: diff.layers.map(({ a, b, index }) => ({ index, a: a ?? null, b: b ?? null })),

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
-import { archiveAt, tallyman, withScratch } from "../fault/Workbench.ts"
+import { archiveAt, isRoot, tallyman, withScratch } from "../fault/Workbench.ts"
 import { dir, file, hardlink, tar, whiteout } from "../rootfs/Layers.ts"
 
 const built = (seconds = 1_700_000_000) =>
@@ -243,6 +243,25 @@ describe("diff", () => {
       const json = JSON.parse((await tallyman(["diff", out, other, "--format", "json"])).stdout)
       assert.deepStrictEqual(json.counts, { "only-in-a": 2 })
       assert.strictEqual((await tallyman(["diff", out, path.join(directory, "nothing")])).code, 3)
+    })
+  )
+
+  it(
+    "compares with a bundle, attributes of files among it",
+    inDirectory(async (directory) => {
+      const source = archive(directory)
+      const bundle = path.join(directory, "bundle")
+      const made = await tallyman(["process", `tar://${source}`, `oci://${bundle}`])
+      assert.strictEqual(made.code, 0, made.stderr)
+      const expected = isRoot ? 0 : 1
+      const same = await tallyman(["diff", source, bundle])
+      assert.deepStrictEqual([same.code, same.stderr], [expected, ""])
+      assert.include(same.stdout, "layers: an unpacked image has none")
+      assert.notInclude(same.stdout, "does not load")
+      fs.writeFileSync(path.join(bundle, "rootfs/lib/new"), "changed")
+      const differs = await tallyman(["diff", bundle, source])
+      assert.strictEqual(differs.code, 1)
+      assert.include(differs.stdout, "~ lib/new: size: 7 -> 3")
     })
   )
 })

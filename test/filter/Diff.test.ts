@@ -1,10 +1,12 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { diff, type ImageDiff } from "../../src/filter/Diff.ts"
 import type * as Image from "../../src/image/Image.ts"
 import { digestOf, pool } from "../layout/writing.ts"
 import { device, dir, file, hardlink, type Member, symlink, tar, whiteout } from "../rootfs/Layers.ts"
-import { withImage } from "./Rewriting.ts"
+import { inside, withImage } from "./Rewriting.ts"
 
 type Layers = ReadonlyArray<ReadonlyArray<Member>>
 
@@ -28,6 +30,9 @@ const base = [
   device("null", 1, 3),
   file("x", "x", { xattrs: new Map([["user.a", Buffer.from("1")]]) })
 ]
+
+/** As this process owns what it writes. */
+const owned = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
 describe("a diff", () => {
   it.effect("is empty for the same image, however its layers are stored", () =>
@@ -148,6 +153,41 @@ describe("a diff", () => {
           assert.include(error.message, digestOf(tar([...base, file("more")])))
         })
       )
+    )
+  )
+
+  it.effect("is of what an image was unpacked to as well, from either side", () =>
+    withImage(
+      [[dir("etc/", { mode: 0o755 }), file("etc/a", "a", owned), symlink("l", "etc", owned), file("x", "x", owned)]],
+      (image, directory) =>
+        Effect.gen(function* () {
+          const rootfs = inside(directory, "rootfs")
+          fs.mkdirSync(path.join(rootfs, "etc"), { recursive: true })
+          fs.writeFileSync(path.join(rootfs, "etc/a"), "b")
+          fs.symlinkSync("etc", path.join(rootfs, "l"))
+          fs.writeFileSync(path.join(rootfs, "new"), "")
+          const unpacked = { source: "test://unpacked", rootfs, config: image.config }
+          const there = yield* diff(image, unpacked).pipe(Effect.provide(pool))
+          const back = yield* diff(unpacked, image).pipe(Effect.provide(pool))
+          const kinds = (found: ImageDiff) =>
+            found.files.flatMap(({ kind, path }) => (kind === "mtime" ? [] : [`${kind} ${path}`])).sort()
+          assert.deepStrictEqual(kinds(there), ["content etc/a", "only-in-a x", "only-in-b new"])
+          assert.deepStrictEqual(kinds(back), ["content etc/a", "only-in-a new", "only-in-b x"])
+          const [one, other] = [there, back].map((found) => found.files.find(({ kind }) => kind === "content")!)
+          assert.deepStrictEqual([one!.a, one!.b], [other!.b, other!.a])
+          assert.deepStrictEqual(
+            [there.same, there.layers, there.notCompared[0]],
+            [false, [], "layers: an unpacked image has none"]
+          )
+          const itself = yield* diff(unpacked, { ...unpacked, config: undefined }).pipe(Effect.provide(pool))
+          assert.isTrue(itself.same)
+          assert.include(itself.notCompared.join(), "config")
+          const error = yield* diff(image, { ...unpacked, rootfs: inside(directory, "nothing") }).pipe(
+            Effect.provide(pool),
+            Effect.flip
+          )
+          assert.deepStrictEqual([error.reason, error.message.includes("test://unpacked")], ["Unreadable", true])
+        })
     )
   )
 })
