@@ -7,10 +7,11 @@ import * as fc from "fast-check"
 import * as Filter from "../../src/filter/Filter.ts"
 import * as Filters from "../../src/filter/Filters.ts"
 import type * as Image from "../../src/image/Image.ts"
+import { unmount } from "../../src/layout/mounts/Unmount.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
 import * as Uri from "../../src/pipeline/Uri.ts"
 import * as Random from "../content/tarArbitrary.ts"
-import { scratch } from "../fault/Workbench.ts"
+import { isRoot, scratch } from "../fault/Workbench.ts"
 import { makeImage, pool } from "../layout/writing.ts"
 
 const specs = [
@@ -76,18 +77,30 @@ const processed = (destination: (directory: string) => string, made: Made, specs
     const directory = yield* scratch
     const image = imageOf(directory, made)
     const done = yield* Filter.applyAll(parsed(directory, specs), image)
-    const { errors, receipt } = yield* writtenAndVerified(destination(directory), done.image, done.applied)
+    const uri = destination(directory)
+    // What is mounted holds on to the directory.
+    if (uri.startsWith("mounts://")) {
+      yield* Effect.addFinalizer(() => Effect.orDie(unmount(uri.slice("mounts://".length))))
+    }
+    const { errors, receipt } = yield* writtenAndVerified(uri, done.image, done.applied)
     assert.deepStrictEqual(errors, [])
     assert.deepStrictEqual(receipt.filters, done.applied)
     assert.strictEqual(receipt.image, done.image.config.digest)
     return done
   }).pipe(Effect.scoped, Effect.provide(pool))
 
-const destinations: Readonly<Record<string, (directory: string) => string>> = {
+const stored: Readonly<Record<string, (directory: string) => string>> = {
   "dir://": (directory) => `dir://${directory}/out`,
   "tar://": (directory) => `tar://${directory}/out.tar`,
   "oci-layout://": (directory) => `oci-layout://${directory}/layout`
 }
+
+/** Only root can make all that random images hold. */
+const unpacked: typeof stored = isRoot
+  ? { "oci://": (directory) => `oci://${directory}/bundle`, "mounts://": (directory) => `mounts://${directory}/mounts` }
+  : {}
+
+const destinations = { ...stored, ...unpacked }
 
 describe("random images", () => {
   it("are valid before any filter", () =>
