@@ -1,9 +1,9 @@
 /**
- * Builds the command, `dist/bin/tallyman.mjs`: one file in which `src/launch.ts` comes first and holds the rest as text.
- * - `src/bin.ts` and all it needs, a script that is compiled (or taken from V8's code cache) only when it is to run. As
- *   one script rather than lazily loaded modules it is shaken free of what nothing uses.
- * - `src/worker.ts`, the code of its threads, a string in that script: a thread compiles only what it runs.
- * - what `--help` prints, asked of a first build.
+ * Builds the command, `dist/bin/tallyman.mjs`: one file in which `src/launch.ts` comes first, and the rest follows in
+ * comments, of which it takes what it needs:
+ * - `src/bin.ts` and all it needs, a script that is compiled (or taken from V8's code cache) only when it is to run;
+ * - `src/worker.ts`, the code of its threads: a thread compiles only what it runs.
+ * What `--help` prints is asked of a first build.
  *
  * Beside it, `licenses.txt` holds the licenses of the packages in it.
  *
@@ -50,8 +50,12 @@ const script = async (entry, define = {}) => {
   return { text: result.outputFiles[0].text, metafile: result.metafile }
 }
 
+/** A part of the file, in comments: `part` of launch.ts takes it out again. */
+const comment = (name, text) => `\n//<${name}>\n//${text.replaceAll("\n", "\n//")}\n//</${name}>\n`
+
 /** The whole file. */
-const assemble = async (main, help) => {
+const assemble = async (main, worker, help) => {
+  const wrapped = `(function (require, module, exports, __url, __worker) {${main}\n})`
   const result = await esbuild.build({
     ...common,
     entryPoints: ["src/launch.ts"],
@@ -61,11 +65,10 @@ const assemble = async (main, help) => {
     define: {
       __TALLYMAN_VERSION__: JSON.stringify(version),
       __TALLYMAN_HELP__: JSON.stringify(help ?? null),
-      __TALLYMAN_MAIN__: JSON.stringify(`(function (require, module, exports, __url) {${main}\n})`),
       __TALLYMAN_BUILD__: JSON.stringify(createHash("sha256").update(main).digest("hex").slice(0, 16))
     }
   })
-  return result.outputFiles[0].text
+  return result.outputFiles[0].text + comment("main", wrapped) + comment("worker", worker)
 }
 
 const write = (file, text) => {
@@ -105,10 +108,7 @@ const licensesOf = (metafiles) => {
 }
 
 const worker = await script("src/worker.ts")
-const main = await script("src/bin.ts", {
-  __TALLYMAN_WORKER__: JSON.stringify(
-    `(function (__url) {${worker.text}\n})(require("node:worker_threads").workerData.url)`
-  )
-})
-write(output, await assemble(main.text, helpOf(await assemble(main.text))))
+const workerText = `(function (__url) {${worker.text}\n})("worker")`
+const main = await script("src/bin.ts")
+write(output, await assemble(main.text, workerText, helpOf(await assemble(main.text, workerText))))
 write(path.join(path.dirname(output), "licenses.txt"), licensesOf([worker.metafile, main.metafile]))

@@ -1,9 +1,10 @@
 /**
  * The first lines of the command's file: answers `--version` and `--help` by itself, and starts the rest, which stands
- * below as a string, from V8's code cache where there is one. Compiling a megabyte at each start would cost as much as a
- * fast audit takes.
+ * below in comments, from V8's code cache where there is one. Compiling a megabyte at each start would cost as much as a
+ * fast audit takes, and so would making a string of it that the parser has to read; comments it only skips.
  */
 import { createRequire } from "node:module"
+import { fileURLToPath } from "node:url"
 import type * as vm from "node:vm"
 
 // An import of these would evaluate every lazy part of them, streams among them, to list their exports.
@@ -14,8 +15,6 @@ const path = require("node:path") as typeof import("node:path")
 // Put in by the build.
 declare const __TALLYMAN_VERSION__: string
 declare const __TALLYMAN_HELP__: string | null
-/** A function of `require`, `module`, `exports` and the file's URL, as source text. */
-declare const __TALLYMAN_MAIN__: string
 /** Tells builds apart. */
 declare const __TALLYMAN_BUILD__: string
 
@@ -43,11 +42,15 @@ const readCache = (file: string): Buffer | undefined => {
   }
 }
 
-/** Only saves time: whatever goes wrong here is of no consequence. */
+/** Only saves time: whatever goes wrong here is of no consequence. What other builds left goes. */
 const writeCache = (file: string, script: vm.Script): void => {
   const temporary = `${file}.${process.pid}`
   try {
-    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+    const directory = path.dirname(file)
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+    for (const other of fs.readdirSync(directory)) {
+      if (other.endsWith(".v8") && !other.startsWith(__TALLYMAN_BUILD__)) fs.rmSync(path.join(directory, other))
+    }
     fs.writeFileSync(temporary, script.createCachedData(), { flag: "wx", mode: 0o600 })
     fs.renameSync(temporary, file)
   } catch {
@@ -55,11 +58,21 @@ const writeCache = (file: string, script: vm.Script): void => {
   }
 }
 
+/** A part of this file: the lines between its marks, each of which begins with two slashes. */
+const part = (text: string, name: string): string => {
+  const from = text.indexOf(`\n//<${name}>\n`) + name.length + 6
+  return text
+    .slice(from, text.indexOf(`\n//</${name}>`, from))
+    .replaceAll("\n//", "\n")
+    .slice(2)
+}
+
 const start = (): void => {
+  const text = fs.readFileSync(fileURLToPath(import.meta.url), "latin1")
+  const { Script } = require("node:vm") as typeof vm
   const file = cacheFile()
   const cachedData = file === undefined ? undefined : readCache(file)
-  const { Script } = require("node:vm") as typeof vm
-  const script = new Script(__TALLYMAN_MAIN__, {
+  const script = new Script(part(text, "main"), {
     filename: "tallyman",
     ...(cachedData === undefined ? {} : { cachedData })
   })
@@ -67,7 +80,7 @@ const start = (): void => {
     // At the end, so that what was compiled on the way is in it too.
     process.once("exit", () => writeCache(file, script))
   }
-  script.runInThisContext()(require, { exports: {} }, {}, import.meta.url)
+  script.runInThisContext()(require, { exports: {} }, {}, import.meta.url, () => part(text, "worker"))
 }
 
 const args = process.argv.slice(2)

@@ -3,12 +3,16 @@
  * ready when the first work is. Imported first by `bin.ts`, for its effect.
  */
 import * as os from "node:os"
-import { type StartedThreads, start } from "../content/WorkerPool.ts"
+import { type StartedThreads, start, type WorkerEntry } from "../content/WorkerPool.ts"
 
-/** Put in by the build: the code of a worker thread. */
-declare const __TALLYMAN_WORKER__: string
+/** Given by the launcher: the code of a worker thread. */
+declare const __worker: () => string
 
-export const entry = { code: __TALLYMAN_WORKER__ }
+export const entry: WorkerEntry = {
+  get code() {
+    return __worker()
+  }
+}
 
 /** More are started when there is work for them. */
 const early = Math.min(2, os.availableParallelism())

@@ -107,24 +107,18 @@ const optionsOf = (command: AnyCommand, name: string): ReadonlySet<string> | und
 
 /** The parser blames the argument behind an option that it does not know; this names the option. */
 const unknownOption = (command: AnyCommand, args: ReadonlyArray<string>): UsageError | undefined => {
-  const [name, ...rest] = args
-  const known = name === undefined ? undefined : optionsOf(command, name)
-  if (known === undefined) return undefined
+  const [name = "", ...rest] = args
   const end = rest.indexOf("--")
-  for (const arg of end < 0 ? rest : rest.slice(0, end)) {
-    const option = /^--[a-z][a-z-]*(?==|$)/.exec(arg)?.[0]
-    if (option !== undefined && !known.has(option) && !builtIn.has(option)) {
-      const longer = [...known]
-        .filter((one) => one.startsWith("--"))
-        .sort()
-        .join(", ")
-      return new UsageError({
-        reason: "UnknownOption",
-        message: `${name} has no option ${option}: expected one of ${longer}`
-      })
-    }
-  }
-  return undefined
+  const options = (end < 0 ? rest : rest.slice(0, end)).flatMap((arg) => /^--[a-z][a-z-]*(?==|$)/.exec(arg)?.[0] ?? [])
+  // The command's own help is what tells its options, and takes a while to make.
+  const known = options.length === 0 ? undefined : optionsOf(command, name)
+  const unknown = known === undefined ? undefined : options.find((one) => !known.has(one) && !builtIn.has(one))
+  if (known === undefined || unknown === undefined) return undefined
+  const all = [...known].filter((one) => one.startsWith("--")).sort()
+  return new UsageError({
+    reason: "UnknownOption",
+    message: `${name} has no option ${unknown}: expected one of ${all.join(", ")}`
+  })
 }
 
 const builtIn = new Set(["--version", "--completions", "--log-level", "--wizard", "--verbose"])

@@ -39,15 +39,19 @@ export const isWorkerData = (data: unknown): data is WorkerData =>
 // biome-ignore lint/suspicious/noExplicitAny: tasks and results of different jobs have nothing in common.
 export type AnyJob = Job<any, any>
 
-/** Serves jobs over `port` until the parent ends the thread. */
-export const serve = (port: MessagePort, data: WorkerData, jobs: ReadonlyArray<AnyJob>): void => {
+/** Serves the jobs that `find` knows by kind over `port`, until the parent ends the thread. */
+export const serve = (
+  port: MessagePort,
+  data: WorkerData,
+  find: (kind: string) => AnyJob | Promise<AnyJob> | undefined
+): void => {
   const counter = new BigInt64Array(data.progress)
   const progress = (bytes: number): void => {
     Atomics.add(counter, 0, BigInt(bytes))
   }
   port.on("message", async ({ kind, task }: Request) => {
     try {
-      const job = jobs.find((candidate) => candidate.kind === kind)
+      const job = await find(kind)
       if (job === undefined) throw new Error(`no job of kind ${kind}`)
       await job.prepare?.(task)
       const result = job.run(task, progress)

@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as Platform from "../image/Platform.ts"
+import * as Reference from "../image/Reference.ts"
 import { describe, SourceError } from "../layout/Failure.ts"
 import type { ImageSource, Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
@@ -237,11 +238,19 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function* (
       })
     }
     case "tar": {
-      yield* Uri.onlyOptions(uri, ["format", ...storageOptions], "destination")
+      yield* Uri.onlyOptions(uri, ["format", "name", ...storageOptions], "destination")
+      const name = uri.options.get("name")
+      if (name !== undefined && Reference.parse(name) === undefined) {
+        return yield* new Uri.UsageError({
+          reason: "BadValue",
+          message: `cannot use ${JSON.stringify(uri.text)}: expected name=NAME:TAG, found ${name}`
+        })
+      }
       return yield* (yield* load(() => import("../layout/docker-archive/ArchiveWriter.ts"))).make({
         path: uri.path,
         format: yield* choiceOption(uri, "format", ["hybrid", "docker", "oci"]),
         append: options.append,
+        ...(name === undefined ? {} : { names: [name] }),
         ...(yield* storageOf(uri))
       })
     }

@@ -42,7 +42,7 @@ finds out what it holds.
 | as a destination | |
 | --- | --- |
 | \`dir://\` | \`unique_names=true\`: a manifest for each image, so that many images share the directory |
-| \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\` |
+| \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\`; \`name=NAME:TAG\` instead of the names that the source has |
 | \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest |
 
 ## Settings
