@@ -156,6 +156,10 @@ const workOf = (
   }
 }
 
+const errorSubjects = ({ results }: Verification): ReadonlyArray<string> => [
+  ...new Set(results.results.flatMap(({ severity, subject }) => (severity === "error" ? [subject] : [])))
+]
+
 const flaggedBy = ({ results }: Verification): Restore.Flagged => {
   const errors = new Set<string>()
   const all = new Set<string>()
@@ -208,7 +212,7 @@ const directoryWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, 
   const flagged = flaggedBy(before)
   const works: Array<Work> = []
   for (const slot of slots) {
-    const image = copies.images.find(({ config }) => config.digest === slot.id)
+    const image = copies.images.find((one) => DirectoryRepair.isImage(target.path, slot, one))
     if (image === undefined) continue
     const plan = yield* DirectoryRepair.plan(target.path, slot, image, flagged)
     works.push(
@@ -245,7 +249,7 @@ const all = (works: ReadonlyArray<Work>): Work => {
 
 const layoutWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, before: Verification) {
   const { path: root } = Layouts.splitReference(target.path)
-  const plan = yield* OciRepair.plan(root, copies, flaggedBy(before))
+  const plan = yield* OciRepair.plan(root, copies, flaggedBy(before), errorSubjects(before))
   const [first] = plan.matched
   if (first === undefined) return yield* notTheSame(target, copies, plan.found)
   return restoring({ root, target: OciFiles.indexFile, image: first.names[0] ?? first.config.digest }, plan)

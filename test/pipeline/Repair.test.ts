@@ -405,6 +405,40 @@ describe("a repair", () => {
     })
   )
 
+  it.scoped("does not take an archive for the image of a receipt that was left there", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const source = tree(directory, "source", ImageBuilder.directory([image]))
+      const file = path.join(directory, "image.tar")
+      yield* Workbench.processUris(`dir://${source}`, `tar://${file}`, undefined)
+      const other = Workbench.small(image.names, "another")
+      fs.writeFileSync(file, ImageBuilder.archive(ImageBuilder.dockerLegacy([other])))
+      Damage.flipByte(file, fs.readFileSync(file).indexOf("another"))
+      const bytes = fs.readFileSync(file)
+      assert.deepInclude(yield* Effect.flip(repair(file, source)), { _tag: "SourceError", reason: "NoSuchImage" })
+      assert.deepStrictEqual(fs.readFileSync(file), bytes)
+    })
+  )
+
+  it.scoped("knows an image whose config was written anew by what it says, not by the name that was kept", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const old = ImageBuilder.occystrapDirectory([image])
+      const root = tree(directory, "old", old)
+      const layers = Damage.files(root).filter((name) => name.endsWith("layer.tar"))
+      for (const source of [tree(directory, "copy", old), tree(directory, "source", ImageBuilder.directory([image]))]) {
+        Damage.flipByte(path.join(root, layers[0]!), 520)
+        assert.deepStrictEqual(paths(yield* repair(root, source)), [layers[0]!])
+      }
+      // The config's name is still that of the image, its values are those of another.
+      const config = path.join(root, `${image.id.slice(7)}.json`)
+      fs.writeFileSync(config, fs.readFileSync(config, "utf8").replace("/bin/sh", "/bin/ash"))
+      const bytes = Workbench.snapshot(root)
+      assert.deepInclude(yield* Effect.flip(repair(root, `${directory}/source`)), { reason: "NoSuchImage" })
+      assert.deepStrictEqual(Workbench.snapshot(root), bytes)
+    })
+  )
+
   it.scoped("changes nothing where nothing is wrong, when it is dry, or when the source is damaged", () =>
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch

@@ -1,5 +1,4 @@
 /** What of a `dir://` directory has to be written again, whoever wrote it, given a right copy of the image. */
-import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
@@ -8,23 +7,22 @@ import { Collector } from "../../check/Collector.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
-import * as PythonJson from "../../image/PythonJson.ts"
 import { version } from "../../version.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
-import { promisedDigest } from "../docker-archive/SavedAudit.ts"
+import * as SavedIdentity from "../docker-archive/SavedIdentity.ts"
 import * as Journal from "../Journal.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
-import { readRegion, type Store } from "../Store.ts"
+import type { Store } from "../Store.ts"
 import * as Files from "./DirectoryFiles.ts"
 import { type CatalogEntry, encodeCatalog, manifestBytes, readCatalog } from "./DirectoryWriter.ts"
 
 /** An image that the directory holds, or held before it was damaged. */
 export interface Slot {
   readonly manifest: string
-  /** Its ID, by the strongest thing that tells it; undefined when nothing does. */
+  /** Its ID, for messages; undefined when nothing tells. */
   readonly id: string | undefined
   readonly names: ReadonlyArray<string>
   readonly receipt: Receipt.Receipt | undefined
@@ -34,7 +32,7 @@ export interface Slot {
   readonly others: number
 }
 
-/** A receipt is sealed, a config's name promises a digest, its bytes at least have one: in this order. */
+/** Every image that a manifest or a receipt tells of. */
 export const slots = (root: string): ReadonlyArray<Slot> => {
   const store = DirectoryStore.make(root)
   const names = store.list("") ?? []
@@ -53,7 +51,7 @@ export const slots = (root: string): ReadonlyArray<Slot> => {
     }
     return saved.map((one) => ({
       manifest,
-      id: receipt?.image ?? idOf(store, one),
+      id: receipt?.image ?? SavedIdentity.idOf(store, one),
       names: one.names,
       receipt,
       saved: one,
@@ -63,15 +61,9 @@ export const slots = (root: string): ReadonlyArray<Slot> => {
 }
 
 const receiptOf = (store: Store, manifest: string): Receipt.Receipt | undefined => {
-  const raw = readSmall(store, Files.receiptFile(manifest))
+  const raw = SavedIdentity.readSmall(store, Files.receiptFile(manifest))
   const receipt = raw === undefined ? undefined : Either.getOrUndefined(Receipt.decode(raw))
   return receipt?.details["manifest"] === manifest ? receipt : undefined
-}
-
-const readSmall = (store: Store, name: string): Uint8Array | undefined => {
-  const entry = store.lookup(name)
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
-  return read !== undefined && "bytes" in read ? read.bytes : undefined
 }
 
 /** Nothing when the manifest is not what was written, or not what a manifest has to be. */
@@ -93,22 +85,18 @@ const savedImages = (
 
 const isOther = (store: Store, saved: ReadonlyArray<DockerSave.SavedImage>, receipt: Receipt.Receipt): boolean =>
   saved.some((one) => {
-    const id = one.config === undefined || store.lookup(one.config) === undefined ? undefined : idOf(store, one)
+    const id =
+      one.config === undefined || store.lookup(one.config) === undefined ? undefined : SavedIdentity.idOf(store, one)
     return id !== undefined && id !== receipt.image
   })
 
-const idOf = (store: Store, { config }: DockerSave.SavedImage): string | undefined => {
-  if (config === undefined) return undefined
-  const raw = readSmall(store, config)
-  return (
-    promisedDigest(config) ??
-    (raw === undefined || Json.parse(raw).problems.length > 0
-      ? undefined
-      : Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex")))
-  )
-}
+/** Whether a slot is `image`: by its receipt, which is sealed, or by its config and the name of that. */
+export const isImage = (root: string, { receipt, saved }: Slot, image: Image.Image): boolean =>
+  receipt !== undefined
+    ? receipt.image === image.config.digest
+    : saved !== undefined && SavedIdentity.isImage(DirectoryStore.make(root), saved, image) === true
 
-/** What to write so that `slot` is `image` again: its ID is the image's. Changes nothing. */
+/** What to write so that `slot` is `image` again: it is that image. Changes nothing. */
 export const plan = Effect.fn("DirectoryRepair.plan")(function* (
   root: string,
   slot: Slot,
@@ -125,7 +113,8 @@ export const plan = Effect.fn("DirectoryRepair.plan")(function* (
   }
   const named = namesOf(slot, image)
   if (typeof named === "string") return { files, impossible: [{ path: slot.manifest, reason: named }], leftovers: [] }
-  if (!configHolds(store, named.config, image)) want(named.config, { kind: "bytes", bytes: image.config.raw })
+  if (!SavedIdentity.isConfigOf(store, named.config, image))
+    want(named.config, { kind: "bytes", bytes: image.config.raw })
   const layers = named.layers.map((file, index) => placed(file, image.layers[index]!, slot.receipt))
   const spoilt = new Set((yield* Restore.spoilt(store, layers, flagged)).map((one) => one.path))
   for (const [index, layer] of layers.entries()) {
@@ -177,21 +166,8 @@ const namesOf = ({ names, receipt, saved }: Slot, image: Image.Image): Named | s
 }
 
 const holds = (store: Store, file: string, bytes: Uint8Array): boolean => {
-  const raw = readSmall(store, file)
+  const raw = SavedIdentity.readSmall(store, file)
   return raw !== undefined && Buffer.compare(raw, bytes) === 0
-}
-
-/** The older tool leaves a config with the same values in other bytes: that is no damage. */
-const configHolds = (store: Store, file: string, image: Image.Image): boolean => {
-  const raw = readSmall(store, file)
-  if (raw === undefined) return false
-  if (Buffer.compare(raw, image.config.raw) === 0) return true
-  const { problems, value } = Json.parse(raw)
-  return (
-    problems.length === 0 &&
-    PythonJson.isReserialized(raw, value) &&
-    PythonJson.stringify(value) === PythonJson.stringify(Json.parse(image.config.raw).value)
-  )
 }
 
 const placed = (file: string, { diffId }: Image.Layer, receipt: Receipt.Receipt | undefined): Restore.Placed => {
@@ -248,7 +224,7 @@ const catalogNames = (names: ReadonlyArray<string>, image: Image.Image): Readonl
 /** From what the receipts record; of manifests without one, what the catalog has, or else their names. */
 const catalogAnew = (root: string): Uint8Array => {
   const store = DirectoryStore.make(root)
-  const raw = readSmall(store, Files.catalogFile)
+  const raw = SavedIdentity.readSmall(store, Files.catalogFile)
   const old =
     raw === undefined || Json.parse(raw).problems.length > 0 ? [] : Either.getOrElse(readCatalog(raw), () => [])
   const catalog = new Map<string, Map<string, string>>()

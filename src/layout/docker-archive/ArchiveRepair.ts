@@ -3,21 +3,24 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
+import { Collector } from "../../check/Collector.ts"
+import { digestOfBytes } from "../../check/DescriptorChecks.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
+import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
+import * as ContentGraph from "../ContentGraph.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
-import type { SourceError } from "../Failure.ts"
-import type { Candidate } from "../ImageSource.ts"
+import * as Document from "../Document.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
-import * as OciSource from "../oci-layout/OciSource.ts"
 import * as Receipt from "../Receipt.ts"
 import { readRegion } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
 import type { ArchiveWriterOptions } from "./ArchiveWriter.ts"
-import * as SavedSource from "./SavedSource.ts"
+import * as DockerSave from "./DockerSave.ts"
+import * as SavedIdentity from "./SavedIdentity.ts"
 
 export interface ArchivePlan {
   /** The copy of the archive's one image; undefined when it is another one, or not known. */
@@ -42,42 +45,38 @@ export const plan = Effect.fn("ArchiveRepair.plan")(function* (
   const opened = yield* Effect.either(ArchiveStore.open(file, options))
   const store = Either.getOrUndefined(opened)
   const has = (name: string): boolean => store?.lookup(name) !== undefined
-  const listed = store === undefined ? undefined : Either.getOrUndefined(yield* Effect.either(candidatesOf(store)))
-  const ids = receipt !== undefined && concerns(receipt, receipt.image) ? [receipt.image] : idsOf(listed)
-  const image = images.find(
-    ({ config, manifest }) => ids.includes(config.digest) || (manifest !== undefined && ids.includes(manifest.digest))
-  )
-  const others = (listed ?? []).filter(
-    ({ digest }) =>
-      digest !== undefined &&
-      digest !== image?.config.digest &&
-      digest !== image?.manifest?.digest &&
-      digest !== manifestOf(receipt)
-  )
+  const listed = store === undefined ? [] : imagesIn(store)
+  const matched = images.find((one) => listed.some(({ is }) => is(one) === true))
+  // What the documents say counts more than a receipt, which may be that of an archive that stood here before.
+  const recorded = receipt === undefined ? undefined : images.find((one) => concerns(receipt, one.config.digest))
+  const image =
+    matched ?? (recorded !== undefined && listed.every(({ is }) => is(recorded) === undefined) ? recorded : undefined)
+  const alone = (one: Listed): boolean => listed.every((other) => other === one || other.by !== one.by)
+  // The one entry of a document of which nothing is left that tells cannot be of another image than the rest is of.
+  const others = listed.filter((one) => {
+    const is = image === undefined || one.is(image)
+    return is === false || (is === undefined && image !== recorded && !alone(one))
+  })
   const obstacle =
     others.length > 0
-      ? `it holds other images too: ${others.map(({ digest, names }) => names.join(", ") || digest).join("; ")}`
-      : receipt !== undefined && image !== undefined && !concerns(receipt, image.config.digest)
-        ? "its receipt records more than this image"
-        : store !== undefined && store.compression !== "none"
-          ? `expected a plain tar, found one compressed with ${store.compression}`
-          : undefined
-  const recorded = receipt?.details["format"]
+      ? `it holds other images too: ${others.map(({ label }) => label).join("; ")}`
+      : store !== undefined && store.compression !== "none"
+        ? `expected a plain tar, found one compressed with ${store.compression}`
+        : undefined
+  const own = receipt?.image === image?.config.digest ? receipt : undefined
+  const formerly = own?.details["format"]
   const format =
-    Files.formats.find((one) => one === recorded) ??
+    Files.formats.find((one) => one === formerly) ??
     (has(OciFiles.indexFile) ? (has(Files.manifestFile) ? "hybrid" : "oci") : "docker")
   return {
     image,
-    found:
-      listed === undefined
-        ? ids
-        : listed.map(({ digest, names }) => names.join(", ") || digest || "an image without a name"),
+    found: listed.map(({ label }) => label),
     obstacle,
     options: {
       path: file,
       format,
-      names: receipt?.names ?? listed?.[0]?.names ?? image?.names ?? [],
-      ...storageOf(receipt, format)
+      names: own?.names ?? listed[0]?.names ?? image?.names ?? [],
+      ...storageOf(own, format)
     }
   }
 })
@@ -89,13 +88,60 @@ const receiptOf = (file: string): Receipt.Receipt | undefined => {
   return read !== undefined && "bytes" in read ? Either.getOrUndefined(Receipt.decode(read.bytes)) : undefined
 }
 
-const candidatesOf = (store: ArchiveStore.ArchiveStore): Effect.Effect<ReadonlyArray<Candidate>, SourceError> =>
-  store.lookup(Files.manifestFile) !== undefined
-    ? SavedSource.candidates(store, store.path, Files.manifestFile)
-    : OciSource.candidates(store, store.path)
+/** An image that the archive's documents tell of. */
+interface Listed {
+  /** The document that does. */
+  readonly by: string
+  readonly names: ReadonlyArray<string>
+  readonly label: string
+  /** As `SavedIdentity.isImage`. */
+  readonly is: (image: Image.Image) => boolean | undefined
+}
 
-const idsOf = (listed: ReadonlyArray<Candidate> | undefined): ReadonlyArray<string> =>
-  (listed ?? []).flatMap(({ digest }) => digest ?? [])
+const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
+  const report = new Collector()
+  const document =
+    store.lookup(Files.manifestFile) === undefined
+      ? undefined
+      : Document.read(store, Files.manifestFile, Document.manifestChecks, report)
+  const saved = document === undefined ? [] : DockerSave.readManifest(document, Files.manifestFile, report)
+  const fromSaved = (report.results().hasErrors ? [] : saved).map(
+    (one): Listed => ({
+      by: Files.manifestFile,
+      names: one.names,
+      label: one.names.join(", ") || SavedIdentity.idOf(store, one) || "an image without a name",
+      is: (image) => SavedIdentity.isImage(store, one, image)
+    })
+  )
+  const index = Json.parse(SavedIdentity.readSmall(store, OciFiles.indexFile) ?? new Uint8Array()).value
+  const entries =
+    Json.isObject(index) && Array.isArray(index["manifests"]) ? (index["manifests"] as ReadonlyArray<unknown>) : []
+  const byDigest = new Map<string, Array<string>>()
+  for (const entry of entries) {
+    const descriptor = ContentGraph.descriptorOf(entry)
+    if (descriptor === undefined) continue
+    const name = descriptor.annotations?.[OciFiles.refName]
+    byDigest.set(descriptor.digest, [...(byDigest.get(descriptor.digest) ?? []), ...(name === undefined ? [] : [name])])
+  }
+  // An index there, or another platform's manifest, is something else that would be lost.
+  const fromIndex = [...byDigest].map(
+    ([digest, names]): Listed => ({
+      by: OciFiles.indexFile,
+      names,
+      label: names.join(", ") || digest,
+      is: (image) => isManifestOf(store, digest, image)
+    })
+  )
+  return [...fromSaved, ...fromIndex]
+}
+
+const isManifestOf = (store: ArchiveStore.ArchiveStore, digest: string, image: Image.Image): boolean | undefined => {
+  if (image.manifest?.digest === digest) return true
+  const raw = SavedIdentity.readSmall(store, Digest.blobPath(digest))
+  if (raw === undefined || digestOfBytes(digest as Digest.Digest, raw) !== digest) return undefined
+  const { value } = Json.parse(raw)
+  return ContentGraph.descriptorOf(Json.isObject(value) ? value["config"] : undefined)?.digest === image.config.digest
+}
 
 const manifestOf = (receipt: Receipt.Receipt | undefined): string | undefined => {
   const manifest = receipt?.details["manifest"]

@@ -56,11 +56,15 @@ interface StoredReceipt {
   readonly refs: ReadonlyArray<string>
 }
 
-/** What to write so that every image of the layout that is among the copies is right again. Changes nothing. */
+/**
+ * What to write so that every image of the layout that is among the copies is right again. `subjects`: what errors were
+ * found about. Changes nothing.
+ */
 export const plan = Effect.fn("OciRepair.plan")(function* (
   root: string,
   copies: Copies,
-  flagged: Restore.Flagged
+  flagged: Restore.Flagged,
+  subjects: ReadonlyArray<string> = []
 ): Effect.fn.Return<OciPlan, SourceError, WorkerPool> {
   const store = DirectoryStore.make(root)
   const names = store.list("") ?? []
@@ -96,6 +100,17 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
     }
     if (raw === undefined)
       impossible.set(Digest.blobPath(descriptor.digest), "the source has no such manifest, and it cannot be made again")
+  }
+  // What no manifest leads to may be had all the same, where the source keeps everything by digest.
+  for (const file of subjects) {
+    const digest = digestAt(file)
+    if (digest !== undefined && !blobs.has(digest) && !listed.has(digest) && !documents.has(digest)) {
+      blobs.set(digest, {
+        descriptor: { mediaType: "application/octet-stream", digest, size: 0 },
+        image: undefined,
+        layer: undefined
+      })
+    }
   }
   const suspects = [...blobs].filter(([digest]) => flagged(Digest.blobPath(digest)) && Digest.isComputable(digest))
   const spoilt = yield* Restore.spoilt(
@@ -209,9 +224,16 @@ interface Blob {
   readonly layer: number | undefined
 }
 
+/** The digest that a blob's name promises. */
+const digestAt = (file: string): Digest.Digest | undefined => {
+  const match = /^blobs\/([^/]+)\/([^/]+)$/.exec(file)
+  const digest = match === null ? undefined : `${match[1]}:${match[2]}`
+  return Digest.isDigest(digest) ? digest : undefined
+}
+
 interface Walked {
   readonly listed: ReadonlyMap<string, Listed>
-  readonly blobs: ReadonlyMap<string, Blob>
+  readonly blobs: Map<string, Blob>
   /** Manifests and indexes that have to be written. */
   readonly documents: ReadonlyMap<string, Uint8Array>
 }
