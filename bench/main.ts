@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Data from "./Data.ts"
@@ -26,6 +27,22 @@ const fourLayers: ReadonlyArray<Data.LayerSpec> = [
   { files: 100_000, size: 4500, seed: 4 }
 ]
 
+/** One layer of 1.2 GiB and 100,000 files, for filters. */
+const manyFiles: ReadonlyArray<Data.LayerSpec> = [{ files: 100_000, size: 12_500, seed: 60 }]
+
+/** What users of Python write to set all times of a tar, and to know its digest. */
+const pythonNormalize = `import hashlib, sys, tarfile
+with tarfile.open(sys.argv[1]) as source, tarfile.open(sys.argv[2], "w") as target:
+    for member in source:
+        member.mtime = 0
+        target.addfile(member, source.extractfile(member) if member.isfile() else None)
+digest = hashlib.sha256()
+with open(sys.argv[2], "rb") as file:
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+print(digest.hexdigest())
+`
+
 const eightLayers: ReadonlyArray<Data.LayerSpec> = Array.from({ length: 8 }, (_, index) => ({
   files: 12_000,
   size: 15_500,
@@ -43,6 +60,16 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
   const tallyman = `${node} ${path.join(root, "dist/bin/tallyman.mjs")}`
   const at = (name: string): string => path.join(directory, name)
   const archive = (): string => Data.dockerArchive(directory, "four.tar", fourLayers)
+  const large = (): string => Data.dockerArchive(directory, "large.tar", manyFiles)
+  /** Its one layer as a file of its own. */
+  const largeLayer = (): string =>
+    Data.once(at("large-layer.tar"), (temporary) => {
+      execFileSync("bash", ["-c", `tar -xOf ${large()} --wildcards '*.tar' > ${temporary}`])
+    })
+  const normalize = (source: string) => ({
+    command: `${tallyman} process tar://${source} dir://${at("normalized")} -f normalize-timestamps --no-verify`,
+    before: `rm -rf ${at("normalized")} ${at("copy")}`
+  })
   const gzipLayout = (): string => Data.ociLayout(directory, "eight-gzip", eightLayers, "gzip")
   const zstdLayout = (): string => Data.ociLayout(directory, "eight-zstd", eightLayers, "zstd")
   const layersOf = (layout: string): string =>
@@ -157,6 +184,56 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       },
       wall: 1 / 3,
       runs: 3
+    },
+    {
+      name: "normalize",
+      title: "normalize-timestamps tar:// to dir://, one layer of 1.2 GiB, 100,000 files",
+      needs: ["openssl"],
+      prepare: () => {
+        const source = large()
+        return {
+          ours: normalize(source),
+          theirs: {
+            command: `openssl dgst -sha256 ${source}; openssl dgst -sha256 ${source}; cp ${source} ${at("copy")}`,
+            before: `rm -rf ${at("normalized")} ${at("copy")}`
+          },
+          against: "`openssl dgst` of it, twice, and `cp`"
+        }
+      },
+      wall: 1.0
+    },
+    {
+      name: "normalize-python",
+      title: "normalize-timestamps tar:// to dir://, one layer of 1.2 GiB, 100,000 files",
+      needs: ["python3"],
+      prepare: () => {
+        const [source, layer] = [large(), largeLayer()]
+        fs.writeFileSync(at("normalize.py"), pythonNormalize)
+        return {
+          ours: normalize(source),
+          theirs: {
+            command: `python3 ${at("normalize.py")} ${layer} ${at("copy")}`,
+            before: `rm -rf ${at("normalized")} ${at("copy")}`
+          },
+          against: "Python's tarfile and hashlib, the layer alone"
+        }
+      },
+      wall: 1 / 8,
+      runs: 3
+    },
+    {
+      name: "search",
+      title: "search in an archive with one layer of 1.2 GiB, 100,000 files",
+      needs: ["tar", "grep"],
+      prepare: () => {
+        const [source, layer] = [large(), largeLayer()]
+        return {
+          ours: { command: `${tallyman} search ${source} '*99999*'` },
+          theirs: { command: `tar -tf ${layer} | grep 99999` },
+          against: "`tar -tf | grep` over the layer alone"
+        }
+      },
+      wall: 1.0
     },
     {
       name: "full-verify-gzip",
