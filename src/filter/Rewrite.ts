@@ -88,18 +88,18 @@ interface Pass {
  */
 const passOver = (layer: Image.Layer, edit: Image.Edit): Pass => {
   const edits = [...layer.edits, edit]
-  const region = layer.bytes
+  const input = { region: layer.bytes, ...(layer.limits === undefined ? {} : { limits: layer.limits }) }
   const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
   const stored = algorithm === undefined ? [] : [algorithm]
   const tasks: ReadonlyArray<Job.RewriteTask> =
     layer.edits.length > 0
-      ? [{ region, edits, stored: [], before: false, after: true }]
+      ? [{ ...input, edits, stored: [], before: false, after: true }]
       : isPlain(layer)
         ? [
-            { region, edits: [], stored, before: true, after: false },
-            { region, edits, stored: [], before: false, after: true }
+            { ...input, edits: [], stored, before: true, after: false },
+            { ...input, edits, stored: [], before: false, after: true }
           ]
-        : [{ region, edits, stored, before: true, after: true }]
+        : [{ ...input, edits, stored, before: true, after: true }]
   return { layer, edits, tasks }
 }
 

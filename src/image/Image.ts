@@ -24,6 +24,8 @@ export interface Layer {
   readonly bytes: Region
   /** Applied in order to the uncompressed tar; empty when the bytes are used as they are. */
   readonly edits: ReadonlyArray<Edit>
+  /** What reading it may cost, where that differs from the defaults: bytes of tar, and those over the stored ones. */
+  readonly limits?: { readonly maxOutput?: number; readonly maxRatio?: number }
   /** Bytes of the uncompressed tar, `edits` applied, where they are known. */
   readonly uncompressedSize?: number
 }

@@ -108,7 +108,7 @@ export const task = (
   algorithms: algorithmsOf(plan.layer.digest),
   as: "layer",
   keepPaths: false,
-  limits: {},
+  limits: plan.layer.limits ?? {},
   ...(plan.layer.edits.length === 0 ? {} : { edits: plan.layer.edits }),
   output: { ...output, form: plan.form === "stored" ? "stored" : "uncompressed" }
 })
@@ -119,7 +119,7 @@ export const probe = (plan: Plan): Inspect.InspectTask => ({
   algorithms: algorithmsOf(plan.layer.digest),
   as: "layer",
   keepPaths: false,
-  limits: {}
+  limits: plan.layer.limits ?? {}
 })
 
 /** The pass over what stands already where a planned layer goes. */
@@ -128,7 +128,7 @@ export const check = (plan: Plan, region: Image.Layer["bytes"]): Inspect.Inspect
   algorithms: algorithmsOf(plan.digest),
   as: "layer",
   keepPaths: false,
-  limits: {}
+  limits: plan.layer.limits ?? {}
 })
 
 const algorithmsOf = (digest: string | undefined): ReadonlyArray<Digest.Algorithm> => {

@@ -56,7 +56,14 @@ export const withPlainLayers = <A, E>(
     const { of, wanted } = LayerCopy.distinct(plans)
     const stored = wanted.filter((plan) => plan.form === "stored")
     const inputs = new Map(
-      stored.map((plan): [LayerCopy.Plan, LayerInput] => [plan, { region: plan.layer.bytes, edits: [] }])
+      stored.map((plan): [LayerCopy.Plan, LayerInput] => [
+        plan,
+        {
+          region: plan.layer.bytes,
+          edits: [],
+          ...(plan.layer.limits === undefined ? {} : { limits: plan.layer.limits })
+        }
+      ])
     )
     const spooled = wanted.filter((plan) => plan.form !== "stored").map((plan) => ({ plan, path: journal.temporary() }))
     yield* Effect.try({

@@ -1,6 +1,7 @@
 /** source -> filters -> writer -> receipt -> verifier -> report */
 import * as Effect from "effect/Effect"
 import type { Policy } from "../check/Policy.ts"
+import type { DecoderLimits } from "../content/Compression.ts"
 import { applyAll, type Filter } from "../filter/Filter.ts"
 import type { Report } from "../filter/Report.ts"
 import type { Image } from "../image/Image.ts"
@@ -44,7 +45,7 @@ export const process = Effect.fn("Pipeline.process")(function* (options: Process
   const written =
     options.allPlatforms === true || options.referrers === true
       ? yield* copyGraph(opened, writer, options)
-      : yield* copyImage(opened, writer, options.filters ?? [])
+      : yield* copyImage(opened, writer, options)
   const { receipt } = written
   const verification =
     options.verify === undefined
@@ -63,12 +64,16 @@ export const process = Effect.fn("Pipeline.process")(function* (options: Process
 const copyImage = Effect.fnUntraced(function* (
   { selector, source }: Layouts.OpenedSource,
   writer: ImageWriter["Type"],
-  filters: ReadonlyArray<Filter>
+  { filters = [], limits }: ProcessOptions
 ) {
-  const { applied, image, reports } = yield* applyAll(filters, yield* choose(source, selector))
+  const { applied, image, reports } = yield* applyAll(filters, limited(yield* choose(source, selector), limits))
   const receipt = yield* writer.write(image, { filters: applied })
   return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image), reports }
 })
+
+/** What may be read of a layer goes with it, to whoever reads it. */
+const limited = (image: Image, limits: DecoderLimits | undefined): Image =>
+  limits === undefined ? image : { ...image, layers: image.layers.map((layer) => ({ ...layer, limits })) }
 
 /** As stored: from the receipt's details of layers, or from the files that are layers themselves. */
 const layerBytes = (receipt: Receipt, image: Image): number => {
