@@ -108,7 +108,7 @@ const licensesOf = (metafiles) => {
 }
 
 const worker = await script("src/worker.ts")
-const workerText = `(function (__url) {${worker.text}\n})("worker")`
+const workerText = `(function (__url) {${worker.text}\n})(require("node:worker_threads").workerData.url)`
 const main = await script("src/bin.ts")
 write(output, await assemble(main.text, workerText, helpOf(await assemble(main.text, workerText))))
 write(path.join(path.dirname(output), "licenses.txt"), licensesOf([worker.metafile, main.metafile]))
