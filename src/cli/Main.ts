@@ -13,7 +13,9 @@ import type * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HashMap from "effect/HashMap"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type { SourceError, WriteError } from "../layout/Failure.ts"
 import { UsageError } from "../pipeline/Uri.ts"
 import { version } from "../version.ts"
 import * as Help from "./Help.ts"
@@ -34,8 +36,16 @@ const modules = {
 
 const aliases: Readonly<Record<string, keyof typeof modules>> = { info: "inspect" }
 
+/** What a command may end with: it could not do it, it was asked wrongly, or what it looked at is wrong. */
+export type CommandError =
+  | SourceError
+  | WriteError
+  | UsageError
+  | Output.VerificationFailed
+  | ValidationError.ValidationError
+
 // biome-ignore lint/suspicious/noExplicitAny: commands differ in name and options.
-type AnyCommand = Command.Command<any, never, unknown, any>
+type AnyCommand = Command.Command<any, never, CommandError, any>
 
 interface Loaded {
   readonly topic: Help.Topic
@@ -76,7 +86,7 @@ export const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
 }
 
 /** One line on stderr for an error; the parser has printed its own already. */
-const tell = (cause: Cause.Cause<unknown>, verbose: boolean): Effect.Effect<void> => {
+const tell = (cause: Cause.Cause<CommandError>, verbose: boolean): Effect.Effect<void> => {
   if (Cause.isInterruptedOnly(cause)) return Output.printError("tallyman: interrupted")
   const failure = Cause.failureOption(cause)
   if (Option.isNone(failure)) {
@@ -87,8 +97,7 @@ const tell = (cause: Cause.Cause<unknown>, verbose: boolean): Effect.Effect<void
   }
   if (failure.value instanceof Output.VerificationFailed || ValidationError.isValidationError(failure.value))
     return Effect.void
-  const { message } = failure.value as { readonly message?: string }
-  const line = `tallyman: ${String(message ?? failure.value).replace(/[\x00-\x1f\x7f]+/g, " ")}`
+  const line = `tallyman: ${failure.value.message.replace(/[\x00-\x1f\x7f]+/g, " ")}`
   return Output.printError(verbose ? `${line}\n${Cause.pretty(cause, { renderErrorCause: true })}` : line)
 }
 
@@ -136,7 +145,7 @@ const plainConsole: Effect.Effect<Console.Console> = Effect.map(Effect.console, 
 })
 
 /** Runs a whole command line; fails as the exit code says. */
-export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> => {
+export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, CommandError> => {
   const verbose = argv.includes("--verbose")
   const args = argv.filter((arg, index) => index < 2 || arg !== "--verbose")
   const only = args.length === 3 ? args[2] : undefined
@@ -160,7 +169,6 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> 
   return parsed.pipe(
     // Not `tapErrorCause`: that is passed over when the run is interrupted.
     Effect.onError((cause) => tell(cause, verbose)),
-    Effect.provide(NodeContext.layer),
-    Effect.provide(CliConfig.layer(config))
+    Effect.provide(Layer.merge(NodeContext.layer, CliConfig.layer(config)))
   )
 }

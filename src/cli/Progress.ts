@@ -30,7 +30,7 @@ const show = Effect.fnUntraced(function* (pool: WorkerPool["Type"]) {
   }))
   const first = yield* state
   bar.start(first.planned, first.done, first.payload)
-  yield* Effect.gen(function* () {
+  return yield* Effect.gen(function* () {
     const now = yield* state
     bar.setTotal(now.planned)
     bar.update(now.done, now.payload)
