@@ -242,7 +242,10 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       prepare: () => {
         const source = large()
         return {
-          ours: { command: `${tallyman} process tar://${source} oci://${at("bundle")} --no-verify`, before: `rm -rf ${at("bundle")} ${at("untarred")}` },
+          ours: {
+            command: `${tallyman} process tar://${source} oci://${at("bundle")} --no-verify`,
+            before: `rm -rf ${at("bundle")} ${at("untarred")}`
+          },
           theirs: {
             command: `tar -xf ${at("large-layer.tar")} -C ${at("untarred")}`,
             before: `rm -rf ${at("bundle")} ${at("untarred")}; mkdir ${at("untarred")}; test -f ${at("large-layer.tar")} || tar -xOf ${source} --wildcards '*.tar' > ${at("large-layer.tar")}`
@@ -260,8 +263,14 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       prepare: () => {
         const layout = gzipLayout()
         return {
-          ours: { command: `${tallyman} process oci-layout://${layout} oci://${at("bundle")} --no-verify`, before: `rm -rf ${at("bundle")} ${at("umoci")}` },
-          theirs: { command: `umoci unpack --image ${layout}:bench ${at("umoci")}`, before: `rm -rf ${at("bundle")} ${at("umoci")}` },
+          ours: {
+            command: `${tallyman} process oci-layout://${layout} oci://${at("bundle")} --no-verify`,
+            before: `rm -rf ${at("bundle")} ${at("umoci")}`
+          },
+          theirs: {
+            command: `umoci unpack --image ${layout}:bench ${at("umoci")}`,
+            before: `rm -rf ${at("bundle")} ${at("umoci")}`
+          },
           against: "`umoci unpack`"
         }
       },
