@@ -26,6 +26,7 @@ const docker: Policy = {
   "tar.no-end": "info",
   "tar.no-padding": "info",
   "layer.duplicate-path": "warning",
+  "layer.duplicate-directory": "info",
   "layer.whiteout-of-own-path": "warning",
   "layer.sparse-entry": "info"
 }

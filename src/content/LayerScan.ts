@@ -175,9 +175,10 @@ export class LayerScan {
     this.#seen.add(path)
     if (this.#seen.size > known) this.#pathBytes += path.length + 2
     else if (path !== "" || type !== directoryType) {
+      const bothDirectories = type === directoryType && this.#directories.has(path)
       this.#problem({
-        check: "layer.duplicate-path",
-        message: "the layer has more than one entry of this path",
+        check: bothDirectories ? "layer.duplicate-directory" : "layer.duplicate-path",
+        message: `the layer has more than one entry of this ${bothDirectories ? "directory" : "path"}`,
         path,
         offset: this.#offsets[index]!
       })

@@ -52,6 +52,7 @@ export type CompressionCheck =
 /** Rules 48, 52, 56, 98, 99: what one layer shows without the others. */
 export type LayerContentCheck =
   | "layer.duplicate-path"
+  | "layer.duplicate-directory"
   | "layer.bad-whiteout"
   | "layer.whiteout-not-empty"
   | "layer.whiteout-of-own-path"

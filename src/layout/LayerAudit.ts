@@ -362,6 +362,7 @@ export const contentChecks: ReadonlyArray<ContentCheck> = [
   "compression.limit",
   "compression.unsupported",
   "layer.duplicate-path",
+  "layer.duplicate-directory",
   "layer.bad-whiteout",
   "layer.whiteout-not-empty",
   "layer.whiteout-of-own-path",

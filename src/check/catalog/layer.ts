@@ -84,6 +84,15 @@ export const layer = {
     explanation: "Implementations differ on which of the entries counts.",
     remedy: "Rebuild the image with a tool that writes each path once."
   },
+  "layer.duplicate-directory": {
+    severity: "warning",
+    title: "a directory stands twice in one layer",
+    spec: "image-spec layer.md, creating layers: layers MUST NOT include duplicate entries",
+    rules: [48],
+    explanation:
+      "The specification forbids it, but builders that join tars write it, and every implementation does the same: the later entry's attributes count, nothing is removed.",
+    remedy: "None is needed to use the image. A rebuild with a tool that writes each path once gets rid of it."
+  },
   "layer.bad-whiteout": {
     severity: "warning",
     title: "a whiteout without a name",

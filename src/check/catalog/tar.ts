@@ -21,12 +21,13 @@ export const tar = {
     remedy: "Write the layer again with a tool that keeps to the format."
   },
   "tar.bad-size": {
-    severity: "error",
+    severity: "warning",
     title: "an entry has a size that its type cannot have",
     spec: `${posix}, size`,
     rules: [93, 95],
-    explanation: "Readers disagree on whether a body follows, so that they see different entries behind it.",
-    remedy: "Write the layer again with a tool that keeps to the format."
+    explanation:
+      "A hardlink or a directory states a size, as some writers leave it there: most readers take it for nothing, some for a body, and then see other entries behind it. The diff_id proves the bytes all the same.",
+    remedy: "If the diff_id matches, none is needed for image tools. Write the layer again for others."
   },
   "tar.bad-pax": {
     severity: "error",

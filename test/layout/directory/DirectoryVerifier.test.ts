@@ -605,6 +605,7 @@ const cases: ReadonlyArray<Case> = [
 
   // layers as changesets
   layerCase("layer.duplicate-path", [Entry.file("a"), Entry.file("./a", "other")]),
+  layerCase("layer.duplicate-directory", [Entry.directory("a"), Entry.file("a/b"), Entry.directory("./a")]),
   layerCase("layer.bad-whiteout", [Entry.file("d/.wh.")]),
   layerCase("layer.whiteout-not-empty", [Entry.file(".wh.below", "x")]),
   layerCase("layer.whiteout-of-own-path", [Entry.file("below"), Entry.whiteout("below")]),
