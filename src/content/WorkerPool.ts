@@ -17,10 +17,19 @@ export interface StartedThreads {
   readonly progress: SharedArrayBuffer
 }
 
+/**
+ * Code handed to `Worker` itself is parsed twice there, once as a string of a script around it; this is what is handed
+ * over instead, and takes the code from its data.
+ */
+const bootstrap =
+  'new (require("node:vm").Script)(require("node:worker_threads").workerData.code, { filename: "worker" }).runInThisContext()'
+
 const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker => {
   const workerData: WorkerData = { tallyman: "worker", url: import.meta.url, progress }
   const worker =
-    entry instanceof URL ? new Worker(entry, { workerData }) : new Worker(entry.code, { workerData, eval: true })
+    entry instanceof URL
+      ? new Worker(entry, { workerData })
+      : new Worker(bootstrap, { workerData: { ...workerData, code: entry.code }, eval: true })
   worker.unref()
   worker.setMaxListeners(0)
   return worker
