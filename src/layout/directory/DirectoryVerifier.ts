@@ -15,6 +15,7 @@ import * as Journal from "../Journal.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
 import * as Lock from "../Lock.ts"
 import * as Receipt from "../Receipt.ts"
+import * as ReceiptAudit from "../ReceiptAudit.ts"
 import { readRegion, type Store, unsafeName } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import * as Files from "./DirectoryFiles.ts"
@@ -119,7 +120,9 @@ const auditManifest = (
   report: Collector
 ): ReadonlyArray<FoundImage> => {
   const document = Document.read(store, file, Document.manifestChecks, report)
-  const receipt = given ?? readReceipt(store, Files.receiptFile(file), names, report)
+  const stored = Files.receiptFile(file)
+  const receipt =
+    given ?? (names.includes(stored) ? ReceiptAudit.decode(store.lookup(stored), stored, report) : undefined)
   if (document === undefined) return []
   const saved = DockerSave.readManifest(document, file, report)
   const images = saved.map((one) => SavedAudit.auditImage(store, one, audit, report))
@@ -146,26 +149,6 @@ const isOurs = (image: SavedAudit.AuditedImage, catalog: Catalog | undefined): b
     const diffId = image.config?.diffIds?.[index]
     return diffId !== undefined && name === Files.layerFile(diffId)
   })
-
-const readReceipt = (
-  store: Store,
-  file: string,
-  names: ReadonlyArray<string>,
-  report: Collector
-): Receipt.Receipt | undefined => {
-  if (!names.includes(file)) return undefined
-  report.ran("receipt.invalid")
-  const entry = store.lookup(file)
-  if (entry?.kind !== "file") {
-    report.report("receipt.invalid", file, "the receipt is no regular file")
-    return undefined
-  }
-  const read = readRegion(entry.region, Json.maxBytes)
-  const receipt = "failure" in read ? Either.left(read.failure) : Receipt.decode(read.bytes)
-  if (Either.isRight(receipt)) return receipt.right
-  report.report("receipt.invalid", file, `the receipt cannot be used: ${receipt.left}`)
-  return undefined
-}
 
 /** What was recorded at the time of writing, against what is there now. */
 const auditReceipt = (
