@@ -6,7 +6,7 @@ import * as FastCheck from "fast-check"
 import type { TarEntry } from "../../src/content/TarEntry.ts"
 import { xattrsOf } from "../../src/content/TarEntry.ts"
 import { peerTest, run, withDirectory } from "../peers/Peers.ts"
-import { expanded, type Scanned, scan } from "./tarFixtures.ts"
+import { asPythonReads, expanded, type Scanned, scan } from "./tarFixtures.ts"
 import { assertIsTree, makeTree, type TreeOptions } from "./tarTree.ts"
 
 const unlimited: TreeOptions = { maxName: 255, maxPath: 4000, past: "fractions", bytes: true, special: true }
@@ -31,7 +31,7 @@ out = []
 for m in tarfile.open(sys.argv[1], "r:", encoding="utf-8", errors="surrogateescape"):
     raw = lambda text: text.encode("utf-8", "surrogateescape").hex()
     out.append([raw(m.name.rstrip("/")), types[m.type], m.size, raw(m.linkname), m.mode & 0o7777, m.uid, m.gid,
-                round(m.mtime, 3)])
+                m.mtime])
 json.dump(out, sys.stdout)
 `
 
@@ -46,7 +46,7 @@ const asPythonLists = ({ entries }: Scanned) =>
     entry.mode,
     entry.uid,
     entry.gid,
-    Math.round(entry.mtimeSeconds * 1000 + entry.mtimeNanoseconds / 1e6) / 1000
+    asPythonReads(entry)
   ])
 
 const assertAsPythonSees = (scanned: Scanned, file: string): void => {

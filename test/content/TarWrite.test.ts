@@ -6,7 +6,7 @@ import { fromText, toBytes } from "../../src/content/ByteString.ts"
 import { xattrsOf } from "../../src/content/TarEntry.ts"
 import { encodeHeader, endOfArchive, padding, type TarWriteEntry } from "../../src/content/TarWrite.ts"
 import { peerTest, run, withDirectory } from "../peers/Peers.ts"
-import { found, paths, scan } from "./tarFixtures.ts"
+import { asPythonReads, found, paths, scan } from "./tarFixtures.ts"
 
 const archive = (entries: ReadonlyArray<TarWriteEntry>): Buffer =>
   Buffer.concat([
@@ -222,7 +222,7 @@ import json, sys, tarfile
 types = {b"0": "file", b"1": "hardlink", b"2": "symlink", b"3": "char", b"4": "block", b"5": "directory", b"6": "fifo"}
 raw = lambda text: text.encode("utf-8", "surrogateescape").hex()
 json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, m.gid, raw(m.uname), raw(m.gname),
-            round(m.mtime, 3), m.devmajor, m.devminor]
+            m.mtime, m.devmajor, m.devminor]
            for m in tarfile.open(sys.argv[1], "r:", encoding="utf-8", errors="surrogateescape")], sys.stdout)
 `
   const hex = (value: string): string => toBytes(value).toString("hex")
@@ -246,7 +246,7 @@ json.dump([[raw(m.name), types[m.type], m.size, raw(m.linkname), m.mode, m.uid, 
               entry.gid,
               hex(entry.uname),
               hex(entry.gname),
-              Math.round(entry.mtimeSeconds * 1000 + entry.mtimeNanoseconds / 1e6) / 1000,
+              asPythonReads(entry),
               entry.devmajor,
               entry.devminor
             ])

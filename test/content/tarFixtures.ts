@@ -164,3 +164,14 @@ export const expanded = ({ body, entry }: Seen): Buffer => {
   }
   return whole
 }
+
+/**
+ * An entry's time as Python's `float` reads its decimal text: the nearest double, so that the two are equal and not
+ * merely close.
+ */
+export const asPythonReads = (entry: { readonly mtimeSeconds: number; readonly mtimeNanoseconds: number }): number => {
+  const all = BigInt(entry.mtimeSeconds) * 1_000_000_000n + BigInt(entry.mtimeNanoseconds)
+  const digits = (all < 0n ? -all : all).toString().padStart(10, "0")
+  const value = Number(`${digits.slice(0, -9)}.${digits.slice(-9)}`)
+  return all < 0n ? -value : value
+}
