@@ -1,10 +1,8 @@
 import { fromBytes } from "./ByteString.ts"
 import type { Decoder, DecoderLimits, Sink } from "./Decoder.ts"
 import { type BlockFormat, type Encoder, make as makeBlockEncoder } from "./Encoder.ts"
-import * as Gzip from "./Gzip.ts"
 import { gzipFormat } from "./GzipFormat.ts"
 import type { Problem } from "./Problem.ts"
-import * as Zstd from "./Zstd.ts"
 import * as ZstdFormat from "./ZstdFormat.ts"
 
 export type { Decoder, DecoderLimits, DecoderSummary, Sink } from "./Decoder.ts"
@@ -16,22 +14,42 @@ export type Compression = "none" | "gzip" | "zstd"
 /** What magic bytes can tell. Those that are not a `Compression` are recognised so that they can be named in messages. */
 export type DetectedCompression = Compression | "xz" | "bzip2" | "lz4" | "lzip" | "lzma" | "compress"
 
-/** Loads what decoding needs; `makeDecoder` is synchronous after it (and needs it for zstd only). Cheap when repeated. */
-export const prepare = (): Promise<void> => Zstd.prepare()
+// Not imported: layers at rest are often plain, and each thread would evaluate both decoders as it starts.
+let gzip: typeof import("./Gzip.ts") | undefined
+let zstd: typeof import("./Zstd.ts") | undefined
+
+/** Loads what decoding one form needs; `makeDecoder` is synchronous after it. Cheap when repeated. */
+export const prepareFor = async (kind: "gzip" | "zstd"): Promise<void> => {
+  if (kind === "gzip") gzip ??= await import("./Gzip.ts")
+  else {
+    zstd ??= await import("./Zstd.ts")
+    await zstd.prepare()
+  }
+}
+
+/** `prepareFor` every form. */
+export const prepare = async (): Promise<void> => {
+  await prepareFor("gzip")
+  await prepareFor("zstd")
+}
 
 /**
  * A decoder for one stream. RFC 1952 (all members, header checksums, CRC32, ISIZE) or RFC 8878 (all frames, skippable
  * frames, content size, checksums; windows up to 128 MiB, no dictionaries).
  *
  * Problems: `compression.truncated`, `compression.corrupt`, `compression.trailing-data`, `compression.limit`,
- * `compression.unsupported`, each with its offset in the compressed stream.
+ * `compression.unsupported`, each with its offset in the compressed stream. Throws when `prepare` has not been awaited.
  */
 export const makeDecoder = (
   kind: "gzip" | "zstd",
   sink: Sink,
   onProblem: (problem: Problem) => void,
   limits?: DecoderLimits
-): Decoder => (kind === "gzip" ? Gzip.makeDecoder(sink, onProblem, limits) : Zstd.makeDecoder(sink, onProblem, limits))
+): Decoder => {
+  const decoders = kind === "gzip" ? gzip : zstd
+  if (decoders === undefined) throw new Error(`the decoder of ${kind} has not been prepared`)
+  return decoders.makeDecoder(sink, onProblem, limits)
+}
 
 /** The file that `prepareEncoder("zstd")` loads; found where the package is installed, for threads that cannot look. */
 export const locateEncoder = ZstdFormat.locate

@@ -167,29 +167,34 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   }
 }
 
-/** Compiling the zstd decoder takes longer than hashing a small layer: only where the first bytes ask for it. */
-const mayBeZstd = (task: InspectTask): boolean => {
-  if (task.as === "blob") return false
+/** The decoder that the first bytes ask for: loading one takes longer than hashing a small layer. */
+const prepare = async (task: InspectTask): Promise<void> => {
+  if (task.as === "blob") return
   // Edits may read other layers too.
-  if (task.edits !== undefined && task.edits.length > 0) return true
+  if (task.edits !== undefined && task.edits.length > 0) return Codec.prepare()
+  const compression = headOf(task.region)
+  if (compression === "gzip" || compression === "zstd") await Codec.prepareFor(compression)
+}
+
+const headOf = (region: Region): Codec.DetectedCompression | undefined => {
   try {
-    const fd = openForRead(task.region.path)
+    const fd = openForRead(region.path)
     try {
-      const head = Buffer.alloc(8)
-      return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, task.region.offset))) === "zstd"
+      const head = Buffer.alloc(Math.min(8, region.size))
+      return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, region.offset)))
     } finally {
       fs.closeSync(fd)
     }
   } catch {
     // `run` meets the same failure and reports it.
-    return false
+    return undefined
   }
 }
 
 /** The pass as work for any thread. */
 export const job: Job<InspectTask, Evidence> = {
   kind: "inspect",
-  prepare: (task) => (mayBeZstd(task) ? Codec.prepare() : Promise.resolve()),
+  prepare,
   run,
   cost: (task) => task.region.size,
   transfer: (evidence) => {
