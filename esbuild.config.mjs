@@ -2,7 +2,8 @@
  * Builds the command, `dist/bin/tallyman.mjs`: one file in which `src/launch.ts` comes first, and the rest follows in
  * comments, of which it takes what it needs:
  * - `src/bin.ts` and all it needs, a script that is compiled (or taken from V8's code cache) only when it is to run;
- * - `src/worker.ts`, the code of its threads: a thread compiles only what it runs.
+ * - `src/worker.ts`, the code of its threads, and `src/jobs.ts`, what of it few runs need: a thread compiles only what it
+ *   runs.
  * What `--help` prints is asked of a first build.
  *
  * Beside it, `licenses.txt` holds the licenses of the packages in it.
@@ -38,14 +39,24 @@ const common = {
   logLevel: "warning"
 }
 
+/** In a thread: the jobs are a script of their own, which the one that was started with them evaluates when asked. */
+const jobsApart = {
+  name: "jobs-apart",
+  setup: (build) => {
+    build.onResolve({ filter: /^\.\/jobs\.ts$/ }, () => ({ path: "jobs", namespace: "apart" }))
+    build.onLoad({ filter: /.*/, namespace: "apart" }, () => ({ contents: "module.exports = __jobs()" }))
+  }
+}
+
 /** One entry with all it needs, as a script that expects `require` and `__url`. */
-const script = async (entry, define = {}) => {
+const script = async (entry, plugins = []) => {
   const result = await esbuild.build({
     ...common,
     entryPoints: [entry],
     outfile: "script.js",
     format: "cjs",
-    define: { "import.meta.url": "__url", ...define }
+    define: { "import.meta.url": "__url" },
+    plugins
   })
   return { text: result.outputFiles[0].text, metafile: result.metafile }
 }
@@ -54,8 +65,7 @@ const script = async (entry, define = {}) => {
 const comment = (name, text) => `\n//<${name}>\n//${text.replaceAll("\n", "\n//")}\n//</${name}>\n`
 
 /** The whole file. */
-const assemble = async (main, worker, help) => {
-  const wrapped = `(function (require, module, exports, __url, __worker) {${main}\n})`
+const assemble = async ({ jobs, main, worker }, help) => {
   const result = await esbuild.build({
     ...common,
     entryPoints: ["src/launch.ts"],
@@ -68,7 +78,7 @@ const assemble = async (main, worker, help) => {
       __TALLYMAN_BUILD__: JSON.stringify(createHash("sha256").update(main).digest("hex").slice(0, 16))
     }
   })
-  return result.outputFiles[0].text + comment("main", wrapped) + comment("worker", worker)
+  return result.outputFiles[0].text + comment("main", main) + comment("worker", worker) + comment("jobs", jobs)
 }
 
 const write = (file, text) => {
@@ -107,8 +117,25 @@ const licensesOf = (metafiles) => {
     .join(`\n${"-".repeat(80)}\n\n`)
 }
 
-const worker = await script("src/worker.ts")
-const workerText = `(function (__url) {${worker.text}\n})(require("node:worker_threads").workerData.url)`
-const main = await script("src/bin.ts")
-write(output, await assemble(main.text, workerText, helpOf(await assemble(main.text, workerText))))
-write(path.join(path.dirname(output), "licenses.txt"), licensesOf([worker.metafile, main.metafile]))
+const scripts = {
+  main: await script("src/bin.ts"),
+  worker: await script("src/worker.ts", [jobsApart]),
+  jobs: await script("src/jobs.ts")
+}
+const data = 'require("node:worker_threads").workerData'
+const asModule = (text) => `(function (require, module, exports, __url, __part) {${text}\n})`
+const parts = {
+  main: asModule(scripts.main.text),
+  jobs: asModule(scripts.jobs.text),
+  worker: `(function (__url, __jobs) {${scripts.worker.text}
+})(${data}.url, () => {
+  const module = { exports: {} }
+  new (require("node:vm").Script)(${data}.jobs, { filename: "jobs" }).runInThisContext()(require, module, module.exports, ${data}.url)
+  return module.exports
+})`
+}
+write(output, await assemble(parts, helpOf(await assemble(parts))))
+write(
+  path.join(path.dirname(output), "licenses.txt"),
+  licensesOf(Object.values(scripts).map(({ metafile }) => metafile))
+)

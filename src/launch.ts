@@ -80,7 +80,7 @@ const start = (): void => {
     // At the end, so that what was compiled on the way is in it too.
     process.once("exit", () => writeCache(file, script))
   }
-  script.runInThisContext()(require, { exports: {} }, {}, import.meta.url, () => part(text, "worker"))
+  script.runInThisContext()(require, { exports: {} }, {}, import.meta.url, (name: string) => part(text, name))
 }
 
 const args = process.argv.slice(2)

@@ -5,12 +5,15 @@
 import * as os from "node:os"
 import { type StartedThreads, start, type WorkerEntry } from "../content/WorkerPool.ts"
 
-/** Given by the launcher: the code of a worker thread. */
-declare const __worker: () => string
+/** Given by the launcher: the code of a part of the command's file. */
+declare const __part: (name: "worker" | "jobs") => string
 
 export const entry: WorkerEntry = {
   get code() {
-    return __worker()
+    return __part("worker")
+  },
+  get jobs() {
+    return __part("jobs")
   }
 }
 

@@ -43,7 +43,7 @@ export type AnyJob = Job<any, any>
 export const serve = (
   port: MessagePort,
   data: WorkerData,
-  find: (kind: string) => AnyJob | Promise<AnyJob> | undefined
+  find: (kind: string) => Promise<AnyJob | undefined>
 ): void => {
   const counter = new BigInt64Array(data.progress)
   const progress = (bytes: number): void => {

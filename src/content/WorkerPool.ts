@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Job, Request, Response, WorkerData } from "./Job.ts"
 
-/** The module, or the script, that serves jobs in a thread. */
-export type WorkerEntry = URL | { readonly code: string }
+/** The module that serves jobs in a thread, or the script that does, with the script of the jobs that it loads late. */
+export type WorkerEntry = URL | { readonly code: string; readonly jobs: string }
 
 /** Threads that were started before there was a pool to use them. */
 export interface StartedThreads {
@@ -29,7 +29,7 @@ const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker =>
   const worker =
     entry instanceof URL
       ? new Worker(entry, { workerData })
-      : new Worker(bootstrap, { workerData: { ...workerData, code: entry.code }, eval: true })
+      : new Worker(bootstrap, { workerData: { ...workerData, code: entry.code, jobs: entry.jobs }, eval: true })
   worker.unref()
   worker.setMaxListeners(0)
   return worker

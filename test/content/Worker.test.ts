@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
+import * as Inspect from "../../src/content/Inspect.ts"
 
 const src = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../src")
 
@@ -20,9 +21,9 @@ describe("the worker thread", () => {
       return [...text.matchAll(/: Job<[^=]*> = \{\s*kind: "([^"]+)"/g)].map((match) => match[1]!)
     })
     const served = [
-      ...fs.readFileSync(path.join(src, "worker.ts"), "utf8").matchAll(/^ {2}"?([a-z.-]+)"?: (?:async )?\(\) =>/gm)
+      ...fs.readFileSync(path.join(src, "jobs.ts"), "utf8").matchAll(/^ {2}"?([a-z.-]+)"?: (?:async )?\(\) =>/gm)
     ].map((match) => match[1]!)
     assert.isAtLeast(kinds.length, 9)
-    assert.deepStrictEqual([...served].sort(), [...kinds].sort())
+    assert.deepStrictEqual([...served, Inspect.job.kind].sort(), [...kinds].sort())
   })
 })
