@@ -38,7 +38,7 @@ export const once = (command: string, mayFail = false): Promise<Sample> =>
     let text = ""
     child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()))
     let rss = 0
-    const poll = setInterval(() => (rss = Math.max(rss, highWater(child.pid!))), 10)
+    const poll = setInterval(() => (rss = Math.max(rss, highWater(child.pid!))), 25)
     child.on("close", (code) => {
       clearInterval(poll)
       const match = /([\d.]+) ([\d.]+) ([\d.]+)\s*$/.exec(text)

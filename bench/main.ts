@@ -145,6 +145,20 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       cpu: 1.3
     },
     {
+      name: "hash-floor",
+      title: "the same files read and hashed by two bare threads of Node.js (`bench/hash.mjs`)",
+      needs: ["openssl"],
+      prepare: () => {
+        const source = archive()
+        const made = `test -d ${at("four")} || ${tallyman} process tar://${source} dir://${at("four")}`
+        return {
+          ours: { command: `${node} ${path.join(root, "bench/hash.mjs")} ${at("four")}/*/layer.tar`, before: made },
+          theirs: { command: `for layer in ${at("four")}/*/layer.tar; do openssl dgst -sha256 $layer; done` },
+          against: "`openssl dgst -sha256` of each layer"
+        }
+      }
+    },
+    {
       name: "process-dir",
       title: "process tar:// to dir://, 2 GiB",
       needs: ["openssl"],
