@@ -35,8 +35,11 @@ export interface InspectStep {
 
 export interface Piece {
   readonly step: "piece"
-  /** Its encoded blocks. Whoever takes them may put `undefined` in their place, so that they do not stay in memory. */
-  bytes: Uint8Array | undefined
+  /**
+   * Its encoded blocks, in memory that all threads share and that the next piece of the same thread overwrites: whoever
+   * needs them longer copies them. Undefined after a failure.
+   */
+  readonly bytes: Uint8Array | undefined
   /** CRC-32 of the piece of tar, 0 where the format has none. */
   readonly crc: number
   /** Bytes of tar. */
@@ -67,6 +70,8 @@ export const pieces = (region: Region, coding: Coding): ReadonlyArray<PieceTask>
 }
 
 let input: Buffer | undefined
+/** The piece as it grows. Used again and again: memory for each piece would be freed late, 100 MB of it at a time. */
+let staging = new Uint8Array(new SharedArrayBuffer(1024 * 1024))
 
 const readAll = (fd: number, region: Region, from: number, length: number): Buffer => {
   input ??= Buffer.allocUnsafeSlow(pieceSizes.zstd + 64 * 1024)
@@ -88,18 +93,20 @@ const encode = (task: PieceTask): Piece => {
     const before = Math.min(format.historySize, from)
     const size = Math.min(pieceSizes[kind], region.size - from)
     const bytes = readAll(fd, region, from - before, before + size)
-    const encoded: Array<Uint8Array> = []
+    let length = 0
     for (let at = 0; at < size || at === 0; at += format.blockSize) {
       const start = before + at
       const end = before + Math.min(size, at + format.blockSize)
       const history = Math.min(format.historySize, start)
       const last = from + at + format.blockSize >= region.size
       const block = format.encode(level, bytes.subarray(start - history, end), history, end - start + history, last)
-      encoded.push(new Uint8Array(block))
+      staging = withRoom(staging, length, block.length)
+      staging.set(block, length)
+      length += block.length
     }
     return {
       step: "piece",
-      bytes: encoded.length === 1 ? encoded[0] : concatenated(encoded),
+      bytes: staging.subarray(0, length),
       crc: kind === "gzip" ? Crc32.update(0, bytes, before, before + size) : 0,
       size
     }
@@ -117,15 +124,12 @@ const encode = (task: PieceTask): Piece => {
   }
 }
 
-/** In memory of its own, so that it can be handed over to another thread. */
-const concatenated = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
+/** `bytes`, of which `used` are in use, or a copy that has room for `more`. */
+const withRoom = (bytes: typeof staging, used: number, more: number): typeof staging => {
+  if (used + more <= bytes.length) return bytes
+  const larger = new Uint8Array(new SharedArrayBuffer(2 * (used + more)))
+  larger.set(bytes.subarray(0, used))
+  return larger
 }
 
 export const job: Job<PieceTask | InspectStep, Piece | Inspected> = {
@@ -141,12 +145,7 @@ export const job: Job<PieceTask | InspectStep, Piece | Inspected> = {
   },
   // The last piece counts as much as the others: it would be put off behind all layers that come after it.
   cost: (task) => (task.step === "inspect" ? Inspect.job.cost(task.task) : pieceSizes[task.kind]),
-  transfer: (result) =>
-    result.step === "inspect"
-      ? (Inspect.job.transfer?.(result.evidence) ?? [])
-      : result.bytes === undefined
-        ? []
-        : [result.bytes.buffer as ArrayBuffer]
+  transfer: (result) => (result.step === "inspect" ? (Inspect.job.transfer?.(result.evidence) ?? []) : [])
 }
 
 /** Puts the pieces of one stream together, in their order. */

@@ -170,6 +170,8 @@ class Line {
   readonly #steps: ReadonlyArray<Step>
   readonly #sink: PackSink
   readonly #waiting = new Map<number, Compress.Piece>()
+  /** For the bytes of pieces that wait. */
+  readonly #spare: Array<Buffer> = []
   #next = 0
   #open: { readonly assembly: Compress.Assembly; readonly hash: crypto.Hash; size: number } | undefined
 
@@ -179,28 +181,37 @@ class Line {
   }
 
   arrived(piece: Compress.Piece, index: number): void {
-    if (this.failure !== undefined) {
-      piece.bytes = undefined
+    if (this.failure !== undefined) return
+    this.#passInspections()
+    if (index !== this.#next) {
+      this.#waiting.set(index, this.#kept(piece))
       return
     }
-    this.#waiting.set(index, piece)
-    for (;;) {
-      while (this.#steps[this.#next]?.inspect === true) this.#next++
-      const next = this.#waiting.get(this.#next)
-      if (next === undefined) return
-      this.#waiting.delete(this.#next)
+    for (let next: Compress.Piece | undefined = piece; next !== undefined && this.failure === undefined; ) {
       const step = this.#steps[this.#next++]!
       try {
         this.#take(next, step)
       } catch (cause) {
         this.failure = { during: "write", plan: step.plan, what: describe(cause) }
       }
-      next.bytes = undefined
-      if (this.failure === undefined) continue
-      for (const one of this.#waiting.values()) one.bytes = undefined
-      this.#waiting.clear()
-      return
+      if (next !== piece && next.bytes !== undefined) this.#spare.push(Buffer.from(next.bytes.buffer))
+      this.#passInspections()
+      next = this.#waiting.get(this.#next)
+      this.#waiting.delete(this.#next)
     }
+  }
+
+  #passInspections(): void {
+    while (this.#steps[this.#next]?.inspect === true) this.#next++
+  }
+
+  #kept(piece: Compress.Piece): Compress.Piece {
+    const { bytes } = piece
+    if (bytes === undefined) return piece
+    const spare = this.#spare.pop()
+    const copy = spare !== undefined && spare.length >= bytes.length ? spare : Buffer.allocUnsafeSlow(bytes.length)
+    copy.set(bytes)
+    return { ...piece, bytes: copy.subarray(0, bytes.length) }
   }
 
   #take(piece: Compress.Piece, { content, last, plan }: Step): void {
