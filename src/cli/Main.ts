@@ -90,6 +90,8 @@ const tell = (cause: Cause.Cause<CommandError>, verbose: boolean): Effect.Effect
   if (Cause.isInterruptedOnly(cause)) return Output.printError("tallyman: interrupted")
   const failure = Cause.failureOption(cause)
   if (Option.isNone(failure)) {
+    const defect = Option.getOrUndefined(Cause.dieOption(cause))
+    if (defect instanceof Output.CannotPrint) return Output.printError(`tallyman: ${defect.message}`)
     const first = Cause.pretty(cause).split("\n")[0]
     return Output.printError(
       verbose ? Cause.pretty(cause) : `tallyman: internal error: ${first} (--verbose shows where)`

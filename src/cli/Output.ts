@@ -7,10 +7,25 @@ export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()
   errorCount: Schema.Number
 }) {}
 
-/** Writes all of it before it returns, also into a pipe. */
+/** A defect: nobody can be told what was found. */
+export class CannotPrint extends Schema.TaggedError<CannotPrint>()("CannotPrint", { message: Schema.String }) {}
+
+/** The write's callback has the error too; without a listener the stream would throw it. */
+const ignore = (): void => {}
+
+/**
+ * Writes all of it before it returns, also into a pipe. A reader that has gone (`head`, a pager) has seen what it wanted:
+ * the exit code still says what was found.
+ */
 const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
-    stream.write(text, () => resume(Effect.void))
+    if (!stream.listeners("error").includes(ignore)) stream.on("error", ignore)
+    stream.write(text, (cause) => {
+      if (cause === undefined || cause === null || (cause as NodeJS.ErrnoException).code === "EPIPE")
+        return resume(Effect.void)
+      const name = stream === process.stdout ? "output" : "error"
+      resume(Effect.die(new CannotPrint({ message: `cannot write to standard ${name}: ${cause.message}` })))
+    })
   })
 
 export const printLine = (text: string): Effect.Effect<void> => write(process.stdout, `${text}\n`)

@@ -65,6 +65,19 @@ describe("the command", () => {
       assert.match(stderr, /^[^\n]+\n$/, args.join(" "))
     }
   })
+
+  it("keeps its exit code when nobody reads on, and says when its output cannot be written", () => {
+    const sh = (rest: string) =>
+      spawnSync("bash", ["-c", `"$0" "$1" ${rest}`, process.execPath, Workbench.command], { encoding: "utf8" })
+    const gone = sh('verify /nothing/here 2>&1 | true; echo "$PIPESTATUS"')
+    assert.deepStrictEqual([gone.stdout, gone.stderr], ["3\n", ""])
+    const listed = sh('explain | true; echo "$PIPESTATUS"')
+    assert.deepStrictEqual([listed.stdout, listed.stderr], ["0\n", ""])
+    if (!fs.existsSync("/dev/full")) return
+    const full = sh("explain >/dev/full")
+    assert.strictEqual(full.status, 3)
+    assert.match(full.stderr, /^tallyman: cannot write to standard output: .*ENOSPC.*\n$/)
+  })
 })
 
 describe("explain", () => {
