@@ -35,6 +35,18 @@ export interface WriterOptions {
   readonly append?: boolean
 }
 
+/** The option that names the directory of a layout's blobs, where that is not its own. */
+const sharedBlobs = "shared_blobs"
+
+/** True when blobs of what the URI names are kept where other layouts may have theirs. */
+export const hasSharedBlobs = (uri: Uri.Uri): boolean => uri.options.has(sharedBlobs)
+
+const sharedBlobsOf = Effect.fnUntraced(function* (uri: Uri.Uri) {
+  const directory = uri.options.get(sharedBlobs)
+  if (directory !== undefined) yield* directoryThere(directory)
+  return directory
+})
+
 const selectorOptions = ["image", "index", "platform", "os", "architecture", "variant"]
 
 /** A path is taken for what stands there, a URI for what it says. */
@@ -42,7 +54,7 @@ export const locate = Effect.fn("Layouts.locate")(function* (
   target: string
 ): Effect.fn.Return<Uri.Uri, Uri.UsageError | SourceError> {
   if (Uri.isUri(target)) return yield* Uri.parse(target)
-  const scheme = yield* Effect.try({
+  const found = yield* Effect.try({
     try: () => detect(target),
     catch: (cause) =>
       new SourceError({
@@ -51,17 +63,20 @@ export const locate = Effect.fn("Layouts.locate")(function* (
         cause
       })
   })
-  if (scheme === undefined) {
+  if (typeof found !== "string") {
     return yield* new SourceError({
       reason: "Unsupported",
-      message: `cannot read ${target}: expected an archive, a directory of images, an OCI layout or a bundle, found a directory of skopeo's dir: transport (skopeo copy dir:... oci:... makes a layout of it)`
+      message: `cannot read ${target}: expected an archive, a directory of images, an OCI layout or a bundle, found ${found.what}`
     })
   }
-  return { scheme, text: target, path: target, options: new Map() }
+  return { scheme: found, text: target, path: target, options: new Map() }
 })
 
-/** What a path holds, by the files that only one layout has; undefined for one that is none of ours. Throws what the file system says. */
-const detect = (path: string): Uri.Scheme | undefined => {
+/**
+ * What a path holds, by the files that only one layout has; what is none of ours has a name for messages. Throws what the
+ * file system says.
+ */
+const detect = (path: string): Uri.Scheme | { readonly what: string } => {
   const stat = fs.statSync(path)
   if (!stat.isDirectory()) return "tar"
   const names = new Set(fs.readdirSync(path))
@@ -69,7 +84,22 @@ const detect = (path: string): Uri.Scheme | undefined => {
     return "oci-layout"
   if (isMounts(names)) return "mounts"
   if (isBundle(names)) return "oci"
-  return names.has("version") && names.has("manifest.json") && isSkopeosVersion(`${path}/version`) ? undefined : "dir"
+  if (names.has("version") && names.has("manifest.json") && isSkopeosVersion(`${path}/version`))
+    return { what: "a directory of skopeo's dir: transport (skopeo copy dir:... oci:... makes a layout of it)" }
+  const what = layoutsIn(path, names)
+  return what === undefined ? "dir" : { what }
+}
+
+/** A directory of OCI layouts is none of them, nor an image that has lost its manifest. */
+const layoutsIn = (path: string, names: ReadonlySet<string>): string | undefined => {
+  if ([...names].some((name) => /^(?:manifest.*|catalog)\.json$/.test(name))) return undefined
+  const some = [...names].sort().slice(0, 1000)
+  const layout = some.find((name) => fs.existsSync(`${path}/${name}/oci-layout`))
+  if (layout === undefined) return undefined
+  const blobs = fs.existsSync(`${path}/${layout}/blobs/sha256`)
+    ? undefined
+    : some.find((name) => fs.existsSync(`${path}/${name}/sha256`))
+  return `OCI layouts in directories of it: name one of them, for example oci-layout://${path}/${layout}${blobs === undefined ? "" : `?${sharedBlobs}=${path}/${blobs}`}`
 }
 
 /** What is missing of it is for its verifier to tell. */
@@ -147,13 +177,14 @@ export const openSource = Effect.fn("Layouts.openSource")(function* (
       }
     }
     case "oci-layout": {
-      yield* Uri.onlyOptions(uri, selectorOptions, "source")
+      yield* Uri.onlyOptions(uri, [...selectorOptions, sharedBlobs], "source")
       const { path, reference } = splitReference(uri.path)
       const selector = yield* selectorOf(uri, options.platform)
       return {
         source: yield* (yield* load(() => import("../layout/oci-layout/OciLayoutSource.ts"))).make({
           path,
-          uri: `oci-layout://${path}`
+          uri: `oci-layout://${path}`,
+          sharedBlobs: yield* sharedBlobsOf(uri)
         }),
         selector: reference === undefined || selector.image !== undefined ? selector : { ...selector, image: reference }
       }
@@ -295,7 +326,10 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function* (
     case "oci-layout": {
       const { path } = splitReference(uri.path)
       yield* directoryThere(path)
-      return yield* (yield* load(() => import("../layout/oci-layout/OciVerifier.ts"))).make({ path })
+      return yield* (yield* load(() => import("../layout/oci-layout/OciVerifier.ts"))).make({
+        path,
+        sharedBlobs: yield* sharedBlobsOf(uri)
+      })
     }
     case "oci": {
       yield* directoryThere(uri.path)

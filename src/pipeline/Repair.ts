@@ -63,6 +63,12 @@ export const repair = Effect.fn("Repair.repair")(function* (
       message: `cannot repair ${JSON.stringify(target.text)}: expected one of ${repairable.map((one) => `${one}://`).join(", ")}, found ${target.scheme}://`
     })
   }
+  if (Layouts.hasSharedBlobs(target)) {
+    return yield* new UsageError({
+      reason: "BadValue",
+      message: `cannot repair ${JSON.stringify(target.text)}: expected a layout with its blobs in it, found shared_blobs, which other layouts share`
+    })
+  }
   if (isSame(target.path, source.path)) {
     return yield* new UsageError({
       reason: "BadValue",

@@ -6,7 +6,9 @@ import type { WorkerPool } from "../../src/content/WorkerPool.ts"
 import * as Damage from "../../src/fault/Damage.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import { choose } from "../../src/layout/ImageSource.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
+import * as Repair from "../../src/pipeline/Repair.ts"
 import * as Uri from "../../src/pipeline/Uri.ts"
 import * as Workbench from "../fault/Workbench.ts"
 
@@ -54,6 +56,23 @@ describe("what a path holds", () => {
     })
   )
 
+  it.scoped("is said where it is a directory of layouts", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      ImageBuilder.writeTree(`${directory}/all/layout`, ImageBuilder.ociLayout([{ image }]))
+      const one = yield* Effect.flip(Layouts.locate(`${directory}/all`))
+      assert.strictEqual(one.reason, "Unsupported")
+      assert.match(one.message, /oci-layout:\/\/\S*\/all\/layout$/)
+      fs.renameSync(`${directory}/all/layout/blobs`, `${directory}/all/shared`)
+      assert.match(
+        (yield* Effect.flip(Layouts.locate(`${directory}/all`))).message,
+        /\/all\/layout\?shared_blobs=\S*\/all\/shared$/
+      )
+      fs.writeFileSync(`${directory}/all/manifest.json`, "[]")
+      assert.strictEqual((yield* Layouts.locate(`${directory}/all`)).scheme, "dir")
+    })
+  )
+
   it.scoped("is an error when there is nothing", () =>
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch
@@ -85,6 +104,37 @@ describe("a path with a reference", () => {
         )
       }
     }))
+})
+
+describe("blobs that lie elsewhere", () => {
+  const scattered = Effect.gen(function* () {
+    const directory = yield* Workbench.scratch
+    ImageBuilder.writeTree(`${directory}/layout`, ImageBuilder.ociLayout([{ image }]))
+    fs.renameSync(`${directory}/layout/blobs`, `${directory}/shared`)
+    return { directory, uri: yield* Uri.parse(`oci-layout://${directory}/layout?shared_blobs=${directory}/shared`) }
+  })
+
+  it.scoped("are read from where the option says", () =>
+    Effect.gen(function* () {
+      const { directory, uri } = yield* scattered
+      const { selector, source } = yield* Layouts.openSource(uri)
+      const loaded = yield* choose(source, selector)
+      assert.strictEqual(loaded.config.digest, image.id)
+      for (const layer of loaded.layers) assert.isTrue(layer.bytes.path.startsWith(`${directory}/shared/`))
+      const without = yield* Layouts.openSource(yield* Uri.parse(`oci-layout://${directory}/layout`))
+      assert.strictEqual((yield* Effect.flip(choose(without.source, selector))).reason, "Damaged")
+    }).pipe(Effect.provide(Workbench.pool))
+  )
+
+  it.scoped("are not repaired: they may be other layouts' too", () =>
+    Effect.gen(function* () {
+      const { directory, uri } = yield* scattered
+      const archive = Workbench.archiveAt(directory, ImageBuilder.dockerHybrid([image]))
+      const refused = yield* Effect.flip(Repair.repair(uri, yield* Uri.parse(`tar://${archive}`)))
+      assert.strictEqual(`${refused._tag} ${refused.reason}`, "UsageError BadValue")
+      assert.include(refused.message, "shared_blobs")
+    }).pipe(Effect.provide(Workbench.pool))
+  )
 })
 
 describe("opening", () => {
@@ -119,7 +169,9 @@ describe("opening", () => {
         ["openWriter", `dir://${directory}/out?unique_names=true`, /^opened$/],
         ["openVerifier", `dir://${directory}/gone`, /SourceError NotFound/],
         ["openVerifier", `dir://${archive}`, /SourceError NotAnImage: .*expected a directory, found a file/],
-        ["openVerifier", `dir://${directory}`, /^opened$/]
+        ["openVerifier", `dir://${directory}`, /^opened$/],
+        ["openVerifier", `oci-layout://${directory}?shared_blobs=${directory}/gone`, /SourceError NotFound: .*gone/],
+        ["openSource", `tar://${archive}?shared_blobs=${directory}`, /UsageError UnknownOption: .*found shared_blobs/]
       ] as const)
         assert.match(yield* open(kind, text), message, text)
       assert.isFalse(fs.existsSync(`${directory}/out`), "opening a writer wrote something")

@@ -13,9 +13,9 @@ export class Blobs {
 
   /** What stands where the layout keeps `digest`; undefined when nothing does. */
   find(digest: Digest.Digest): StoreChild | undefined {
-    const listing = this.listing(Digest.algorithmOf(digest))
-    if (listing !== undefined) return listing.get(Digest.encodedOf(digest))
-    // A directory may be one that can be entered but not listed.
+    const listed = this.listing(Digest.algorithmOf(digest))?.get(Digest.encodedOf(digest))
+    if (listed !== undefined) return listed
+    // A directory may be one that can be entered but not listed, and blobs may be found that are not listed here.
     const entry = this.#store.lookup(Digest.blobPath(digest))
     return entry === undefined ? undefined : { entry, symlink: false }
   }

@@ -5,7 +5,6 @@ import type { IndexEntry } from "../../check/IndexChecks.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
-import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Journal from "../Journal.ts"
 import { LayerAudit } from "../LayerAudit.ts"
 import * as Lock from "../Lock.ts"
@@ -15,17 +14,22 @@ import type { Store } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import { type AuditedLayout, auditLayout } from "./LayoutAudit.ts"
 import * as Files from "./OciFiles.ts"
+import * as SharedBlobs from "./SharedBlobs.ts"
 
 export interface OciVerifierOptions {
   /** The layout's directory. */
   readonly path: string
+  /** Where blobs are that are not in the layout itself. */
+  readonly sharedBlobs?: string | undefined
 }
 
 export const make = Effect.fn("OciVerifier.make")(function* (options: OciVerifierOptions) {
   const pool = yield* WorkerPool
   return {
     verify: (verifyOptions) =>
-      verify(DirectoryStore.make(options.path), verifyOptions).pipe(Effect.provideService(WorkerPool, pool))
+      verify(SharedBlobs.make(options.path, options.sharedBlobs), verifyOptions).pipe(
+        Effect.provideService(WorkerPool, pool)
+      )
   } satisfies Verifier["Type"]
 })
 
