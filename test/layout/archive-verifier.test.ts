@@ -119,6 +119,51 @@ const oldest = (change: (files: Files, ids: ReadonlyArray<string>) => void = () 
     change(files, ids)
   })
 
+/** An archive as apko writes it: layers by digest, manifests too, and the index of all platforms behind them. */
+const beside = (change: (files: Files, index: Doc) => void = () => {}): Files => {
+  const layouts = ["amd64", "arm64"].map((architecture) =>
+    makeLayout({
+      config: (document) => ({ ...document, architecture }),
+      layers: [tar({ "bin/": "", [architecture]: "x" })]
+    })
+  )
+  const files: Files = new Map()
+  const saved = layouts.map(({ config, entry, files: blobs, layers, manifest }) => {
+    files.set(`sha256:${path.basename(config)}`, blobs.get(config)!)
+    for (const layer of layers) files.set(`${path.basename(layer)}.tar.gz`, blobs.get(layer)!)
+    files.set(`sha256:${path.basename(manifest)}`, blobs.get(manifest)!)
+    return {
+      Config: `sha256:${path.basename(config)}`,
+      RepoTags: [`app:${entry.digest.slice(7, 15)}`],
+      Layers: layers.map((layer) => `${path.basename(layer)}.tar.gz`)
+    }
+  })
+  files.set("manifest.json", json(saved))
+  const index = {
+    schemaVersion: 2,
+    manifests: layouts.map(({ entry }, position) => ({
+      ...entry,
+      annotations: undefined,
+      platform: { os: "linux", architecture: ["amd64", "arm64"][position] }
+    }))
+  }
+  change(files, index)
+  files.set("index.json", json(index))
+  return files
+}
+
+/** As buildpacks write it: layers under absolute names. */
+const absolute = (change: (layers: Array<string>) => void = () => {}): Buffer => {
+  const layout = makeLayout({ compression: "none" })
+  const config = `${path.basename(layout.config)}.json`
+  const layers = layout.diffIds.map((digest) => `/${digest}.tar`)
+  const files: Files = new Map([[config, layout.files.get(layout.config)!]])
+  for (const [index, name] of layers.entries()) files.set(name, layout.files.get(layout.layers[index]!)!)
+  change(layers)
+  files.set("manifest.json", json([{ Config: config, RepoTags: ["app:1"], Layers: layers }]))
+  return pack(files)
+}
+
 const zeros = "0".repeat(64)
 const doubled = (value: unknown): Buffer => Buffer.from(JSON.stringify(value).replace("{", '{"x":{},"x":{},'))
 
@@ -178,6 +223,111 @@ const cases: ReadonlyArray<Case> = [
     bytes: () => pack(legacy((files) => files.set(`${zeros}/layer.tar`, tar({}))))
   },
   { id: "archive.legacy", subject: archive, bytes: () => pack(oldest()) },
+  {
+    id: "archive.not-an-image",
+    name: "what docker export writes",
+    subject: archive,
+    bytes: () => tar({ ".dockerenv": "", "etc/": "" })
+  },
+  {
+    id: "legacy.bad-parent",
+    name: "of an image without a name",
+    subject: `${hex(hash(Buffer.from("id 1")))}/json`,
+    bytes: () =>
+      pack(
+        oldest((files, [, top]) => {
+          files.delete("repositories")
+          files.set(`${top}/json`, json({ id: top, parent: zeros }))
+        })
+      )
+  },
+  {
+    id: "layer.missing",
+    name: "of an image without a name",
+    subject: `${hex(hash(Buffer.from("id 0")))}/layer.tar`,
+    bytes: () =>
+      pack(
+        oldest((files, [base]) => {
+          files.delete("repositories")
+          files.delete(`${base}/layer.tar`)
+        })
+      )
+  },
+  { id: "archive.index-beside", subject: "index.json", bytes: () => pack(beside()) },
+  {
+    id: "manifest.missing",
+    name: "of an index that is no layout's",
+    subject: pathOf(`sha256:${zeros}`),
+    bytes: () =>
+      pack(
+        beside((_, index) => {
+          index.manifests[0].digest = `sha256:${zeros}`
+        })
+      )
+  },
+  {
+    id: "archive.index-mismatch",
+    name: "an index that is no layout's and lists one image less",
+    subject: "manifest.json#1",
+    bytes: () => pack(beside((_, index) => index.manifests.pop()))
+  },
+  { id: "manifest.absolute-path", subject: "manifest.json", bytes: () => absolute() },
+  {
+    id: "manifest.unsafe-path",
+    name: "an absolute one of no member",
+    subject: "manifest.json",
+    bytes: () =>
+      absolute((layers) => {
+        layers[0] = "/etc/passwd"
+      })
+  },
+  {
+    id: "manifest.unsafe-path",
+    name: "an absolute one with ..",
+    subject: "manifest.json",
+    bytes: () =>
+      absolute((layers) => {
+        layers[0] = `/x/..${layers[0]}`
+      })
+  },
+  {
+    id: "repositories.name-with-tag",
+    subject: "repositories",
+    bytes: () => {
+      const files = legacy()
+      const { app } = JSON.parse(files.get("repositories")!.toString())
+      files.set("repositories", json({ "app:1": { latest: app[1] } }))
+      return pack(files)
+    }
+  },
+  {
+    id: "repositories.bad-name",
+    name: "a name that holds its tag, where nothing else says the names",
+    subject: "repositories",
+    bytes: () => pack(oldest((files, ids) => files.set("repositories", json({ "app:1": { latest: ids.at(-1) } }))))
+  },
+  {
+    id: "archive.repositories-mismatch",
+    name: "a name that holds another tag",
+    subject: "repositories",
+    bytes: () => {
+      const files = legacy()
+      const { app } = JSON.parse(files.get("repositories")!.toString())
+      files.set("repositories", json({ "app:2": { latest: app[1] } }))
+      return pack(files)
+    }
+  },
+  {
+    id: "repositories.not-top",
+    subject: "repositories",
+    bytes: () =>
+      pack(
+        legacy((files, { ids }) => {
+          for (const id of ids) files.set(`${id}/json`, json({ created: "1970-01-01T00:00:01Z" }))
+          files.set("repositories", json({ app: { 1: ids[0] } }))
+        })
+      )
+  },
 
   // One story.
   {
@@ -424,6 +574,43 @@ describe("an archive that is right", () => {
         verification.images.map((one) => one.image),
         ["app:1", "docker.io/library/app:1 (linux/arm64)"]
       )
+    })
+  )
+
+  it.effect("with an index of all platforms beside docker-save's manifest.json", () =>
+    Effect.gen(function* () {
+      const verification = yield* verify(pack(beside()))
+      assert.deepStrictEqual(
+        verification.results.results.map((one) => [one.severity, one.check]),
+        [["info", "archive.index-beside"]],
+        told(verification)
+      )
+      assert.strictEqual(verification.images.length, 2)
+      assert.strictEqual(verification.layerCount, 2)
+    })
+  )
+
+  it.effect("with absolute names of layers: a warning, and every layer is proved", () =>
+    Effect.gen(function* () {
+      const verification = yield* verify(absolute())
+      assert.deepStrictEqual(
+        [...new Set(verification.results.results.map((one) => `${one.severity} ${one.check}`))].sort(),
+        ["warning manifest.absolute-path", "warning tar.path-absolute"],
+        told(verification)
+      )
+      assert.strictEqual(verification.layerCount, 2)
+    })
+  )
+
+  it.effect("of the oldest form, saved by ID: images without a name are audited too", () =>
+    Effect.gen(function* () {
+      const verification = yield* verify(pack(oldest((files) => files.delete("repositories"))))
+      assert.deepStrictEqual(complaints(verification), [], told(verification))
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.image),
+        [hex(hash(Buffer.from("id 1")))]
+      )
+      assert.strictEqual(verification.layerCount, 2)
     })
   )
 

@@ -172,6 +172,26 @@ describe("OciSource", () => {
     })
   })
 
+  it.effect("leaves out what cosign stores beside an image under the same name", () => {
+    const named = (entry: Doc, kind: string): Doc => ({
+      ...entry,
+      annotations: { kind: `dev.cosignproject.cosign/${kind}`, "org.opencontainers.image.ref.name": "example.org/x:1" }
+    })
+    const { entry, files } = makeLayout()
+    const signature = makeLayout({
+      layers: [Buffer.from('{"critical":{}}')],
+      compression: "none",
+      manifest: (document) => {
+        document.layers[0].mediaType = "application/vnd.dev.cosign.simplesigning.v1+json"
+      }
+    })
+    for (const [name, bytes] of signature.files) if (name.startsWith("blobs/")) files.set(name, bytes)
+    replaceIndex(files, [named(entry, "image"), named(signature.entry, "sigs")])
+    return Effect.map(list(files), (all) =>
+      assert.deepStrictEqual(all, [{ digest: entry.digest, names: ["example.org/x:1"], platform: linux }])
+    )
+  })
+
   it.effect("has no candidates in an empty layout", () =>
     Effect.map(
       list(

@@ -295,6 +295,15 @@ const cases: ReadonlyArray<Case> = [
     files: (files, layout) => replaceIndex(files, [layout.entry, addArm(files).entry])
   },
   {
+    id: "index.duplicate-name",
+    name: "two of one kind",
+    subject: "index.json",
+    files: (files, layout) => {
+      const kind = (entry: Doc): Doc => ({ ...entry, annotations: { ...entry.annotations, kind: "x/image" } })
+      replaceIndex(files, [kind(layout.entry), kind(addArm(files).entry)])
+    }
+  },
+  {
     id: "index.incomplete",
     subject: pathOf(`sha256:${zeros}`),
     files: (files, layout) => {
@@ -1005,6 +1014,73 @@ describe("every check", () => {
       []
     )
   })
+})
+
+describe("a layout whose blobs lie elsewhere", () => {
+  const elsewhere = (
+    use: (layout: string, shared: string, made: Layout) => void,
+    options: VerifyOptions = { depth: "full" }
+  ) =>
+    withDirectory((directory) =>
+      Effect.gen(function* () {
+        const made = makeLayout()
+        const layout = path.join(directory, "layout")
+        const shared = path.join(directory, "shared")
+        writeTree(layout, made.files)
+        fs.renameSync(path.join(layout, "blobs"), shared)
+        fs.writeFileSync(path.join(shared, "sha256", zeros), "another layout's")
+        use(layout, shared, made)
+        const verify = (sharedBlobs?: string) =>
+          Effect.flatMap(OciVerifier.make({ path: layout, sharedBlobs }), (verifier) => verifier.verify(options)).pipe(
+            Effect.provide(pool)
+          )
+        return { with: yield* verify(shared), without: yield* verify(), made }
+      })
+    )
+
+  for (const [name, change] of [
+    ["and it has no directory of its own", () => {}],
+    ["and its own is empty", (layout: string) => fs.mkdirSync(path.join(layout, "blobs"))],
+    [
+      "and some are its own",
+      (layout: string, shared: string, { config }: Layout) => {
+        fs.mkdirSync(path.join(layout, "blobs/sha256"), { recursive: true })
+        fs.renameSync(path.join(shared, config.slice("blobs/".length)), path.join(layout, config))
+      }
+    ]
+  ] as const) {
+    it.effect(`is audited with them, ${name}`, () =>
+      Effect.map(elsewhere(change), (all) => {
+        assert.deepStrictEqual(all.with.results.results, [], told(all.with))
+        assert.strictEqual(all.with.layerCount, 2)
+        assert.strictEqual(found(all.without, "manifest.missing", all.made.manifest).length, 1, told(all.without))
+      })
+    )
+  }
+
+  it.effect("says that they may be elsewhere when it has none at all", () =>
+    Effect.map(
+      elsewhere(() => {}),
+      ({ made, without }) => {
+        assert.include(found(without, "manifest.missing", made.manifest)[0]!.message, "shared_blobs=")
+        assert.strictEqual(found(without, "oci-layout.no-blobs", "blobs").length, 1)
+      }
+    )
+  )
+
+  it.effect("damage and loss there are found", () =>
+    Effect.map(
+      elsewhere((_, shared, { config, layers }) => {
+        fs.rmSync(path.join(shared, config.slice("blobs/".length)))
+        fs.appendFileSync(path.join(shared, layers[0]!.slice("blobs/".length)), "x")
+      }),
+      (all) => {
+        assert.strictEqual(found(all.with, "config.missing", all.made.config).length, 1, told(all.with))
+        assert.strictEqual(found(all.with, "layer.size-mismatch", all.made.layers[0]!).length, 1)
+        assert.strictEqual(found(all.with, "layer.digest-mismatch", all.made.layers[0]!).length, 1)
+      }
+    )
+  )
 })
 
 describe("the whole layout", () => {

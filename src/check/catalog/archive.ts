@@ -59,6 +59,15 @@ export const archive = {
     explanation: "What docker load takes from the archive is not what tools take that read OCI layouts.",
     remedy: "Save the images again with one tool."
   },
+  "archive.index-beside": {
+    severity: "info",
+    title: "index.json stands beside manifest.json without a layout",
+    spec: "docker-image-spec v1.3; image-spec image-layout.md",
+    rules: [36, 92],
+    explanation:
+      "apko adds the index of all platforms to what docker load takes: there is neither oci-layout nor blobs, and the blobs are found by the names that the archive gives them. Tools that read OCI layouts do not take it.",
+    remedy: "None is needed; docker load and podman load take it by its manifest.json."
+  },
   "archive.repositories-mismatch": {
     severity: "error",
     title: "manifest.json and repositories describe different images",
@@ -121,6 +130,24 @@ export const repositories = {
     explanation:
       "A tag has at most 128 of [a-zA-Z0-9_.-] and begins with neither `.` nor `-`; a repository is lower case, parts separated by `/`.",
     remedy: "Tag the image anew and save it again."
+  },
+  "repositories.name-with-tag": {
+    severity: "warning",
+    title: "repositories has a name that holds its tag",
+    spec: "docker-image-spec v1.3, repositories",
+    rules: [89, 91],
+    explanation:
+      "The file maps names to tags to IDs; here a key is name:tag, as old versions of Guix wrote it. manifest.json has the name, and is what tools read.",
+    remedy: "None is needed for tools that read manifest.json."
+  },
+  "repositories.not-top": {
+    severity: "warning",
+    title: "repositories names a layer of the image that is not its top one",
+    spec: "docker-image-spec v1.3, repositories",
+    rules: [91, 92],
+    explanation:
+      "The ID is that of another layer of the image, and no layer says on which it stands, as old versions of Nix wrote it: a Docker older than 1.10 would load that layer alone. manifest.json has the whole image, and is what tools read.",
+    remedy: "None is needed for tools that read manifest.json."
   },
   "repositories.dangling": {
     severity: "error",

@@ -151,6 +151,15 @@ export const manifest = {
     explanation: "It says an artifactType, and by its config it is an image: tools may try to run or unpack it.",
     remedy: "Report it to the tool that wrote the manifest."
   },
+  "manifest.absolute-path": {
+    severity: "warning",
+    title: "manifest.json names a member by an absolute path",
+    spec: "docker-image-spec v1.3, manifest.json",
+    rules: [85, 97],
+    explanation:
+      "Within an archive the path can only mean the member of that name, as buildpacks write theirs; docker load takes it so. Other readers look for a member that is named by the very same characters.",
+    remedy: "None is needed for docker load; otherwise save the image again."
+  },
   "manifest.unsafe-path": {
     severity: "error",
     title: "a path in the manifest leaves its root",

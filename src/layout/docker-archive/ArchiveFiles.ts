@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Digest from "../../image/Digest.ts"
 import * as Reference from "../../image/Reference.ts"
+import type { Store } from "../Store.ts"
 
 export const manifestFile = "manifest.json"
 export const repositoriesFile = "repositories"
@@ -19,6 +20,14 @@ export const resolve = (file: string): string => {
 
 /** The receipt stands beside the archive (as `resolve` answers it), so that the archive is the same whatever wrote it. */
 export const receiptPath = (archive: string): string => `${archive}.receipt.json`
+
+const rootDirectories: ReadonlySet<string> = new Set(["bin", "dev", "etc", "lib", "proc", "sys", "usr", "var"])
+
+/** True when the archive looks like the root of a file system: what `docker export` and BuildKit's type=tar write. */
+export const isRootfs = (store: Store): boolean => {
+  const names = store.list("") ?? []
+  return names.includes(".dockerenv") || names.filter((name) => rootDirectories.has(name)).length > 1
+}
 
 /** A member that is a blob, `blobs/{algorithm}/{encoded}`: its digest. */
 export const blobDigest = (name: string): Digest.Digest | undefined => {

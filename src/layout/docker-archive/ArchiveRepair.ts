@@ -104,7 +104,7 @@ const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
     store.lookup(Files.manifestFile) === undefined
       ? undefined
       : Document.read(store, Files.manifestFile, Document.manifestChecks, report)
-  const saved = document === undefined ? [] : DockerSave.readManifest(document, Files.manifestFile, report)
+  const saved = document === undefined ? [] : DockerSave.readManifest(document, Files.manifestFile, report, store)
   const fromSaved = (report.results().hasErrors ? [] : saved).map(
     (one): Listed => ({
       by: Files.manifestFile,

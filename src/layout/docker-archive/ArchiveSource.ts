@@ -7,7 +7,10 @@ import { SourceError } from "../Failure.ts"
 import type { ImageSource } from "../ImageSource.ts"
 import * as OciGraph from "../oci-layout/OciGraph.ts"
 import * as OciSource from "../oci-layout/OciSource.ts"
+import * as ArchiveFiles from "./ArchiveFiles.ts"
 import * as HybridSource from "./HybridSource.ts"
+import * as IndexBeside from "./IndexBeside.ts"
+import * as LegacyAudit from "./LegacyAudit.ts"
 import * as SavedSource from "./SavedSource.ts"
 
 export interface ArchiveSourceOptions extends ArchiveStore.ArchiveOptions {
@@ -51,11 +54,12 @@ export const make = Effect.fn("ArchiveSource.make")(function* (
   }
   const hasLayout = store.lookup("index.json") !== undefined
   if (store.lookup("manifest.json") !== undefined) {
+    const layout = IndexBeside.isBeside(store) ? IndexBeside.asLayout(store) : store
     return hasLayout
       ? {
           uri: options.uri,
-          candidates: HybridSource.candidates(store, options.uri),
-          graph: OciGraph.make(store, options.uri)
+          candidates: HybridSource.candidates(store, layout, options.uri),
+          graph: OciGraph.make(layout, options.uri)
         }
       : { uri: options.uri, candidates: SavedSource.candidates(store, options.uri, "manifest.json") }
   }
@@ -68,6 +72,12 @@ export const make = Effect.fn("ArchiveSource.make")(function* (
   }
   return yield* new SourceError({
     reason: "NotAnImage",
-    message: `cannot read ${options.path}: expected manifest.json or index.json in the archive, found neither`
+    message: `cannot read ${options.path}: expected manifest.json or index.json in the archive, found ${
+      LegacyAudit.ids(store).length > 0
+        ? "images of the time before manifest.json (load the archive with Docker and save it again)"
+        : ArchiveFiles.isRootfs(store)
+          ? "a root file system, as docker export writes it (docker import or podman import makes an image of it)"
+          : "neither"
+    }`
   })
 })

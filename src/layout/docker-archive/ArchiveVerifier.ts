@@ -19,6 +19,7 @@ import { type Verification, type Verifier, type VerifyOptions, verdicts } from "
 import * as Files from "./ArchiveFiles.ts"
 import * as Consistency from "./Consistency.ts"
 import * as DockerSave from "./DockerSave.ts"
+import * as IndexBeside from "./IndexBeside.ts"
 import * as LegacyAudit from "./LegacyAudit.ts"
 import * as Repositories from "./Repositories.ts"
 import * as SavedAudit from "./SavedAudit.ts"
@@ -69,9 +70,16 @@ const verify = Effect.fn("ArchiveVerifier.verify")(function* (
   const subject = path.basename(file)
   frame(store, subject, report)
   const has = (name: string): boolean => store.lookup(name) !== undefined
-  const layout = has(OciFiles.indexFile) || has(OciFiles.layoutFile) ? auditLayout(store, audit, report) : undefined
+  const beside = IndexBeside.isBeside(store)
+  report.ran("archive.index-beside")
+  if (beside)
+    report.report("archive.index-beside", OciFiles.indexFile, "it describes the images, but there is no layout")
+  const layout =
+    has(OciFiles.indexFile) || has(OciFiles.layoutFile)
+      ? auditLayout(beside ? IndexBeside.asLayout(store) : store, audit, report, beside ? { frame: false } : {})
+      : undefined
   const saved = has(Files.manifestFile) ? auditSaved(store, audit, report) : undefined
-  const repositories = Repositories.read(store, report)
+  const repositories = Repositories.read(store, saved !== undefined, report)
   if (layout !== undefined && saved !== undefined) Consistency.compareIndex(saved, layout.images, report)
   if (saved !== undefined && repositories !== undefined)
     Consistency.compareRepositories(store, saved, repositories, report)
@@ -137,7 +145,7 @@ const auditSaved = (
 ): ReadonlyArray<SavedAudit.AuditedImage> => {
   const document = Document.read(store, Files.manifestFile, Document.manifestChecks, report)
   if (document === undefined) return []
-  const images = DockerSave.readManifest(document, Files.manifestFile, report).map((one) =>
+  const images = DockerSave.readManifest(document, Files.manifestFile, report, store).map((one) =>
     SavedAudit.auditImage(store, one, audit, report)
   )
   SavedAudit.parents(images, report)
@@ -154,7 +162,10 @@ const auditLegacy = (
 ): ReadonlyArray<LegacyAudit.LegacyImage> => {
   const ids = LegacyAudit.ids(store)
   if (ids.length === 0) {
-    report.report("archive.not-an-image", subject, "it holds neither manifest.json nor index.json", {
+    const message = Files.isRootfs(store)
+      ? "it is a root file system, as docker export writes it, and no image"
+      : "it holds neither manifest.json nor index.json"
+    report.report("archive.not-an-image", subject, message, {
       expected: "manifest.json, or index.json and blobs/",
       actual:
         store
@@ -217,6 +228,7 @@ const rest = (
     saved.flatMap((image) => [image.saved.config, ...(image.saved.layers ?? [])].flatMap((name) => name ?? []))
   )
   layout?.rest(known)
+  for (const name of [...(layout?.documents.keys() ?? [])]) known.add(IndexBeside.memberOf(store, name) ?? name)
   for (const name of store.files()) {
     if (known.has(name) || !looksLikeContent.test(name)) continue
     const entry = store.lookup(name)

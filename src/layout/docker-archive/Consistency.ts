@@ -1,4 +1,5 @@
 /** Where manifest.json, repositories and index.json are all there, they tell the same story (rule 92). */
+import * as path from "node:path"
 import type { Collector } from "../../check/Collector.ts"
 import { checkDescriptor } from "../../check/DescriptorChecks.ts"
 import * as Digest from "../../image/Digest.ts"
@@ -10,6 +11,7 @@ import type { EntryName, LayoutImage } from "../oci-layout/LayoutAudit.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
 import type { Store } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
+import * as LegacyAudit from "./LegacyAudit.ts"
 import * as Repositories from "./Repositories.ts"
 import { type AuditedImage, promisedDigest } from "./SavedAudit.ts"
 
@@ -115,7 +117,7 @@ export const compareRepositories = (
   repositories: ReadonlyArray<Repositories.RepositoryTag>,
   report: Collector
 ): void => {
-  report.ran("archive.repositories-mismatch")
+  report.ran("archive.repositories-mismatch", "repositories.not-top")
   for (const { id, name } of repositories) {
     const named = saved.filter((image) => image.saved.names.some((tag) => Reference.same(tag, name)))
     if (named.length === 0) {
@@ -136,7 +138,18 @@ export const compareRepositories = (
     }
     const meant = Repositories.layerOf(store, id)
     const tops = named.map((image) => topLayer(store, image))
-    if (meant !== undefined && tops.every((top) => top !== undefined && !isSame(top, meant))) {
+    if (meant === undefined || tops.some((top) => top === undefined || isSame(top, meant))) continue
+    if (named.some((image) => isOneOfLoose(store, image, meant))) {
+      report.report(
+        "repositories.not-top",
+        Files.repositoriesFile,
+        `${JSON.stringify(name)} is not the image's top layer`,
+        {
+          expected: named.map((image) => image.saved.layers?.at(-1)).join(" or "),
+          actual: id
+        }
+      )
+    } else {
       report.report(
         "archive.repositories-mismatch",
         Files.repositoriesFile,
@@ -170,6 +183,18 @@ const topLayer = (store: Store, { saved }: AuditedImage): Region | undefined => 
   const top = saved.layers?.at(-1)
   const entry = top === undefined ? undefined : store.lookup(top)
   return entry?.kind === "file" ? entry.region : undefined
+}
+
+/**
+ * True when `meant` is a layer of an image whose legacy layers stand on nothing: without parents an ID stands for a single
+ * layer, and none of them for the image.
+ */
+const isOneOfLoose = (store: Store, { saved }: AuditedImage, meant: Region): boolean => {
+  const layers = (saved.layers ?? []).map((name) => ({ name, entry: store.lookup(name) }))
+  return (
+    layers.some(({ entry }) => entry?.kind === "file" && isSame(entry.region, meant)) &&
+    layers.every(({ name }) => name.endsWith("/layer.tar") && LegacyAudit.isLoose(store, path.posix.dirname(name)))
+  )
 }
 
 const isSame = (one: Region, other: Region): boolean => one.path === other.path && one.offset === other.offset

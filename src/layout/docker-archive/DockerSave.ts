@@ -5,7 +5,7 @@
 import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
 import type * as Document from "../Document.ts"
-import { unsafeName } from "../Store.ts"
+import { type Store, unsafeName } from "../Store.ts"
 
 /** One entry of a manifest.json. */
 export interface SavedImage {
@@ -20,18 +20,23 @@ export interface SavedImage {
   readonly parent: string | undefined
 }
 
-/** Every image that a manifest.json names, with a finding for each thing wrong with it. */
+/**
+ * Every image that a manifest.json names, with a finding for each thing wrong with it. In an archive (`store`) an absolute
+ * name means a member, as buildpacks write theirs; anywhere else it would lead out of the image.
+ */
 export const readManifest = (
   document: Document.ReadDocument,
   file: string,
-  report: Collector
+  report: Collector,
+  store?: Store
 ): ReadonlyArray<SavedImage> => {
   report.ran(
     "manifest.not-an-array",
     "manifest.empty",
     "manifest.missing-field",
     "manifest.wrong-type",
-    "manifest.unsafe-path"
+    "manifest.unsafe-path",
+    ...(store?.kind === "archive" ? (["manifest.absolute-path"] as const) : [])
   )
   const { value } = document
   if (value === undefined) return []
@@ -52,7 +57,7 @@ export const readManifest = (
       })
       continue
     }
-    images.push(readEntry(item, file, value.length === 1 ? undefined : position, report))
+    images.push(readEntry(item, file, value.length === 1 ? undefined : position, report, store))
   }
   return images
 }
@@ -61,13 +66,22 @@ const readEntry = (
   item: Readonly<Record<string, unknown>>,
   file: string,
   position: number | undefined,
-  report: Collector
+  report: Collector,
+  store: Store | undefined
 ): SavedImage => {
   const at = position === undefined ? "" : ` of entry ${position}`
   const names = strings(item["RepoTags"], file, `RepoTags${at}`, report) ?? []
   const path = (name: string, field: string): string | undefined => {
     const why = unsafeName(name)
     if (why === undefined) return name
+    const member = name.replace(/^\/+/, "")
+    if (store?.kind === "archive" && unsafeName(member) === undefined && store.lookup(member)?.kind === "file") {
+      report.report("manifest.absolute-path", file, `${field}${at} names a member of the archive by an absolute path`, {
+        expected: JSON.stringify(member),
+        actual: JSON.stringify(name)
+      })
+      return member
+    }
     report.report("manifest.unsafe-path", file, `${field}${at} names a path that cannot be followed: ${why}`, {
       actual: JSON.stringify(name)
     })

@@ -3,8 +3,8 @@
  * knows them, the layout has the manifests, whose bytes and digests would be lost if only the former were read.
  */
 import * as Effect from "effect/Effect"
-import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
+import type { Region } from "../../image/Region.ts"
 import type { SourceError } from "../Failure.ts"
 import type { Candidate } from "../ImageSource.ts"
 import * as OciSource from "../oci-layout/OciSource.ts"
@@ -12,16 +12,20 @@ import type { Store } from "../Store.ts"
 import { manifestFile } from "./ArchiveFiles.ts"
 import * as SavedSource from "./SavedSource.ts"
 
-/** The images of manifest.json, each with the layout's manifest of the same config and layers where there is one. */
+/**
+ * The images of manifest.json, each with the manifest of the same config and layers that `layout` has, where there is
+ * one. `layout` is the same archive, seen as a layout.
+ */
 export const candidates = Effect.fn("HybridSource.candidates")(function* (
   store: Store,
+  layout: Store,
   uri: string
 ): Effect.fn.Return<ReadonlyArray<Candidate>, SourceError> {
   const saved = yield* SavedSource.candidates(store, uri, manifestFile)
-  const layout = yield* Effect.cached(manifests(store, uri))
+  const known = yield* Effect.cached(manifests(layout, uri))
   return saved.map((one) => ({
     ...one,
-    load: Effect.flatMap(one.load, (image) => Effect.map(layout, (known) => withManifest(image, known)))
+    load: Effect.flatMap(one.load, (image) => Effect.map(known, (all) => withManifest(image, all)))
   }))
 })
 
@@ -45,7 +49,10 @@ const withManifest = (image: Image.Image, known: ReadonlyMap<string, ReadonlyArr
     ?.find(
       (one) =>
         one.layers.length === image.layers.length &&
-        one.layers.every((layer, index) => Digest.blobPath(layer.digest!) === image.layers[index]!.name)
+        one.layers.every((layer, index) => isSame(layer.bytes, image.layers[index]!.bytes))
     )
   return same === undefined ? image : { ...image, manifest: same.manifest, layers: same.layers }
 }
+
+/** The same member: its name may be another one in each of the two. */
+const isSame = (one: Region, other: Region): boolean => one.path === other.path && one.offset === other.offset

@@ -6,7 +6,7 @@ import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
 import * as Document from "../Document.ts"
 import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
-import type { Store } from "../Store.ts"
+import { readRegion, type Store } from "../Store.ts"
 import type { RepositoryTag } from "./Repositories.ts"
 
 const checks: Document.DocumentChecks = {
@@ -25,7 +25,16 @@ export interface LegacyImage {
 export const ids = (store: Store): ReadonlyArray<string> =>
   (store.list("") ?? []).filter((name) => /^[a-f0-9]{64}$/.test(name) && store.lookup(`${name}/json`) !== undefined)
 
-/** Every image that a name stands for. */
+/** True when `id` has a json that says of no parent. */
+export const isLoose = (store: Store, id: string): boolean => {
+  const entry = store.lookup(`${id}/json`)
+  if (entry?.kind !== "file") return false
+  const read = readRegion(entry.region, Json.maxBytes)
+  const value = "bytes" in read ? Json.parse(read.bytes).value : undefined
+  return Json.isObject(value) && (value["parent"] === undefined || value["parent"] === null || value["parent"] === "")
+}
+
+/** Every image that a name stands for, and every one that nothing stands on: `docker save` by ID wrote no names. */
 export const audit = (
   store: Store,
   tags: ReadonlyArray<RepositoryTag>,
@@ -40,7 +49,8 @@ export const audit = (
   }
   const byId = new Map<string, Array<string>>()
   for (const { id, name } of tags) byId.set(id, [...(byId.get(id) ?? []), name])
-  return [...byId].map(([top, names]) => {
+  const covered = new Set<string>()
+  const image = (top: string, label: string): LegacyImage => {
     const chain = new Set<string>()
     for (let id: string | undefined = top; id !== undefined; id = parentOf(id)) {
       if (chain.has(id)) {
@@ -49,13 +59,20 @@ export const audit = (
       }
       chain.add(id)
     }
+    for (const id of chain) covered.add(id)
     const stack = [...chain].reverse().map((id) => layer(store, id, layers, report))
-    layers.stack(names.join(", "), stack)
+    layers.stack(label, stack)
     return {
-      label: names.join(", "),
+      label,
       subjects: new Set([...chain].flatMap((id) => [`${id}/json`, `${id}/layer.tar`]).concat("repositories"))
     }
-  })
+  }
+  const named = [...byId].map(([top, names]) => image(top, names.join(", ")))
+  const rest = ids(store).filter((id) => !covered.has(id))
+  const below = new Set(rest.flatMap((id) => parentOf(id) ?? []))
+  const tops = rest.filter((id) => !below.has(id)).map((id) => image(id, id))
+  // What is left then are circles, in which every one stands on another.
+  return [...named, ...tops, ...rest.flatMap((id) => (covered.has(id) ? [] : [image(id, id)]))]
 }
 
 const readParent = (store: Store, id: string, report: Collector): string | undefined => {

@@ -23,10 +23,14 @@ const checks: Document.DocumentChecks = {
 
 const file = Files.repositoriesFile
 
-/** Every name in the file that has an ID; undefined when there is no such file or nothing can be made of it. */
-export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryTag> | undefined => {
+/**
+ * Every name in the file that has an ID; undefined when there is no such file or nothing can be made of it. Where
+ * manifest.json says the names (`secondary`), a key that holds its tag as well is only odd: nothing loads by it.
+ */
+export const read = (store: Store, secondary: boolean, report: Collector): ReadonlyArray<RepositoryTag> | undefined => {
   if (store.lookup(file) === undefined) return undefined
   report.ran("repositories.wrong-type", "repositories.bad-name", "repositories.dangling")
+  if (secondary) report.ran("repositories.name-with-tag")
   const document = Document.read(store, file, checks, report)
   if (document?.value === undefined) return undefined
   if (!Json.isObject(document.value)) {
@@ -35,7 +39,13 @@ export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryT
   }
   const found: Array<RepositoryTag> = []
   for (const [repository, tags] of Object.entries(document.value)) {
-    if (!Reference.isRepository(repository)) badName(report, "the name", repository)
+    const whole = secondary && hasTag(repository)
+    if (whole) {
+      report.report("repositories.name-with-tag", file, `the name ${show(repository)} holds its tag`, {
+        expected: "name to tag to ID",
+        actual: show(repository)
+      })
+    } else if (!Reference.isRepository(repository)) badName(report, "the name", repository)
     if (!Json.isObject(tags)) {
       wrongType(report, `${show(repository)} is not an object of tags`, "an object", tags)
       continue
@@ -49,7 +59,7 @@ export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryT
         })
         continue
       }
-      found.push({ name: `${repository}:${tag}`, id })
+      found.push({ name: whole ? repository : `${repository}:${tag}`, id })
       if (!isThere(store, id)) {
         report.report(
           "repositories.dangling",
@@ -64,6 +74,14 @@ export const read = (store: Store, report: Collector): ReadonlyArray<RepositoryT
     }
   }
   return found
+}
+
+/** `name:tag` where a name alone belongs. */
+const hasTag = (repository: string): boolean => {
+  const { name, tag } = Reference.split(repository)
+  return (
+    tag !== undefined && !Reference.isRepository(repository) && Reference.isRepository(name) && Reference.isTag(tag)
+  )
 }
 
 const isThere = (store: Store, id: string): boolean =>

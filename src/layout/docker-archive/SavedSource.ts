@@ -40,10 +40,10 @@ export const candidates = Effect.fn("SavedSource.candidates")(function* (
 ): Effect.fn.Return<ReadonlyArray<Candidate>, SourceError> {
   const report = new Collector()
   const document = Document.read(store, manifestFile, Document.manifestChecks, report)
-  const saved = document === undefined ? [] : DockerSave.readManifest(document, manifestFile, report)
+  const saved = document === undefined ? [] : DockerSave.readManifest(document, manifestFile, report, store)
   const failed = firstError(store.path, report)
   if (failed !== undefined) return yield* failed
-  return saved.map((one): Candidate => {
+  return merged(saved).map((one): Candidate => {
     const head = readConfig(store, one)
     return {
       names: one.names,
@@ -60,6 +60,21 @@ export const candidates = Effect.fn("SavedSource.candidates")(function* (
     }
   })
 })
+
+/**
+ * Entries that name the same config and layers are one image with all their names, as Bazel writes an entry for each tag.
+ * No name at all is none.
+ */
+const merged = (saved: ReadonlyArray<DockerSave.SavedImage>): ReadonlyArray<DockerSave.SavedImage> => {
+  const known = new Map<string, DockerSave.SavedImage>()
+  for (const one of saved) {
+    const key = JSON.stringify([one.config, one.layers])
+    const same = known.get(key)
+    const names = one.names.filter((name) => name !== "")
+    known.set(key, { ...(same ?? one), names: [...new Set([...(same?.names ?? []), ...names])] })
+  }
+  return [...known.values()]
+}
 
 const readConfig = (
   store: Store,

@@ -64,6 +64,8 @@ export interface AuditedLayout {
 export interface LayoutOptions {
   /** Only entries of index.json for which this holds are followed. */
   readonly only?: (entry: IndexChecks.IndexEntry) => boolean
+  /** False where index.json is not a layout's: neither oci-layout nor blobs/ is asked for. */
+  readonly frame?: boolean
 }
 
 /** Deeper than any producer nests. */
@@ -89,7 +91,7 @@ export const auditLayout = (
   options: LayoutOptions = {}
 ): AuditedLayout => {
   const walk = new Walk(store, audit, report)
-  walk.frame()
+  walk.frame(options.frame ?? true)
   const entries = walk.root(options.only ?? (() => true))
   return {
     entries,
@@ -157,6 +159,8 @@ class Walk {
   readonly #absent: Array<Absent> = []
   readonly #subjects: Array<Reference> = []
   readonly #told = new Set<string>()
+  /** Whether there is any directory below blobs/; looked at when a blob is missed. */
+  #hasBlobs: boolean | undefined
 
   constructor(store: Store, audit: LayerAudit, report: Collector) {
     this.#store = store
@@ -173,9 +177,10 @@ class Walk {
   }
 
   /** The version file and the directory of blobs (rules 35, 36). */
-  frame(): void {
+  frame(expected: boolean): void {
     const report = this.#report
     report.ran(...descriptorChecks, ...ManifestChecks.manifestChecks, ...IndexChecks.indexChecks, ...ownChecks)
+    if (!expected) return
     const blobs = this.#store.lookup(Files.blobs)
     if (blobs?.kind !== "directory") {
       report.report(
@@ -505,13 +510,22 @@ class Walk {
     if (child === undefined) {
       const reason = mayBeAbsent(descriptor)
       if (reason !== undefined) this.#once("blob.absent", path, `${by} names it, and it is not here: ${reason}`)
-      else this.#once(missing, path, `${by} names it, but it does not exist`)
+      else this.#once(missing, path, `${by} names it, but it does not exist${this.#hint()}`)
       return undefined
     }
     this.#linked(child, path)
     if (child.entry.kind === "file") return child.entry.region
     this.#once(unreadable, path, "it is no regular file", { expected: "a file", actual: Documents.whatIs(child.entry) })
     return undefined
+  }
+
+  /** A layout that has no blobs at all may have been written to have them elsewhere. */
+  #hint(): string {
+    if (this.#store.kind !== "directory") return ""
+    this.#hasBlobs ??= (this.#blobs.algorithms()?.size ?? 0) > 0
+    return this.#hasBlobs
+      ? ""
+      : "; the layout has no blobs of its own: where they are kept elsewhere, say so with oci-layout://PATH?shared_blobs=DIRECTORY"
   }
 
   #linked(child: StoreChild, path: string): void {
@@ -540,7 +554,7 @@ class Walk {
           this.#absent.push({ path, by, platform: reference.platform })
           return "absent"
         } else {
-          this.#once(checks.missing, path, `${by} names it, but it does not exist`)
+          this.#once(checks.missing, path, `${by} names it, but it does not exist${this.#hint()}`)
           return undefined
         }
       } else {
@@ -761,7 +775,9 @@ const names = (entries: ReadonlyArray<IndexChecks.IndexEntry>, report: Collector
     const name = whole ?? ref
     const { digest } = entry.descriptor
     if (name === undefined || digest === undefined) continue
-    const key = `${name}\0${entry.platform === undefined ? "" : Platform.show(entry.platform)}`
+    // cosign names an image, its signatures and its attestations alike, and tells them apart by their kind.
+    const what = entry.descriptor.annotations.get("kind") ?? ""
+    const key = `${name}\0${entry.platform === undefined ? "" : Platform.show(entry.platform)}\0${what}`
     const known = first.get(key)
     if (known === undefined) first.set(key, digest)
     else if (known !== digest && !told.has(key)) {

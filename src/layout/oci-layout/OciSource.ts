@@ -182,9 +182,9 @@ class Reader {
     }
     const manifest = this.#openManifest(entry.descriptor, digest)
     if (Either.isLeft(manifest)) return this.#broken(entry, name, manifest.left)
-    const { config } = manifest.right.value
+    const { config, layers } = manifest.right.value
     const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
-    if (!isImage || isAttestation(entry)) {
+    if (!isImage || isAttestation(entry) || isSignature(layers)) {
       this.#artifacts++
       return
     }
@@ -339,6 +339,15 @@ const nameOf = ({ descriptor }: IndexEntry): string | undefined =>
 const isAttestation = ({ descriptor, platform }: IndexEntry): boolean =>
   descriptor.annotations.has("vnd.docker.reference.type") ||
   (platform?.os === "unknown" && platform.architecture === "unknown")
+
+/** What cosign and its like store beside an image: with an image's config, and documents in place of layers. */
+const isSignature = (layers: CheckedManifest["layers"]): boolean =>
+  layers !== undefined &&
+  layers.length > 0 &&
+  layers.every((layer) => layer?.mediaType !== undefined && documents.test(layer.mediaType))
+
+const documents =
+  /^application\/vnd\.(?:dev\.(?:cosign|sigstore)\..+|in-toto\+json|dsse\.envelope\.v1\+json)$|^(?:text|application)\/(?:spdx|vnd\.cyclonedx|vnd\.syft|.*[+.]json$)/
 
 const platformOf = ({ architecture, os, variant }: ImageConfig.ImageConfig): Platform.Platform | undefined =>
   os && architecture ? { os, architecture, ...(variant ? { variant } : {}) } : undefined
