@@ -38,6 +38,7 @@ finds out what it holds.
 | as a source | |
 | --- | --- |
 | \`tar://\`, \`dir://\`, \`oci-layout://PATH[:REF]\` | \`image=NAME:TAG\` (or a digest, or its beginning), \`index=N\` (from 0), \`platform=OS/ARCH[/VARIANT]\`, or \`os=\`, \`architecture=\`, \`variant=\` |
+| \`oci-layout://PATH[:REF]\` | \`shared_blobs=DIRECTORY\`: where blobs are, as \`ALGORITHM/ENCODED\`, that are not in the layout itself (\`skopeo copy --dest-shared-blob-dir\`); also with \`verify\` |
 
 | as a destination | |
 | --- | --- |
