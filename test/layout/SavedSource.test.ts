@@ -179,6 +179,85 @@ describe("the order of an archive's entries", () => {
   })
 })
 
+describe("manifests of other producers", () => {
+  const saved = (image: ImageBuilder.BuiltImage, names: ReadonlyArray<string>): object => ({
+    Config: `${image.id.slice(7)}.json`,
+    RepoTags: names,
+    Layers: image.layers.map((layer) => `${layer.diffId.slice(7)}.tar`)
+  })
+  const with_ = (manifest: unknown): ReadonlyArray<Entry.Entry> => [
+    ...ImageBuilder.dockerDigestNames([one, two]).filter(({ path: name }) => name !== "manifest.json"),
+    Entry.file("manifest.json", JSON.stringify(manifest))
+  ]
+
+  it.scoped("an entry for each tag of an image, as Bazel writes them, is one image", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const manifest = [saved(two, ["bazel/two:1", ""]), saved(two, ["gcr.io/two:1"])]
+      const alone = Workbench.archiveAt(directory, with_(manifest))
+      assert.deepStrictEqual((yield* load(`tar://${alone}`)).names, ["bazel/two:1", "gcr.io/two:1"])
+      const among = Workbench.archiveAt(directory, with_([manifest[0], saved(one, ["one:1"]), manifest[1]]))
+      assert.match(yield* refusal(`tar://${among}`), /Ambiguous: .*0: bazel\/two:1, gcr.io\/two:1 .*1: one:1 \([^;]*$/)
+    })
+  )
+
+  it.scoped("an absolute name of a member, as buildpacks write them, is that member", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const layers = two.layers.map((layer) => `/${layer.diffId.slice(7)}.tar`)
+      const archive = Workbench.archiveAt(directory, with_([{ ...saved(two, ["two:1"]), Layers: layers }]))
+      assert.deepStrictEqual(
+        (yield* load(`tar://${archive}`)).layers.map((layer) => `/${layer.name}`),
+        layers
+      )
+    })
+  )
+
+  it.scoped("of an index beside it, as apko writes one, the manifest is kept", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const hybrid = ImageBuilder.dockerHybrid([two], { compression: "gzip" })
+      const manifest = JSON.parse(
+        Buffer.from(hybrid.find((entry) => entry.path === "manifest.json")!.body).toString()
+      )[0] as {
+        readonly Config: string
+        readonly Layers: ReadonlyArray<string>
+        readonly RepoTags: ReadonlyArray<string>
+      }
+      const base = (name: string): string => path.posix.basename(name)
+      const layer = (name: string): string => `${base(name)}.tar.gz`
+      const archive = Workbench.archiveAt(directory, [
+        ...hybrid.flatMap((entry) =>
+          entry.path.startsWith("blobs/sha256/") && entry.body.length > 0
+            ? [
+                Entry.file(
+                  manifest.Layers.includes(entry.path) ? layer(entry.path) : `sha256:${base(entry.path)}`,
+                  entry.body
+                )
+              ]
+            : entry.path === "index.json"
+              ? [entry]
+              : []
+        ),
+        Entry.file(
+          "manifest.json",
+          JSON.stringify([
+            { ...manifest, Config: `sha256:${base(manifest.Config)}`, Layers: manifest.Layers.map(layer) }
+          ])
+        )
+      ])
+      const kept = yield* load(`tar://${Workbench.archiveAt(directory, hybrid)}`)
+      const image = yield* load(`tar://${archive}`)
+      assert.isDefined(kept.manifest)
+      assert.strictEqual(image.manifest?.digest, kept.manifest?.digest)
+      assert.deepStrictEqual(
+        image.layers.map(({ digest }) => digest),
+        kept.layers.map(({ digest }) => digest)
+      )
+    })
+  )
+})
+
 describe("an archive that cannot be used", () => {
   const form = ImageBuilder.dockerDigestNames([two])
   const manifest = [
@@ -200,6 +279,16 @@ describe("an archive that cannot be used", () => {
       "no manifest",
       without("manifest.json").filter((entry) => entry.path !== "repositories"),
       /NotAnImage: .*expected manifest\.json or index\.json/
+    ],
+    [
+      "a root file system",
+      [Entry.directory("etc"), Entry.directory("usr")],
+      /NotAnImage: .*found a root file system, as docker export writes it/
+    ],
+    [
+      "images of the oldest form",
+      [Entry.directory("a".repeat(64)), Entry.file(`${"a".repeat(64)}/json`, "{}")],
+      /NotAnImage: .*found images of the time before manifest\.json/
     ],
     ["an object", with_(manifest[0]), /Damaged: .*manifest\.json: the manifest is not an array/],
     ["no JSON", with_("[{"), /Damaged: .*manifest\.json: JSON does not parse/],

@@ -5,6 +5,7 @@ import * as Files from "./OciFiles.ts"
 
 export class Blobs {
   readonly #store: Store
+  #isEmpty: boolean | undefined
   readonly #listings = new Map<string, ReadonlyMap<string, StoreChild> | undefined>()
 
   constructor(store: Store) {
@@ -25,6 +26,15 @@ export class Blobs {
     if (!this.#listings.has(algorithm))
       this.#listings.set(algorithm, this.#store.entries(`${Files.blobs}/${algorithm}`))
     return this.#listings.get(algorithm)
+  }
+
+  /** To end the message about a blob that is missed: a layout that has none at all may be one that has them elsewhere. */
+  hint(): string {
+    if (this.#store.kind !== "directory") return ""
+    this.#isEmpty ??= (this.algorithms()?.size ?? 0) === 0
+    return this.#isEmpty
+      ? "; the layout has no blobs of its own: where they are kept elsewhere, say so with oci-layout://PATH?shared_blobs=DIRECTORY"
+      : ""
   }
 
   /** Everything directly in blobs/. */

@@ -159,8 +159,6 @@ class Walk {
   readonly #absent: Array<Absent> = []
   readonly #subjects: Array<Reference> = []
   readonly #told = new Set<string>()
-  /** Whether there is any directory below blobs/; looked at when a blob is missed. */
-  #hasBlobs: boolean | undefined
 
   constructor(store: Store, audit: LayerAudit, report: Collector) {
     this.#store = store
@@ -510,22 +508,13 @@ class Walk {
     if (child === undefined) {
       const reason = mayBeAbsent(descriptor)
       if (reason !== undefined) this.#once("blob.absent", path, `${by} names it, and it is not here: ${reason}`)
-      else this.#once(missing, path, `${by} names it, but it does not exist${this.#hint()}`)
+      else this.#once(missing, path, `${by} names it, but it does not exist${this.#blobs.hint()}`)
       return undefined
     }
     this.#linked(child, path)
     if (child.entry.kind === "file") return child.entry.region
     this.#once(unreadable, path, "it is no regular file", { expected: "a file", actual: Documents.whatIs(child.entry) })
     return undefined
-  }
-
-  /** A layout that has no blobs at all may have been written to have them elsewhere. */
-  #hint(): string {
-    if (this.#store.kind !== "directory") return ""
-    this.#hasBlobs ??= (this.#blobs.algorithms()?.size ?? 0) > 0
-    return this.#hasBlobs
-      ? ""
-      : "; the layout has no blobs of its own: where they are kept elsewhere, say so with oci-layout://PATH?shared_blobs=DIRECTORY"
   }
 
   #linked(child: StoreChild, path: string): void {
@@ -554,7 +543,7 @@ class Walk {
           this.#absent.push({ path, by, platform: reference.platform })
           return "absent"
         } else {
-          this.#once(checks.missing, path, `${by} names it, but it does not exist${this.#hint()}`)
+          this.#once(checks.missing, path, `${by} names it, but it does not exist${this.#blobs.hint()}`)
           return undefined
         }
       } else {
@@ -775,7 +764,7 @@ const names = (entries: ReadonlyArray<IndexChecks.IndexEntry>, report: Collector
     const name = whole ?? ref
     const { digest } = entry.descriptor
     if (name === undefined || digest === undefined) continue
-    // cosign names an image, its signatures and its attestations alike, and tells them apart by their kind.
+    // hauler names an image and cosign's signatures and attestations of it alike, and tells them apart by their kind.
     const what = entry.descriptor.annotations.get("kind") ?? ""
     const key = `${name}\0${entry.platform === undefined ? "" : Platform.show(entry.platform)}\0${what}`
     const known = first.get(key)

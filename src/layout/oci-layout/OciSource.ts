@@ -234,7 +234,7 @@ class Reader {
   ): Result<Documents.OciDocument> {
     const path = Digest.blobPath(digest)
     const child = this.#blobs.find(digest)
-    if (child === undefined) return Either.left(this.#fail(`expected ${path}, found nothing`))
+    if (child === undefined) return Either.left(this.#fail(`expected ${path}, found nothing${this.#blobs.hint()}`))
     const document = Documents.read(child.entry, path, checks, report)
     if (document === undefined)
       return Either.left(this.#firstError(report, () => true) ?? this.#fail(`${path} cannot be read`))
