@@ -130,6 +130,11 @@ const platform = (value: unknown, field: string, subject: string, report: Collec
     wrongType(report, subject, field, "an object", value)
     return undefined
   }
+  // The .NET SDK writes the members of a platform that was never set as null, or none of them.
+  if (Object.values(value).every((one) => one === null)) {
+    report.report("index.empty-platform", subject, `${field} says nothing`)
+    return undefined
+  }
   const required = (name: string): string | undefined => {
     const found = value[name]
     if (typeof found === "string") {

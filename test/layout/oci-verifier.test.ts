@@ -277,6 +277,24 @@ const cases: ReadonlyArray<Case> = [
     edits: { entry: setting("platform", { os: "", architecture: "" }) }
   },
   {
+    id: "index.empty-platform",
+    name: "of no members",
+    subject: "index.json",
+    edits: { entry: setting("platform", {}) }
+  },
+  {
+    id: "index.empty-platform",
+    name: "of nulls",
+    subject: "index.json",
+    edits: { entry: setting("platform", { os: null, architecture: null, variant: null, "os.version": null }) }
+  },
+  {
+    id: "index.bad-platform",
+    name: "a null",
+    subject: "index.json",
+    edits: { entry: setting("platform", { os: "linux", architecture: null }) }
+  },
+  {
     id: "index.platform-mismatch",
     subject: manifest,
     edits: { entry: setting("platform", { os: "linux", architecture: "arm64" }) }

@@ -126,10 +126,11 @@ export const index = {
   },
   "index.empty-platform": {
     severity: "info",
-    title: "a platform with an empty os or architecture",
+    title: "a platform that says nothing, or has an empty os or architecture",
     spec: "image-spec image-index.md, platform: indexes SHOULD use the values of GOOS and GOARCH",
     rules: [33],
-    explanation: "The property is there but says nothing, so that no request for a platform finds the image.",
+    explanation:
+      "The property is there but says nothing, so that no request for a platform finds the image. Readers take it as if it were absent.",
     remedy: "None is needed to unpack the image. Set the platform when building it."
   },
   "index.platform-mismatch": {
