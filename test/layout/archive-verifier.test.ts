@@ -590,6 +590,48 @@ describe("an archive that is right", () => {
     })
   )
 
+  it.effect("with layers that are no tars, by what the OCI manifest says of them", () =>
+    Effect.gen(function* () {
+      const encrypted = Buffer.from("what a cipher made of a layer")
+      const files = hybrid()
+      const layout = makeLayout({
+        compression: "none",
+        manifest: (document) => {
+          document.layers[1] = {
+            mediaType: "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+            digest: hash(encrypted),
+            size: encrypted.length
+          }
+        }
+      })
+      const [saved] = JSON.parse(files.get("manifest.json")!.toString())
+      saved.Layers[1] = pathOf(hash(encrypted))
+      delete saved.LayerSources
+      for (const [name, bytes] of layout.files) files.set(name, bytes)
+      put(files, encrypted)
+      files.delete(layout.layers[1]!)
+      files.delete("repositories")
+      files.set("index.json", json({ schemaVersion: 2, manifests: [{ ...layout.entry, annotations: undefined }] }))
+      files.set("manifest.json", json([saved]))
+      const verification = yield* verify(pack(files))
+      assert.deepStrictEqual(
+        verification.results.results.filter((one) => one.check !== "blob.unreferenced"),
+        [],
+        told(verification)
+      )
+      assert.isTrue(
+        verification.results.skipped.some(
+          (one) => one.check === "layer.diff-id-mismatch" && one.reason.includes("+encrypted")
+        )
+      )
+      const flipped = Buffer.from(encrypted)
+      flipped.writeUInt8(flipped.readUInt8(3) ^ 1, 3)
+      files.set(pathOf(hash(encrypted)), flipped)
+      const damaged = yield* verify(pack(files))
+      assert.strictEqual(found(damaged, "layer.digest-mismatch", pathOf(hash(encrypted))).length, 1, told(damaged))
+    })
+  )
+
   it.effect("with absolute names of layers: a warning, and every layer is proved", () =>
     Effect.gen(function* () {
       const verification = yield* verify(absolute())

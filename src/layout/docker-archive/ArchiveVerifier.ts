@@ -78,7 +78,7 @@ const verify = Effect.fn("ArchiveVerifier.verify")(function* (
     has(OciFiles.indexFile) || has(OciFiles.layoutFile)
       ? auditLayout(beside ? IndexBeside.asLayout(store) : store, audit, report, beside ? { frame: false } : {})
       : undefined
-  const saved = has(Files.manifestFile) ? auditSaved(store, audit, report) : undefined
+  const saved = has(Files.manifestFile) ? auditSaved(store, layout, audit, report) : undefined
   const repositories = Repositories.read(store, saved !== undefined, report)
   if (layout !== undefined && saved !== undefined) Consistency.compareIndex(saved, layout.images, report)
   if (saved !== undefined && repositories !== undefined)
@@ -140,18 +140,29 @@ const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collec
 
 const auditSaved = (
   store: ArchiveStore.ArchiveStore,
+  layout: AuditedLayout | undefined,
   audit: LayerAudit,
   report: Collector
 ): ReadonlyArray<SavedAudit.AuditedImage> => {
   const document = Document.read(store, Files.manifestFile, Document.manifestChecks, report)
   if (document === undefined) return []
   const images = DockerSave.readManifest(document, Files.manifestFile, report, store).map((one) =>
-    SavedAudit.auditImage(store, one, audit, report)
+    SavedAudit.auditImage(store, one, audit, report, otherTypesOf(one, layout))
   )
   SavedAudit.parents(images, report)
   Consistency.layerSources(store, document.value, images, report)
   return images
 }
+
+/** What the layout says of an image's layers that are no tars. */
+const otherTypesOf = (
+  { config }: DockerSave.SavedImage,
+  layout: AuditedLayout | undefined
+): ReadonlyMap<string, string> | undefined =>
+  config === undefined
+    ? undefined
+    : layout?.images.find((one) => one.config !== undefined && one.config === SavedAudit.promisedDigest(config))
+        ?.otherTypes
 
 const auditLegacy = (
   store: ArchiveStore.ArchiveStore,

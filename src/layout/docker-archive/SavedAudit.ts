@@ -28,12 +28,16 @@ export const promisedDigest = (file: string): Digest.Digest | undefined => {
   return hex === undefined ? undefined : Digest.make("sha256", hex)
 }
 
-/** One image: names, config, and its layers said to the audit. Reports what is wrong at fast depth. */
+/**
+ * One image: names, config, and its layers said to the audit. Reports what is wrong at fast depth. `otherTypes`: media
+ * types by the names of layers that the archive's OCI manifest of the same config says to be something else than tars.
+ */
 export const auditImage = (
   store: Store,
   saved: DockerSave.SavedImage,
   audit: LayerAudit,
-  report: Collector
+  report: Collector,
+  otherTypes: ReadonlyMap<string, string> = new Map()
 ): AuditedImage => {
   const subjects = new Set([saved.subject, saved.manifestFile])
   names(saved, report)
@@ -50,7 +54,7 @@ export const auditImage = (
   }
   const layers = (saved.layers ?? []).map((name, index) => {
     subjects.add(name)
-    return auditLayer(store, name, saved, config?.diffIds?.[index], index, audit, report)
+    return auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), audit, report)
   })
   if (saved.layers !== undefined && config?.diffIds !== undefined) {
     report.ran("layer.count-mismatch")
@@ -111,6 +115,7 @@ const auditLayer = (
   saved: DockerSave.SavedImage,
   diffId: string | undefined,
   index: number,
+  otherType: string | undefined,
   audit: LayerAudit,
   report: Collector
 ): string | undefined => {
@@ -127,10 +132,17 @@ const auditLayer = (
     })
     return undefined
   }
-  const key = audit.add({ subject: name, region: entry.region, as: "layer" }, layerChecks)
+  const as = otherType === undefined ? "layer" : "blob"
+  const key = audit.add({ subject: name, region: entry.region, as }, layerChecks)
   // A hybrid's blobs are named by what they hold; any other name of a layer promises nothing.
   const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(name)?.[1]
   if (promised !== undefined) audit.digest(key, { value: `sha256:${promised}`, by: "its name" })
+  if (otherType !== undefined) {
+    // Encrypted layers and their like: containerd lists them for Docker all the same.
+    if (diffId !== `sha256:${promised}`)
+      report.skip("layer.diff-id-mismatch", `${name} is of type ${otherType}, which is no layer's`)
+    return undefined
+  }
   if (diffId !== undefined && Digest.isDigest(diffId)) {
     audit.diffId(key, { value: diffId, by: `layer ${index} of ${saved.config}` })
   }

@@ -44,6 +44,8 @@ export interface LayoutImage {
   readonly config: Digest.Digest | undefined
   /** Digests as stored, base first; undefined where a descriptor has none. */
   readonly layers: ReadonlyArray<Digest.Digest | undefined>
+  /** Media types by the names of blobs that the manifest lists as layers and that are of no layer's type. */
+  readonly otherTypes: ReadonlyMap<string, string>
   /** What findings that concern this image name as their subject. */
   readonly subjects: ReadonlySet<string>
 }
@@ -123,6 +125,7 @@ interface Found {
   config: Digest.Digest | undefined
   checked: ConfigChecks.CheckedConfig | undefined
   layers: ReadonlyArray<Digest.Digest | undefined>
+  readonly otherTypes: Map<string, string>
   readonly names: Map<string, EntryName>
   readonly subjects: Set<string>
 }
@@ -281,6 +284,7 @@ class Walk {
       config: undefined,
       checked: undefined,
       layers: [],
+      otherTypes: new Map(),
       names: new Map(),
       subjects: new Set([path])
     }
@@ -388,7 +392,12 @@ class Walk {
       else this.#blob(config, `config of ${path}`, "blob", configBlobChecks, "config.missing")
     }
     const keys = (layers ?? []).map((layer, index) => {
-      if (layer?.digest !== undefined) found.subjects.add(Digest.blobPath(layer.digest))
+      if (layer?.digest !== undefined) {
+        const name = Digest.blobPath(layer.digest)
+        found.subjects.add(name)
+        if (layer.mediaType !== undefined && MediaType.kind(layer.mediaType) !== "layer")
+          found.otherTypes.set(name, layer.mediaType)
+      }
       return layer === undefined
         ? undefined
         : isImage
@@ -698,6 +707,7 @@ class Walk {
       direct: found.direct,
       config: found.config,
       layers: found.layers,
+      otherTypes: found.otherTypes,
       subjects: found.subjects
     }))
   }
