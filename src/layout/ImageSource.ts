@@ -21,6 +21,8 @@ export interface Candidate {
   /** Digest of its manifest or config. */
   readonly digest: string | undefined
   readonly platform: Platform.Platform | undefined
+  /** Digest of its config, where its manifest says that not all of its layers are tars: `load` fails. */
+  readonly notOfTars?: string | undefined
   readonly load: Effect.Effect<Image.Image, SourceError>
 }
 

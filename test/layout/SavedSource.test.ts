@@ -1,3 +1,4 @@
+import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -5,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import * as Digest from "../../src/image/Digest.ts"
 import type { Image } from "../../src/image/Image.ts"
 import { choose, type Selector } from "../../src/layout/ImageSource.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
@@ -253,6 +255,30 @@ describe("manifests of other producers", () => {
       assert.deepStrictEqual(
         image.layers.map(({ digest }) => digest),
         kept.layers.map(({ digest }) => digest)
+      )
+    })
+  )
+})
+
+describe("a layer that is no tar by what the OCI manifest says", () => {
+  it.scoped("is not taken for one by manifest.json", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const entries = ImageBuilder.dockerHybrid([two])
+      const body = (name: string): string => Buffer.from(entries.find((entry) => entry.path === name)!.body).toString()
+      const index = JSON.parse(body("index.json")) as { readonly manifests: ReadonlyArray<{ readonly digest: string }> }
+      const old = Digest.blobPath(index.manifests[0]!.digest)
+      const raw = Buffer.from(body(old).replace(/("mediaType":\s*"[^"]*\.layer\.v1\.tar)"/, '$1+encrypted"'))
+      const digest = `sha256:${crypto.createHash("sha256").update(raw).digest("hex")}` as const
+      const changed = { ...index, manifests: [{ ...index.manifests[0], digest, size: raw.length }] }
+      const archive = Workbench.archiveAt(directory, [
+        ...entries.filter((entry) => entry.path !== old && entry.path !== "index.json"),
+        Entry.file(Digest.blobPath(digest), raw),
+        Entry.file("index.json", JSON.stringify(changed))
+      ])
+      assert.match(
+        yield* refusal(`tar://${archive}`),
+        /^Unsupported: .*expected layer 0 to be a tar, found .*\+encrypted/
       )
     })
   )

@@ -3,6 +3,7 @@
  * knows them, the layout has the manifests, whose bytes and digests would be lost if only the former were read.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type * as Image from "../../image/Image.ts"
 import type { Region } from "../../image/Region.ts"
 import type { SourceError } from "../Failure.ts"
@@ -25,32 +26,46 @@ export const candidates = Effect.fn("HybridSource.candidates")(function* (
   const known = yield* Effect.cached(manifests(layout, uri))
   return saved.map((one) => ({
     ...one,
-    load: Effect.flatMap(one.load, (image) => Effect.map(known, (all) => withManifest(image, all)))
+    load: Effect.gen(function* () {
+      const image = yield* one.load
+      const { images, refused } = yield* known
+      const same = withManifest(image, images.get(image.config.digest) ?? [])
+      const refusal = same.manifest === undefined ? refused.get(image.config.digest) : undefined
+      return refusal === undefined ? same : yield* refusal
+    })
   }))
 })
 
-/** By the digest of their config. What cannot be loaded is left out: manifest.json alone tells all that is needed. */
-const manifests = (store: Store, uri: string): Effect.Effect<ReadonlyMap<string, ReadonlyArray<Image.Image>>> =>
-  Effect.gen(function* () {
-    const found = new Map<string, Array<Image.Image>>()
-    for (const candidate of yield* OciSource.candidates(store, uri)) {
-      const image = yield* Effect.option(candidate.load)
-      if (image._tag === "None") continue
-      const same = found.get(image.value.config.digest)
-      if (same === undefined) found.set(image.value.config.digest, [image.value])
-      else same.push(image.value)
-    }
-    return found
-  }).pipe(Effect.orElseSucceed(() => new Map<string, ReadonlyArray<Image.Image>>()))
+/** What the layout has, by the digest of the config. */
+interface Known {
+  readonly images: Map<string, Array<Image.Image>>
+  /** Images whose layers are not all tars, which manifest.json cannot say. */
+  readonly refused: Map<string, SourceError>
+}
 
-const withManifest = (image: Image.Image, known: ReadonlyMap<string, ReadonlyArray<Image.Image>>): Image.Image => {
-  const same = known
-    .get(image.config.digest)
-    ?.find(
-      (one) =>
-        one.layers.length === image.layers.length &&
-        one.layers.every((layer, index) => isSame(layer.bytes, image.layers[index]!.bytes))
-    )
+/** What cannot be loaded for other reasons is left out: manifest.json alone tells all that is needed. */
+const manifests = (store: Store, uri: string): Effect.Effect<Known> => {
+  const known: Known = { images: new Map(), refused: new Map() }
+  return Effect.gen(function* () {
+    for (const candidate of yield* OciSource.candidates(store, uri)) {
+      const loaded = yield* Effect.either(candidate.load)
+      if (Either.isLeft(loaded)) {
+        if (candidate.notOfTars !== undefined) known.refused.set(candidate.notOfTars, loaded.left)
+        continue
+      }
+      const { digest } = loaded.right.config
+      known.images.set(digest, [...(known.images.get(digest) ?? []), loaded.right])
+    }
+    return known
+  }).pipe(Effect.orElseSucceed(() => known))
+}
+
+const withManifest = (image: Image.Image, known: ReadonlyArray<Image.Image>): Image.Image => {
+  const same = known.find(
+    (one) =>
+      one.layers.length === image.layers.length &&
+      one.layers.every((layer, index) => isSame(layer.bytes, image.layers[index]!.bytes))
+  )
   return same === undefined ? image : { ...image, manifest: same.manifest, layers: same.layers }
 }
 

@@ -40,6 +40,7 @@ interface Found {
   readonly names: Set<string>
   readonly digest: Digest.Digest
   readonly platform: Platform.Platform | undefined
+  readonly notOfTars?: string | undefined
   readonly load: Effect.Effect<Image.Image, SourceError>
 }
 
@@ -95,10 +96,11 @@ class Reader {
       )
     }
     return Either.right(
-      [...this.#found.values()].map(({ digest, load, names, platform }) => ({
+      [...this.#found.values()].map(({ digest, load, names, notOfTars, platform }) => ({
         names: [...names],
         digest,
         platform,
+        ...(notOfTars === undefined ? {} : { notOfTars }),
         load
       }))
     )
@@ -195,6 +197,11 @@ class Reader {
       digest,
       platform:
         entry.platform ?? (opened !== undefined && Either.isRight(opened) ? platformOf(opened.right.value) : undefined),
+      notOfTars: (layers ?? []).some(
+        (layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) !== "layer"
+      )
+        ? config.digest
+        : undefined,
       load: Effect.suspend(() => this.#load(manifest.right, entry, [...names]))
     })
   }
