@@ -9,8 +9,8 @@ export default defineConfig({
     globalSetup: ["test/globalSetup.ts"],
     // Processes: tests start worker threads, send signals and change the working directory.
     pool: "forks",
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     ...(resultsFile === undefined ? {} : { reporters: ["default", "json"], outputFile: { json: resultsFile } })
   }
 })

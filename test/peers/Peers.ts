@@ -104,7 +104,7 @@ export const peerTest = (
   peers: ReadonlyArray<Peer>,
   name: string,
   fn: () => void | Promise<void>,
-  timeout: number = 60_000
+  timeout: number = 180_000
 ): void => {
   const missing = peers.filter((peer) => !has(peer))
   if (missing.length === 0) {
