@@ -20,6 +20,7 @@ export const entry: WorkerEntry = {
 /** More are started when there is work for them. */
 const early = Math.min(2, os.availableParallelism())
 
-const readsMuch = process.argv[2] === "process" || (process.argv[2] === "verify" && process.argv.includes("--full"))
+const command = process.argv[2] ?? ""
+const readsMuch = ["process", "search"].includes(command) || (command === "verify" && process.argv.includes("--full"))
 
 export const started: StartedThreads = start(entry, readsMuch && !process.argv.includes("--help") ? early : 0)

@@ -10,7 +10,6 @@ import { openForRead } from "./OpenFile.ts"
 import type { Problem } from "./Problem.ts"
 import { TarEditError, TarEditor } from "./TarEdit.ts"
 import { blockSize, paddingOf } from "./TarField.ts"
-import { TarScanner, type TarVisitor } from "./TarScan.ts"
 
 /** What can be read as a tar. Plain data: it crosses to a worker. */
 export interface LayerInput {
@@ -88,7 +87,8 @@ export const stream = (input: LayerInput, sink: Codec.Sink, hooks: StreamHooks =
   }
 }
 
-const open = (region: Region): number => {
+/** For reading; a `LayerReadError` when it is no regular file. */
+export const open = (region: Region): number => {
   try {
     const fd = openForRead(region.path)
     if (fs.fstatSync(fd).isFile()) return fd
@@ -107,7 +107,7 @@ const unreadable = (cause: unknown): LayerReadError =>
     cause
   )
 
-const readAt = (fd: number, buffer: Buffer, length: number, position: number): number => {
+export const readAt = (fd: number, buffer: Buffer, length: number, position: number): number => {
   try {
     return fs.readSync(fd, buffer, 0, length, position)
   } catch (cause) {
@@ -217,61 +217,3 @@ export const copyMember: CopyMember = (copy, path, globals, sink) => {
 }
 
 const zeros = Buffer.alloc(blockSize)
-
-/** Walks the members of a layer. A visitor without `onBody` lets bodies of plain layers be passed over unread. */
-export const walk = (input: LayerInput, visitor: TarVisitor, hooks: StreamHooks = {}): Streamed => {
-  if (visitor.onBody === undefined && input.edits.length === 0 && hooks.onStored === undefined) {
-    const walked = walkHeaders(input.region, visitor, hooks)
-    if (walked !== undefined) return walked
-  }
-  const scanner = new TarScanner(visitor)
-  const streamed = stream(input, (chunk, from, to) => scanner.write(chunk, from, to), hooks)
-  scanner.end()
-  return streamed
-}
-
-/** Large enough that small members take few reads, small enough that what is read between large ones costs little. */
-const windowSize = 64 * 1024
-
-/** By headers alone; undefined when the layer is compressed. */
-const walkHeaders = (region: Region, visitor: TarVisitor, hooks: StreamHooks): Streamed | undefined => {
-  const window = Buffer.allocUnsafeSlow(windowSize)
-  const fd = open(region)
-  try {
-    let bodyEnd = 0
-    let scanner: TarScanner | undefined
-    let stand: Buffer | undefined
-    for (let at = 0; at < region.size; ) {
-      const skippable = Math.min(bodyEnd, region.size) - at
-      if (skippable > windowSize) {
-        // The scanner only counts them, and there is nobody else to see that they are not the file's.
-        stand ??= Buffer.alloc(chunkSize)
-        for (let left = skippable; left > 0; left -= chunkSize) scanner!.write(stand, 0, Math.min(left, chunkSize))
-        at += skippable
-        hooks.onProgress?.(skippable)
-        continue
-      }
-      const read = readAt(fd, window, Math.min(windowSize, region.size - at), region.offset + at)
-      if (read === 0) {
-        throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${at}`)
-      }
-      if (scanner === undefined) {
-        if (Codec.detect(window.subarray(0, read)) !== "none") return undefined
-        scanner = new TarScanner({
-          ...visitor,
-          onEntry: (entry) => {
-            bodyEnd = entry.dataOffset + entry.size
-            visitor.onEntry?.(entry)
-          }
-        })
-      }
-      scanner.write(window, 0, read)
-      at += read
-      hooks.onProgress?.(read)
-    }
-    ;(scanner ?? new TarScanner(visitor)).end()
-    return { compression: "none", size: region.size, edits: [] }
-  } finally {
-    fs.closeSync(fd)
-  }
-}

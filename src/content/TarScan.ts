@@ -252,6 +252,11 @@ export class TarScanner {
     }
   }
 
+  /** Whether global pax headers are in force for the members to come. */
+  get hasGlobals(): boolean {
+    return this.globalPax !== undefined
+  }
+
   /** Says that the stream has ended. Problems that only the end shows are reported now. */
   end(): TarSummary {
     if (this.summary !== undefined) return this.summary

@@ -23,10 +23,25 @@ export const search = Effect.fn("Search.search")(function* (
   const fault = patternFault(pattern)
   if (fault !== undefined) return yield* new Filter.FilterError({ reason: "Usage", message: fault })
   const pool = yield* WorkerPool
-  const layers = yield* pool.runAll(
-    SearchLayer.job,
-    image.layers.map(({ bytes, edits }) => ({ region: bytes, edits, pattern: pattern.pattern, regex: pattern.regex }))
+  const wholes = image.layers.map(
+    ({ bytes, edits }, index): SearchLayer.SearchTask => ({
+      region: bytes,
+      edits,
+      pattern: pattern.pattern,
+      regex: pattern.regex,
+      keepLeaves: index > 0
+    })
   )
+  const split = yield* Effect.sync(() => wholes.map((task) => SearchLayer.split(task, pool.size)))
+  const found = yield* pool.runAll(SearchLayer.job, split.flat())
+  let at = 0
+  const layers = split.map((tasks) => SearchLayer.join(found.slice(at, (at += tasks.length))))
+  const unfit = layers.flatMap(({ fits }, index) => (fits ? [] : [index]))
+  const again = yield* pool.runAll(
+    SearchLayer.job,
+    unfit.map((index) => wholes[index]!)
+  )
+  for (const [position, index] of unfit.entries()) layers[index] = again[position]!
   for (const [index, { failure }] of layers.entries()) {
     if (failure !== undefined) return yield* failed(image.layers[index]!, failure)
   }

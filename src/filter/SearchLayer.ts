@@ -5,9 +5,11 @@ import * as Bytes from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import { resolvePath } from "../content/ExcludeEdit.ts"
 import type { Job } from "../content/Job.ts"
-import { type LayerInput, walk } from "../content/LayerStream.ts"
+import type { LayerInput } from "../content/LayerStream.ts"
+import { cut, type Stretch, walk, walkStretch } from "../content/LayerWalk.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import type { TarEntry, TarEntryType } from "../content/TarEntry.ts"
+import type { TarVisitor } from "../content/TarScan.ts"
 import { fnmatch } from "./Glob.ts"
 
 /** What to look for. Plain data. */
@@ -18,7 +20,12 @@ export interface SearchPattern {
 }
 
 /** Plain data: it crosses to a worker. */
-export interface SearchTask extends LayerInput, SearchPattern {}
+export interface SearchTask extends LayerInput, SearchPattern {
+  /** Whether the layer lies over another, which its leaves may hide. */
+  readonly keepLeaves: boolean
+  /** Undefined: the whole layer. */
+  readonly stretch?: Stretch
+}
 
 /** A member as its headers tell it. */
 export interface SearchedMember {
@@ -46,6 +53,8 @@ export interface SearchedLayer {
   readonly leavesComplete: boolean
   /** What is wrong with the tar, one line each; what lies behind it may be missing. */
   readonly problems: ReadonlyArray<string>
+  /** False when a stretch turned out not to be one: the layer has to be searched as a whole. */
+  readonly fits: boolean
   readonly failure?: NonNullable<Rewritten["failure"]>
 }
 
@@ -89,7 +98,7 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
         if (base === ".wh..wh..opq") opaques.push(directory)
         else if (!base.startsWith(".wh..wh."))
           whiteouts.push(directory === "" ? base.slice(4) : `${directory}/${base.slice(4)}`)
-      } else if (entry.type !== "directory") leaves.add(name)
+      } else if (task.keepLeaves && entry.type !== "directory") leaves.add(name)
       const path = entry.path.endsWith("/") ? entry.path.replace(/\/+$/, "") : entry.path
       if (!matches(path) && (path === name || !matches(name))) return
       members.push({
@@ -104,17 +113,17 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
         linkname: entry.linkname
       })
     }
-    walk(
-      task,
-      {
-        onEntry,
-        onProblem: ({ check, message }) => {
-          if (problems.length < maxProblems) problems.push(`${message} [${check}]`)
-        }
-      },
-      { onProgress: progress }
-    )
-    return { members, whiteouts, opaques, leaves: leaves.bytes(), leavesComplete: leaves.complete, problems }
+    const visitor: TarVisitor = {
+      onEntry,
+      onProblem: ({ check, message }) => {
+        if (problems.length < maxProblems) problems.push(`${message} [${check}]`)
+      }
+    }
+    const hooks = { onProgress: progress }
+    let fits = true
+    if (task.stretch === undefined) walk(task, visitor, hooks)
+    else fits = walkStretch(task.region, task.stretch, visitor, hooks)
+    return { members, whiteouts, opaques, leaves: leaves.bytes(), leavesComplete: leaves.complete, problems, fits }
   } catch (cause) {
     return {
       members: [],
@@ -123,6 +132,7 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
       leaves: new Uint8Array(),
       leavesComplete: true,
       problems,
+      fits: true,
       failure: failureOf(cause)
     }
   }
@@ -163,6 +173,30 @@ export const job: Job<SearchTask, SearchedLayer> = {
   kind: "search",
   prepare: Codec.prepare,
   run,
-  cost: (task) => task.region.size,
+  cost: ({ region, stretch }) => (stretch === undefined ? region.size : (stretch.to ?? region.size) - stretch.from),
   transfer: ({ leaves }) => (leaves.length === 0 ? [] : [leaves.buffer as ArrayBuffer])
+}
+
+/** The task in at most `threads` parts of `least` bytes or more (a thread takes a while to start). */
+export const split = (task: SearchTask, threads: number, least = 64 * 1024 * 1024): ReadonlyArray<SearchTask> => {
+  const count = task.edits.length > 0 ? 1 : Math.min(threads, Math.floor(task.region.size / least))
+  const stretches = count < 2 ? [] : cut(task.region, count)
+  return stretches.length < 2 ? [task] : stretches.map((stretch) => ({ ...task, stretch }))
+}
+
+/** What the parts of one layer found, in their order. */
+export const join = (parts: ReadonlyArray<SearchedLayer>): SearchedLayer => {
+  const [first, ...others] = parts
+  if (others.length === 0) return first!
+  const failure = parts.find((part) => part.failure !== undefined)?.failure
+  return {
+    members: parts.flatMap((part) => part.members),
+    whiteouts: parts.flatMap((part) => part.whiteouts),
+    opaques: parts.flatMap((part) => part.opaques),
+    leaves: Buffer.concat(parts.map((part) => part.leaves)),
+    leavesComplete: parts.every((part) => part.leavesComplete),
+    problems: parts.flatMap((part) => part.problems).slice(0, maxProblems),
+    fits: parts.every((part) => part.fits),
+    ...(failure === undefined ? {} : { failure })
+  }
 }

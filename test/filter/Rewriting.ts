@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { LayerInput } from "../../src/content/LayerStream.ts"
 import * as LayerStream from "../../src/content/LayerStream.ts"
+import * as LayerWalk from "../../src/content/LayerWalk.ts"
 import * as Filter from "../../src/filter/Filter.ts"
 import * as Filters from "../../src/filter/Filters.ts"
 import type * as Image from "../../src/image/Image.ts"
@@ -65,7 +66,7 @@ export const treeOf = (image: Image.Image): FileTree => {
   const tree = new FileTree()
   for (const layer of image.layers) {
     const applier = new LayerApplier(tree, layer.index)
-    LayerStream.walk(inputOf(layer), {
+    LayerWalk.walk(inputOf(layer), {
       onEntry: applier.onEntry,
       onBody: applier.onBody,
       onEntryEnd: applier.onEntryEnd,
