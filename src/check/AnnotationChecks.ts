@@ -54,6 +54,10 @@ export const checkAnnotations = (
 ): ReadonlyMap<string, string> => {
   const found = new Map<string, string>()
   if (value === undefined) return found
+  if (value === null) {
+    report.report("annotation.null", subject, `${field} is null`, { expected: "an object, or nothing", actual: "null" })
+    return found
+  }
   if (!Json.isObject(value)) {
     report.report("annotation.not-a-map", subject, `${field} is not an object`, {
       expected: "an object, or nothing",

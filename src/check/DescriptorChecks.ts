@@ -37,6 +37,7 @@ export const descriptorChecks: ReadonlyArray<CheckId> = [
   "descriptor.bad-artifact-type",
   "descriptor.not-empty",
   "annotation.not-a-map",
+  "annotation.null",
   "annotation.not-a-string",
   "annotation.reserved-key",
   "annotation.bad-ref-name"

@@ -521,7 +521,7 @@ const cases: ReadonlyArray<Case> = [
 
   // Annotations.
   { id: "annotation.not-a-map", subject: manifest, edits: { manifest: setting("annotations", ["a"]) } },
-  { id: "annotation.not-a-map", name: "null", subject: "index.json", edits: { index: setting("annotations", null) } },
+  { id: "annotation.null", subject: "index.json", edits: { index: setting("annotations", null) } },
   { id: "annotation.not-a-string", subject: manifest, edits: { manifest: setting("annotations", { a: 1 }) } },
   {
     id: "annotation.reserved-key",

@@ -7,8 +7,17 @@ export const annotation = {
     title: "annotations are not an object",
     spec: "image-spec annotations.md, rules: absent or an empty map when there are none",
     rules: [16, 34, 57, 60],
-    explanation: "annotations is an object from strings to strings. Where there are none it is absent or {}, not null.",
+    explanation: "annotations is an object from strings to strings. Where there are none it is absent or {}.",
     remedy: "Report it to the tool that wrote the document."
+  },
+  "annotation.null": {
+    severity: "warning",
+    title: "annotations are null",
+    spec: "image-spec annotations.md, rules: absent or an empty map when there are none",
+    rules: [60],
+    explanation:
+      "Where there are no annotations the property has to be absent or {}. Some serialisers write null (.NET's SDK does), and the typed readers in use take it for none: the image works, so that this is a warning; --profile strict makes it an error.",
+    remedy: "None is needed to use the image. Report it to the tool that wrote the document."
   },
   "annotation.not-a-string": {
     severity: "error",
