@@ -48,8 +48,7 @@ const commentPrefix = "# xattr."
  */
 export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<string, void, undefined> {
   const xattrs = options.xattrs ?? "comment"
-  const keywords = `type,mode,uid,gid,nlink,size,link,device,time,sha256digest${xattrs === "omit" ? "" : ",xattr"}`
-  let text = `#mtree\n#      keywords: ${keywords}\n\n/set type=file uid=0 gid=0\n`
+  let text = headOf(xattrs)
   // Undefined stands for "..", behind everything below a directory.
   const stack: Array<readonly [path: ByteString, node: TreeNode] | undefined> = [["", tree.root]]
   while (stack.length > 0) {
@@ -59,7 +58,7 @@ export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<st
       continue
     }
     const [path, node] = next
-    text += `\n# ${path === "" ? "." : Vis.encode(path)}\n${line(path === "" ? "." : Vis.encode(node.name), node.inode, xattrs)}`
+    text += `\n# ${path === "" ? "." : encodeName(path)}\n${line(path === "" ? "." : encodeName(node.name), node.inode, xattrs)}`
     stack.push(undefined)
     const children = sortedChildren(node)
     for (let index = children.length - 1; index >= 0; index--) {
@@ -68,7 +67,7 @@ export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<st
     }
     for (const child of children) {
       if (child.inode.type === "directory") continue
-      text += `    ${line(Vis.encode(child.name), child.inode, xattrs)}`
+      text += `${indent}${line(encodeName(child.name), child.inode, xattrs)}`
       if (text.length >= chunkLength) {
         yield text
         text = ""
@@ -78,11 +77,39 @@ export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<st
   yield text
 }
 
+const headOf = (xattrs: Required<MtreeOptions>["xattrs"]): string => {
+  const keywords = `type,mode,uid,gid,nlink,size,link,device,time,sha256digest${xattrs === "omit" ? "" : ",xattr"}`
+  return `#mtree\n#      keywords: ${keywords}\n\n/set type=file uid=0 gid=0\n`
+}
+
+/** Without options, what `write` begins with. */
+export const head: string = headOf("comment")
+
+/** Before the entries that are no directories. */
+export const indent = "    "
+
 const octalMode = (mode: number): string => `0${mode.toString(8).padStart(3, "0")}`
 
+/** `=` as well, which is no metacharacter: a name such as "size=1" would be read as a keyword, of a line with its path last. */
+export const encodeName = (name: ByteString): string => {
+  const text = Vis.encode(name)
+  return text.includes("=") ? text.replaceAll("=", "\\075") : text
+}
+
 const line = (name: string, inode: Inode, xattrs: Required<MtreeOptions>["xattrs"]): string => {
+  const digest = inode.sha256 === undefined ? "" : `${digestKeyword}${inode.sha256}`
+  const [words, comments] =
+    xattrs === "omit" ? ["", ""] : xattrs === "keyword" ? [xattrWords(inode), ""] : ["", xattrComments(inode)]
+  return `${name}${keywordsOf(inode)}${digest}${words}\n${comments}`
+}
+
+/** Behind the other keywords of a file, with the digest in hex behind it. */
+export const digestKeyword = " sha256digest="
+
+/** What a line tells behind the name (`encodeName`), without a digest. */
+export const keywordsOf = (inode: Inode): string => {
   const { type } = inode
-  let text = name
+  let text = ""
   if (type !== "file") text += ` type=${typeNames[type]}`
   // Never the last word: a target that ends in a backslash would continue the line.
   if (type === "symlink") text += ` link=${Vis.encode(inode.link)}`
@@ -99,18 +126,26 @@ const line = (name: string, inode: Inode, xattrs: Required<MtreeOptions>["xattrs
   } else if (inode.mtimeNanoseconds === secondsOnly) {
     text += ` tar_time=${inode.mtimeSeconds}.000000000`
   }
-  if (inode.sha256 !== undefined) text += ` sha256digest=${inode.sha256}`
-  let comments = ""
-  if (inode.xattrs !== undefined && xattrs !== "omit") {
-    for (const attribute of [...inode.xattrs.keys()].sort()) {
-      const value = Buffer.from(inode.xattrs.get(attribute)!, "latin1").toString("base64")
-      const pair = `xattr.${Vis.encode(attribute)}=${value}`
-      if (xattrs === "keyword") text += ` ${pair}`
-      else comments += `    # ${pair}\n`
-    }
-  }
-  return `${text}\n${comments}`
+  return text
 }
+
+const xattrPairs = ({ xattrs }: Inode): ReadonlyArray<string> =>
+  xattrs === undefined
+    ? []
+    : [...xattrs.keys()]
+        .sort()
+        .map((name) => `xattr.${Vis.encode(name)}=${Buffer.from(xattrs.get(name)!, "latin1").toString("base64")}`)
+
+const xattrWords = (inode: Inode): string =>
+  xattrPairs(inode)
+    .map((pair) => ` ${pair}`)
+    .join("")
+
+/** Lines behind an entry that tell its extended attributes. */
+export const xattrComments = (inode: Inode): string =>
+  xattrPairs(inode)
+    .map((pair) => `${indent}# ${pair}\n`)
+    .join("")
 
 /** A line of a manifest that makes no sense. */
 export interface MtreeProblem {
@@ -132,11 +167,23 @@ export interface ParsedMtree {
 
 const maxProblems = 100
 
-/** Any of the flavours: relative entries with "..", full paths, /set and /unset, the path first or last on the line. */
-export const parse = (bytes: Uint8Array): ParsedMtree => new Parser(bytes).run()
+/** Lines of a manifest, whole ones. */
+export interface Lines {
+  /** Of bytes. */
+  readonly from: number
+  readonly to: number
+  readonly lines: number
+}
+
+/**
+ * Any of the flavours: relative entries with "..", full paths, /set and /unset, the path first or last on the line.
+ * Passes over the lines of `skip`, which are in their order.
+ */
+export const parse = (bytes: Uint8Array, skip: ReadonlyArray<Lines> = []): ParsedMtree => new Parser(bytes, skip).run()
 
 class Parser {
   readonly #bytes: Buffer
+  readonly #skip: ReadonlyArray<Lines>
   readonly #problems: Array<MtreeProblem> = []
   readonly #ignored = new Map<string, number>()
   readonly #tree: FileTree
@@ -147,8 +194,9 @@ class Parser {
   #line = 0
   #xattrs = false
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, skip: ReadonlyArray<Lines>) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#skip = skip
     const root = unknownInode("directory")
     this.#tree = new FileTree({ root, maxNames: Infinity })
     this.#directory = this.#tree.root
@@ -159,7 +207,15 @@ class Parser {
     let pending = ""
     let first = 0
     let number = 0
+    let skipped = 0
     while (start < this.#bytes.length) {
+      const skip = this.#skip[skipped]
+      if (start === skip?.from) {
+        start = skip.to
+        number += skip.lines
+        skipped++
+        continue
+      }
       let end = this.#bytes.indexOf(10, start)
       if (end < 0) end = this.#bytes.length
       let text = this.#bytes.toString("latin1", start, end)
@@ -193,8 +249,9 @@ class Parser {
     if (this.#problems.length < maxProblems) this.#problems.push({ line: this.#line, message })
   }
 
-  #comment(text: string): void {
-    if (text.startsWith(commentPrefix)) {
+  /** Those that tell of attributes are indented; the others tell names of directories, of any form. */
+  #comment(text: string, indented: boolean): void {
+    if (indented && text.startsWith(commentPrefix)) {
       const equals = text.indexOf("=")
       if (this.#last !== undefined && equals > 0) {
         this.#xattr(this.#last.inode, text.slice(commentPrefix.length, equals), text.slice(equals + 1).trimEnd())
@@ -209,7 +266,7 @@ class Parser {
     const first = words[at++]
     if (first === undefined) return
     if (first.charCodeAt(0) === 0x23) {
-      this.#comment(text.trimStart())
+      this.#comment(text.trimStart(), at > 1)
     } else if (first === "/set") {
       for (; at < words.length; at++) if (words[at] !== "") this.#setKeyword(words[at]!)
     } else if (first === "/unset") {
@@ -222,9 +279,7 @@ class Parser {
       this.#directory = this.#directory.parent ?? this.#directory
     } else {
       const equals = first.indexOf("=")
-      // Path last: the line begins with a keyword.
-      if (equals > 0 && knownKeywords.has(first.slice(0, equals))) {
-        while (words[words.length - 1] === "") words.pop()
+      if (equals > 0 && knownKeywords.has(first.slice(0, equals)) && hasPathLast(words)) {
         this.#entry(words.pop()!, words, at - 1)
       } else this.#entry(first, words, at)
     }
@@ -394,6 +449,13 @@ class Parser {
     xattrs.set(Vis.decode(name), Buffer.from(value, "base64").toString("latin1"))
     inode.xattrs = xattrs
   }
+}
+
+/** Such paths are full ones. Without looking, a file named "size=1" would be taken for a keyword. */
+const hasPathLast = (words: Array<string>): boolean => {
+  while (words[words.length - 1] === "") words.pop()
+  const last = words[words.length - 1]!
+  return last === "." || last.includes("/")
 }
 
 const sha256Lower = /^[0-9a-f]{64}$/

@@ -106,6 +106,27 @@ describe("write and parse", () => {
     }
   )
 
+  it("agree on names that look like keywords, paths and comments with attributes", () => {
+    const { tree } = apply([
+      [
+        dir("./"),
+        file("size=1", "x"),
+        symlink("type=dir", "a/b"),
+        dir("mode=7/"),
+        file("mode=7/uid=0", "y"),
+        dir("xattr.user.a=b/"),
+        file("xattr.user.a=b/c", "z")
+      ]
+    ])
+    const parsed = parseText(text(tree))
+    assert.deepStrictEqual(parsed.problems, [])
+    assert.deepStrictEqual(allFacts(parsed.tree), allFacts(tree))
+    // As others write them.
+    const bare = parseText(text(tree).replaceAll("\\075", "="))
+    assert.deepStrictEqual(bare.problems, [])
+    assert.deepStrictEqual(allFacts(bare.tree), allFacts(tree))
+  })
+
   it("leaves attributes out when told, and says so", () => {
     const parsed = parseText(text(full().tree, { xattrs: "omit" }))
     assert.isUndefined(parsed.tree.lookup("caps")!.inode.xattrs)
