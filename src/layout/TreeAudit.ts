@@ -10,6 +10,7 @@ import * as Json from "../image/Json.ts"
 import { type CompareResult, compare, type NotCompared } from "../rootfs/Compare.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { scanJob } from "../rootfs/ScanFiles.ts"
+import { nothing, type Settled } from "../rootfs/Settle.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 
 /** Every id that a comparison looks for. */
@@ -60,12 +61,16 @@ export interface TreeTarget {
   readonly subject: string
 }
 
-/** Compares every file, content included, with all threads. What could not be compared is said. */
+/**
+ * Compares every file, content included, with all threads. What could not be compared is said. `expected` is without what
+ * is settled.
+ */
 export const auditTree = (
   expected: FileTree,
   { root, subject }: TreeTarget,
   tolerances: ReadonlyArray<Tolerance>,
-  report: Collector
+  report: Collector,
+  settled: Settled = nothing
 ): Effect.Effect<CompareResult | undefined, never, WorkerPool> =>
   Effect.gen(function* () {
     const pool = yield* WorkerPool
@@ -73,6 +78,7 @@ export const auditTree = (
       compare(expected, Buffer.from(path.resolve(root)), {
         tolerances,
         maxProblems: maxFindings,
+        settled,
         scan: (tasks) => pool.runAll(scanJob, tasks)
       })
     )

@@ -18,8 +18,7 @@ export const writeManifest = (target: string, name: string, tree: FileTree): Rec
   try {
     const hash = crypto.createHash("sha256")
     let size = 0
-    for (const piece of Mtree.write(tree)) {
-      const bytes = Buffer.from(piece, "latin1")
+    for (const bytes of Mtree.write(tree)) {
       hash.update(bytes)
       size += bytes.length
       for (let from = 0; from < bytes.length; ) from += fs.writeSync(fd, bytes, from)
@@ -68,13 +67,21 @@ export const complete = (tree: FileTree, hardlinks: unknown): void => {
   if (whole) tree.records = { ...allRecords, xattrs: tree.records.xattrs }
 }
 
+/** Directories with names that such a part of a receipt knows to be one file with others. */
+export const directoriesWithLinks = (hardlinks: unknown): ReadonlySet<ByteString> =>
+  new Set(
+    (Array.isArray(hardlinks) ? hardlinks.flat() : [])
+      .filter((name) => typeof name === "string")
+      .map((name) => name.slice(0, Math.max(0, name.lastIndexOf("/"))))
+  )
+
 export const objects = (value: unknown): ReadonlyArray<Readonly<Record<string, unknown>>> =>
   Array.isArray(value) ? value.filter(Json.isObject) : []
 
 /** Larger ones describe more files than are ever looked at. */
 const maxManifest = 4 * 1024 ** 3 - 1
 
-/** The bytes of a manifest; what is wrong with the file is reported. */
+/** The bytes of a manifest, for all threads to read; what is wrong with the file is reported. */
 export const readManifestFile = (store: Store, file: string, report: Collector): Uint8Array | undefined => {
   const entry = store.lookup(file)
   const fail = (why: string): undefined => {
@@ -86,7 +93,10 @@ export const readManifestFile = (store: Store, file: string, report: Collector):
   try {
     const fd = openForRead(entry.region.path)
     try {
-      return fs.readFileSync(fd)
+      const bytes = new Uint8Array(new SharedArrayBuffer(entry.region.size))
+      let read = 0
+      for (let count = -1; count !== 0; read += count) count = fs.readSync(fd, bytes, read, bytes.length - read, null)
+      return bytes.subarray(0, read)
     } finally {
       fs.closeSync(fd)
     }

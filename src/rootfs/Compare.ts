@@ -17,6 +17,7 @@ import {
 } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { type CompareCheck, ProblemList, type RootfsCheck, type RootfsProblem } from "./RootfsProblem.ts"
+import { nothing, type Settled } from "./Settle.ts"
 import { tolerances as catalogue, isHostLabel, isRuntimeFile, isRuntimeParent, type Tolerance } from "./Tolerance.ts"
 
 export interface DiffOptions {
@@ -28,7 +29,7 @@ export interface DiffOptions {
   readonly maxProblems?: number
 }
 
-export interface CompareOptions extends DiffOptions, Pick<DiskOptions, "scan" | "xattrs"> {}
+export interface CompareOptions extends DiffOptions, Pick<DiskOptions, "scan" | "settled" | "xattrs"> {}
 
 /** Something that was not compared. */
 export interface NotCompared {
@@ -64,7 +65,8 @@ export interface CompareResult {
 
 /**
  * Compares the directory `root`, an absolute path in bytes, with `expected`. Reads only; no symlink is followed; what
- * cannot be read is a `rootfs.unreadable` problem. An error only when that holds for the root itself.
+ * cannot be read is a `rootfs.unreadable` problem. An error only when that holds for the root itself. What is settled is
+ * left out of `expected` as well.
  */
 export const compare = (
   expected: FileTree,
@@ -75,6 +77,7 @@ export const compare = (
     readDisk(root, {
       hash: options.content === "size" ? "none" : expected,
       ...(options.scan === undefined ? {} : { scan: options.scan }),
+      ...(options.settled === undefined ? {} : { settled: options.settled }),
       ...(options.xattrs === undefined ? {} : { xattrs: options.xattrs })
     }),
     (disk) => diff(expected, disk, options)
@@ -109,7 +112,8 @@ class Differ {
   readonly #actualOf = new Map<Inode, readonly [Inode, ByteString]>()
   readonly #expectedOf = new Map<Inode, readonly [Inode, ByteString]>()
   readonly #linksReported = new Set<Inode>()
-  #names = 0
+  readonly #settled: Settled
+  #names: number
 
   constructor(expected: FileTree, disk: DiskTree, options: DiffOptions) {
     this.#expected = expected
@@ -124,6 +128,11 @@ class Differ {
     this.#hidden = new Map(unreadable("entry").map((one) => [one.path, one.code]))
     this.#closed = new Set(unreadable("children").map((one) => one.path))
     this.#noContent = new Set(unreadable("content").map((one) => one.path))
+    this.#settled = disk.settled ?? nothing
+    this.#names = this.#settled.names
+    if (this.#settled.hostLabels > 0) {
+      this.#tolerated.set("host-labels", { count: this.#settled.hostLabels, examples: [] })
+    }
     this.#noXattrs = new Set(unreadable("xattrs").map((one) => one.path))
   }
 
@@ -133,10 +142,11 @@ class Differ {
       this.#report("rootfs.unreadable", path, `${unreadableWhat[what]} cannot be read`, undefined, code)
     }
     this.#walk()
+    const names = this.#disk.tree.names + this.#settled.names
     if (!this.#disk.tree.records.xattrs && this.#expected.records.xattrs) {
-      this.#skip("xattrs", Libc.reason() ?? "not asked for", "", this.#disk.tree.names)
+      this.#skip("xattrs", Libc.reason() ?? "not asked for", "", names)
     } else if (!this.#expected.records.xattrs) {
-      this.#skip("xattrs", "the manifest tells no extended attributes", "", this.#disk.tree.names)
+      this.#skip("xattrs", "the manifest tells no extended attributes", "", names)
     }
     if (!this.#expected.records.hardlinks) {
       this.#skip("hardlinks", "the manifest tells how many links a file has, not which names they are", "", 0)

@@ -5,19 +5,21 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
-import { childPath, FileTree, Inode, type InodeType, pathOf, TreeNode, unknown } from "./FileTree.ts"
+import { childPath, FileTree, type Inode, pathOf, TreeNode, unknown } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { codeOf, nodePath, withoutSlash } from "./Restore.ts"
 import {
   digestSize,
   hashAlways,
   hashNever,
+  inodeOf,
   numberColumns,
   putStat,
   type ScanResult,
   type ScanTask,
   scanFiles
 } from "./ScanFiles.ts"
+import { nothing, type Settled } from "./Settle.ts"
 
 export interface DiskOptions {
   /** Whether to hash files: all, none, or those of `expected` that have a digest there and the right size. */
@@ -26,6 +28,8 @@ export interface DiskOptions {
   readonly xattrs?: boolean
   /** Looks at slices of the files, by default in this thread: `(tasks) => pool.runAll(scanJob, tasks)` for several. */
   readonly scan?: (tasks: ReadonlyArray<ScanTask>) => Effect.Effect<ReadonlyArray<ScanResult>>
+  /** What has been looked at: it is counted, but left out of the tree. */
+  readonly settled?: Settled
 }
 
 export interface DiskTree {
@@ -36,9 +40,11 @@ export interface DiskTree {
   readonly mounts: ReadonlySet<TreeNode>
   /** Links of files that have more than one, as the system counts them: the tree's `nlink` counts names below the root. */
   readonly links: ReadonlyMap<Inode, number>
-  /** Files hashed and bytes read for it. */
+  /** Files hashed and bytes read for it, those settled before included. */
   readonly files: number
   readonly bytes: number
+  /** What the tree lacks. */
+  readonly settled?: Settled
 }
 
 /** Something that the system would not show. */
@@ -88,17 +94,6 @@ const rootError = (root: Buffer, cause: unknown): DiskError => {
   return new DiskError({ reason, path, message: `cannot read ${path}: ${code}`, cause })
 }
 
-const S_IFMT = 0o170000
-const types: ReadonlyMap<number, InodeType> = new Map([
-  [0o100000, "file"],
-  [0o040000, "directory"],
-  [0o120000, "symlink"],
-  [0o020000, "char"],
-  [0o060000, "block"],
-  [0o010000, "fifo"],
-  [0o140000, "socket"]
-])
-
 /** Small enough that several threads end at nearly the same time, large enough to be few. */
 const sliceBytes = 16 * 1024 * 1024
 const sliceFiles = 1000
@@ -111,6 +106,7 @@ class Reader {
   readonly #root: ByteString
   readonly #xattrs: boolean
   readonly #hash: "all" | "none" | FileTree
+  readonly #settled: Settled
   readonly #tree: FileTree
   readonly #unreadable: Array<Unreadable> = []
   readonly #mounts = new Set<TreeNode>()
@@ -126,6 +122,7 @@ class Reader {
     this.#root = withoutSlash(Bytes.fromBytes(root))
     this.#xattrs = (options.xattrs ?? true) && Libc.load() !== undefined
     this.#hash = options.hash ?? "none"
+    this.#settled = options.settled ?? nothing
     const stat = fs.lstatSync(nodePath(this.#root === "" ? "/" : this.#root), { bigint: true })
     if (!stat.isDirectory()) throw Object.assign(new Error("ENOTDIR: not a directory"), { code: "ENOTDIR" })
     this.#tree = new FileTree({
@@ -145,7 +142,7 @@ class Reader {
       const path = pathOf(directory)
       const full = `${this.#root}/${path}`
       try {
-        this.#list(full, (name, isDirectory, isFile) => {
+        this.#list(path, full, (name, isDirectory, isFile) => {
           const child = childPath(path, name)
           const counterpart = wanted?.children?.get(name)
           if (!isDirectory) {
@@ -176,8 +173,17 @@ class Reader {
     }
   }
 
-  /** Names in a directory, with what the directory itself knows of them. */
-  #list(full: ByteString, visit: (name: ByteString, isDirectory: boolean, isFile: boolean) => void): void {
+  /** Names in a directory that are not settled, with what the directory itself knows of them. */
+  #list(
+    path: ByteString,
+    full: ByteString,
+    visit: (name: ByteString, isDirectory: boolean, isFile: boolean) => void
+  ): void {
+    const settled = this.#settled.directories.get(path)
+    if (settled !== undefined) {
+      for (const name of settled) visit(name, true, false)
+      return
+    }
     let entries: ReadonlyArray<fs.Dirent>
     try {
       entries = fs.readdirSync(nodePath(full), { withFileTypes: true, encoding: "latin1" })
@@ -252,13 +258,12 @@ class Reader {
   finish(results: ReadonlyArray<ScanResult>): DiskTree {
     /** Files with several links, by device and number. */
     const shared = new Map<string, Inode>()
-    let files = 0
-    let bytes = 0
+    let { bytes, files } = this.#settled
     results.forEach((result, task) => {
       const { paths } = this.tasks[task]!
       const parents = this.#parents[task]!
       const { digests, hashed, ids, numbers } = result
-      const hex = Buffer.from(digests.buffer, digests.byteOffset, digests.byteLength).toString("hex")
+      const hex = Buffer.from(digests.buffer, digests.byteOffset, digests.byteLength).toString("latin1")
       const lost = new Set<number>()
       for (const { failed, index } of result.extras) {
         if (failed === undefined) continue
@@ -280,7 +285,7 @@ class Reader {
           if (hashed[index] === 1) files++
         }
         inode.nlink++
-        if (hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize * 2, (index + 1) * digestSize * 2)
+        if (hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize, (index + 1) * digestSize)
         const parent = parents[index]!
         this.#add(parent, path.slice(path.lastIndexOf("/") + 1), inode)
         return inode
@@ -293,25 +298,14 @@ class Reader {
       }
       bytes += result.bytes
     })
-    return { tree: this.#tree, unreadable: this.#unreadable, mounts: this.#mounts, links: this.#links, files, bytes }
+    return {
+      tree: this.#tree,
+      unreadable: this.#unreadable,
+      mounts: this.#mounts,
+      links: this.#links,
+      files,
+      bytes,
+      settled: this.#settled
+    }
   }
-}
-
-const inodeOf = (numbers: Float64Array, row: number): Inode => {
-  const mode = numbers[row]!
-  const type = types.get(mode & S_IFMT) ?? "socket"
-  const inode = new Inode(
-    type,
-    mode & 0o7777,
-    numbers[row + 1]!,
-    numbers[row + 2]!,
-    numbers[row + 5]!,
-    numbers[row + 6]!
-  )
-  if (type === "file") inode.size = numbers[row + 4]!
-  if (type === "char" || type === "block") {
-    inode.devmajor = numbers[row + 7]!
-    inode.devminor = numbers[row + 8]!
-  }
-  return inode
 }

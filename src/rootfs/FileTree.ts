@@ -106,11 +106,12 @@ export const pathOf = (node: TreeNode): ByteString => {
 /** The path of a name below `node`. */
 export const childPath = (path: ByteString, name: ByteString): ByteString => (path === "" ? name : `${path}/${name}`)
 
-const compare = (a: ByteString, b: ByteString): number => (a < b ? -1 : a > b ? 1 : 0)
+/** Bytewise. */
+export const compareNames = (a: ByteString, b: ByteString): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** The children sorted bytewise by name. */
 export const sortedChildren = (node: TreeNode): ReadonlyArray<TreeNode> =>
-  node.children === undefined ? [] : [...node.children.values()].sort((a, b) => compare(a.name, b.name))
+  node.children === undefined ? [] : [...node.children.values()].sort((a, b) => compareNames(a.name, b.name))
 
 /** Counts over a tree. A file with several names counts once in `files` and `bytes`. */
 export interface TreeTotals {

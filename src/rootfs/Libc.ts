@@ -23,6 +23,21 @@ export interface Libc {
   readonly futimes: (fd: number, seconds: number, nanoseconds: number) => number
   /** Puts the whole file system of an open file or directory on the disk. */
   readonly syncfs: (fd: number) => number
+  /** Undefined where the C library is too old for them. */
+  readonly files: FileCalls | undefined
+}
+
+/**
+ * What Node has as well, for many small files: a name in an open directory needs no walk along its path, and the result is
+ * numbers only. To open, look at, read and close a file so takes two thirds of the time of the calls of Node.
+ */
+export interface FileCalls {
+  /** A descriptor, or minus the errno. */
+  readonly openat: (directory: number, name: ByteString, flags: number) => number
+  /** Fills in `numberColumns` of ScanFiles of an open file, or of a name in an open directory, no symlink followed. */
+  readonly fstat: (fd: number, into: Float64Array) => number
+  readonly lstatat: (directory: number, name: ByteString, into: Float64Array) => number
+  readonly close: (fd: number) => number
 }
 
 /** A path as the calls take it. */
@@ -36,6 +51,9 @@ const errorNames = new Map(Object.entries(os.constants.errno).map(([name, code])
 
 const atFdcwd = -100
 const atSymlinkNofollow = 0x100
+const atEmptyPath = 0x1000
+const basicStats = 0x7ff
+const closeOnExec = 0o2000000
 const { S_IFBLK, S_IFCHR } = { S_IFBLK: 0o060000, S_IFCHR: 0o020000 }
 const { ENODATA, ENOTSUP } = os.constants.errno
 
@@ -152,9 +170,51 @@ const make = (koffi: Koffi): Libc => {
     lutimes: (file, seconds, nanoseconds) =>
       result(utimensat(atFdcwd, file, fill(seconds, nanoseconds), atSymlinkNofollow)),
     futimes: (fd, seconds, nanoseconds) => result(futimens(fd, fill(seconds, nanoseconds))),
-    syncfs: (fd) => result(syncfs(fd))
+    syncfs: (fd) => result(syncfs(fd)),
+    files: filesOf(koffi, library)
   }
 }
+
+const filesOf = (koffi: Koffi, library: ReturnType<Koffi["load"]>): FileCalls | undefined => {
+  try {
+    const openat = library.func("int openat(int, const void*, int)")
+    const statx = library.func("int statx(int, const void*, int, uint32_t, void*)")
+    const close = library.func("int close(int)")
+    const space = new ArrayBuffer(256)
+    const bytes = new Uint8Array(space)
+    const [words, halves, seconds] = [new Uint32Array(space), new Uint16Array(space), new Int32Array(space)]
+    // Of a number of 64 bits.
+    const [low, high] = os.endianness() === "LE" ? [0, 1] : [1, 0]
+    const stat = (directory: number, name: string | Buffer, flags: number, into: Float64Array): number => {
+      if (statx(directory, name, flags, basicStats, bytes) !== 0) return koffi.errno()
+      into[0] = halves[14]!
+      into[1] = words[5]!
+      into[2] = words[6]!
+      into[3] = words[4]!
+      into[4] = words[10 + low]! + words[10 + high]! * 2 ** 32
+      into[5] = words[28 + low]! + seconds[28 + high]! * 2 ** 32
+      into[6] = words[30]!
+      into[7] = words[32]!
+      into[8] = words[33]!
+      return 0
+    }
+    return {
+      openat: (directory, name, flags) => {
+        const fd = openat(directory, cname(name), flags | closeOnExec)
+        return fd >= 0 ? fd : -koffi.errno()
+      },
+      fstat: (fd, into) => stat(fd, "", atEmptyPath, into),
+      lstatat: (directory, name, into) => stat(directory, cname(name), atSymlinkNofollow, into),
+      close: (fd) => (close(fd) === 0 ? 0 : koffi.errno())
+    }
+  } catch {
+    return undefined
+  }
+}
+
+const nonAscii = /[^\x00-\x7f]/
+/** As koffi takes it: text becomes UTF-8 there. */
+const cname = (name: ByteString): string | Buffer => (nonAscii.test(name) ? path(Buffer.from(name, "latin1")) : name)
 
 /** glibc before 2.33 exports mknod only under another name, with a version and the device by reference. */
 const mknodOf = (library: ReturnType<Koffi["load"]>): ((path: Buffer, mode: number, device: bigint) => number) => {

@@ -13,6 +13,17 @@ import {
   TreeNode,
   unknown
 } from "./FileTree.ts"
+import {
+  encodeName,
+  headOf,
+  indent,
+  LineWriter,
+  putDigest,
+  putEnd,
+  putKeywords,
+  typeNames,
+  type XattrForm
+} from "./MtreeLine.ts"
 import * as Vis from "./Vis.ts"
 
 export interface MtreeOptions {
@@ -21,17 +32,7 @@ export interface MtreeOptions {
    * complains. `comment`: the same in a comment behind the entry, which every reader passes over and `parse` reads.
    * Default `comment`.
    */
-  readonly xattrs?: "keyword" | "comment" | "omit"
-}
-
-const typeNames: Readonly<Record<InodeType, string>> = {
-  file: "file",
-  directory: "dir",
-  symlink: "link",
-  char: "char",
-  block: "block",
-  fifo: "fifo",
-  socket: "socket"
+  readonly xattrs?: XattrForm
 }
 
 const typesByName: ReadonlyMap<string, InodeType> = new Map(
@@ -46,19 +47,27 @@ const commentPrefix = "# xattr."
  * directories, sorted bytewise. What the tree does not know (the times of implied directories, digests that were not
  * computed) is left out.
  */
-export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<string, void, undefined> {
+export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<Buffer, void, undefined> {
   const xattrs = options.xattrs ?? "comment"
-  let text = headOf(xattrs)
+  const writer = new LineWriter()
+  const line = (name: string, inode: Inode): void => {
+    writer.text(name)
+    putKeywords(writer, inode)
+    if (inode.sha256 !== undefined) putDigest(writer, inode.sha256)
+    putEnd(writer, inode, xattrs)
+  }
+  writer.text(headOf(xattrs))
   // Undefined stands for "..", behind everything below a directory.
   const stack: Array<readonly [path: ByteString, node: TreeNode] | undefined> = [["", tree.root]]
   while (stack.length > 0) {
     const next = stack.pop()
     if (next === undefined) {
-      text += "..\n"
+      writer.text("..\n")
       continue
     }
     const [path, node] = next
-    text += `\n# ${path === "" ? "." : encodeName(path)}\n${line(path === "" ? "." : encodeName(node.name), node.inode, xattrs)}`
+    writer.text(`\n# ${path === "" ? "." : encodeName(path)}\n`)
+    line(path === "" ? "." : encodeName(node.name), node.inode)
     stack.push(undefined)
     const children = sortedChildren(node)
     for (let index = children.length - 1; index >= 0; index--) {
@@ -67,85 +76,13 @@ export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<st
     }
     for (const child of children) {
       if (child.inode.type === "directory") continue
-      text += `${indent}${line(encodeName(child.name), child.inode, xattrs)}`
-      if (text.length >= chunkLength) {
-        yield text
-        text = ""
-      }
+      writer.text(indent)
+      line(encodeName(child.name), child.inode)
+      if (writer.length >= chunkLength) yield writer.take()
     }
   }
-  yield text
+  yield writer.take()
 }
-
-const headOf = (xattrs: Required<MtreeOptions>["xattrs"]): string => {
-  const keywords = `type,mode,uid,gid,nlink,size,link,device,time,sha256digest${xattrs === "omit" ? "" : ",xattr"}`
-  return `#mtree\n#      keywords: ${keywords}\n\n/set type=file uid=0 gid=0\n`
-}
-
-/** Without options, what `write` begins with. */
-export const head: string = headOf("comment")
-
-/** Before the entries that are no directories. */
-export const indent = "    "
-
-const octalMode = (mode: number): string => `0${mode.toString(8).padStart(3, "0")}`
-
-/** `=` as well, which is no metacharacter: a name such as "size=1" would be read as a keyword, of a line with its path last. */
-export const encodeName = (name: ByteString): string => {
-  const text = Vis.encode(name)
-  return text.includes("=") ? text.replaceAll("=", "\\075") : text
-}
-
-const line = (name: string, inode: Inode, xattrs: Required<MtreeOptions>["xattrs"]): string => {
-  const digest = inode.sha256 === undefined ? "" : `${digestKeyword}${inode.sha256}`
-  const [words, comments] =
-    xattrs === "omit" ? ["", ""] : xattrs === "keyword" ? [xattrWords(inode), ""] : ["", xattrComments(inode)]
-  return `${name}${keywordsOf(inode)}${digest}${words}\n${comments}`
-}
-
-/** Behind the other keywords of a file, with the digest in hex behind it. */
-export const digestKeyword = " sha256digest="
-
-/** What a line tells behind the name (`encodeName`), without a digest. */
-export const keywordsOf = (inode: Inode): string => {
-  const { type } = inode
-  let text = ""
-  if (type !== "file") text += ` type=${typeNames[type]}`
-  // Never the last word: a target that ends in a backslash would continue the line.
-  if (type === "symlink") text += ` link=${Vis.encode(inode.link)}`
-  // A symlink has no mode of its own.
-  else if (inode.mode >= 0) text += ` mode=${octalMode(inode.mode)}`
-  if (inode.uid > 0) text += ` uid=${inode.uid}`
-  if (inode.gid > 0) text += ` gid=${inode.gid}`
-  // The links of a directory depend on the file system.
-  if (type !== "directory" && inode.nlink > 0) text += ` nlink=${inode.nlink}`
-  if (type === "file" && inode.size >= 0) text += ` size=${inode.size}`
-  if (type === "char" || type === "block") text += ` device=native,${inode.devmajor},${inode.devminor}`
-  if (inode.mtimeNanoseconds >= 0) {
-    text += ` time=${inode.mtimeSeconds}.${inode.mtimeNanoseconds.toString().padStart(9, "0")}`
-  } else if (inode.mtimeNanoseconds === secondsOnly) {
-    text += ` tar_time=${inode.mtimeSeconds}.000000000`
-  }
-  return text
-}
-
-const xattrPairs = ({ xattrs }: Inode): ReadonlyArray<string> =>
-  xattrs === undefined
-    ? []
-    : [...xattrs.keys()]
-        .sort()
-        .map((name) => `xattr.${Vis.encode(name)}=${Buffer.from(xattrs.get(name)!, "latin1").toString("base64")}`)
-
-const xattrWords = (inode: Inode): string =>
-  xattrPairs(inode)
-    .map((pair) => ` ${pair}`)
-    .join("")
-
-/** Lines behind an entry that tell its extended attributes. */
-export const xattrComments = (inode: Inode): string =>
-  xattrPairs(inode)
-    .map((pair) => `${indent}# ${pair}\n`)
-    .join("")
 
 /** A line of a manifest that makes no sense. */
 export interface MtreeProblem {

@@ -6,6 +6,8 @@ import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import type { Job } from "../content/Job.ts"
+import { digestOf } from "./ContentHash.ts"
+import { Inode, type InodeType } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { codeOf, nodePath } from "./Restore.ts"
 
@@ -32,7 +34,7 @@ export interface ScanResult {
   readonly numbers: Float64Array<ArrayBuffer>
   /** Rows of two: device and inode number. */
   readonly ids: BigUint64Array<ArrayBuffer>
-  /** 32 bytes for each path. */
+  /** `digestSize` for each path: hex, as text. */
   readonly digests: Uint8Array<ArrayBuffer>
   /** 1 for each path whose digest was computed. */
   readonly hashed: Uint8Array<ArrayBuffer>
@@ -52,18 +54,27 @@ export interface ScanExtra {
 }
 
 export const numberColumns = 9
-export const digestSize = 32
+export const digestSize = 64
 
 /** Large enough that calls do not count, small enough to stay in the cache beside the hash. */
 const chunkSize = 256 * 1024
 let shared: Buffer | undefined
 
 /** O_NONBLOCK: what was a file when it was listed may be a FIFO now. */
-const readFlags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
+export const readFlags = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
 
 const S_IFMT = 0o170000
 const S_IFREG = 0o100000
 const S_IFLNK = 0o120000
+const types: ReadonlyMap<number, InodeType> = new Map([
+  [0o100000, "file"],
+  [0o040000, "directory"],
+  [0o120000, "symlink"],
+  [0o020000, "char"],
+  [0o060000, "block"],
+  [0o010000, "fifo"],
+  [0o140000, "socket"]
+])
 const thousandMillion = 1_000_000_000n
 
 /** The row of one file, from `at` and `id` on. */
@@ -82,12 +93,31 @@ export const putStat = (
   const nanoseconds = ((stat.mtimeNs % thousandMillion) + thousandMillion) % thousandMillion
   numbers[at + 5] = Number((stat.mtimeNs - nanoseconds) / thousandMillion)
   numbers[at + 6] = Number(nanoseconds)
-  if (stat.rdev !== 0n) {
-    numbers[at + 7] = Number(((stat.rdev >> 32n) & 0xfffff000n) | ((stat.rdev >> 8n) & 0xfffn))
-    numbers[at + 8] = Number(((stat.rdev >> 12n) & 0xffffff00n) | (stat.rdev & 0xffn))
-  }
+  const device = stat.rdev !== 0n
+  numbers[at + 7] = device ? Number(((stat.rdev >> 32n) & 0xfffff000n) | ((stat.rdev >> 8n) & 0xfffn)) : 0
+  numbers[at + 8] = device ? Number(((stat.rdev >> 12n) & 0xffffff00n) | (stat.rdev & 0xffn)) : 0
   ids[id] = stat.dev
   ids[id + 1] = stat.ino
+}
+
+/** What a row says. Names and links are not in it. */
+export const inodeOf = (numbers: Float64Array, row: number): Inode => {
+  const mode = numbers[row]!
+  const type = types.get(mode & S_IFMT) ?? "socket"
+  const inode = new Inode(
+    type,
+    mode & 0o7777,
+    numbers[row + 1]!,
+    numbers[row + 2]!,
+    numbers[row + 5]!,
+    numbers[row + 6]!
+  )
+  if (type === "file") inode.size = numbers[row + 4]!
+  if (type === "char" || type === "block") {
+    inode.devmajor = numbers[row + 7]!
+    inode.devminor = numbers[row + 8]!
+  }
+  return inode
 }
 
 /** Never throws: what cannot be read is told, and the rest is read all the same. No symlink is followed. */
@@ -97,6 +127,7 @@ export const scanFiles = (task: ScanTask, progress: (bytes: number) => void = ()
   const numbers = new Float64Array(paths.length * numberColumns)
   const ids = new BigUint64Array(paths.length * 2)
   const digests = new Uint8Array(paths.length * digestSize)
+  const digestText = Buffer.from(digests.buffer)
   const hashed = new Uint8Array(paths.length)
   const extras: Array<ScanExtra> = []
   /** Index of the first name of a file with several. */
@@ -127,21 +158,8 @@ export const scanFiles = (task: ScanTask, progress: (bytes: number) => void = ()
   }
 
   const hash = (index: number, fd: number, size: number): void => {
-    const buffer = (shared ??= Buffer.allocUnsafeSlow(chunkSize))
-    let count = fs.readSync(fd, buffer, 0, chunkSize, null)
-    let read = count
-    // A file of the size it should have ends there: one call less than waiting for the end.
-    if (read === size) digests.set(digestOf(buffer, read), index * digestSize)
-    else {
-      const whole = crypto.createHash("sha256")
-      while (count > 0) {
-        whole.update(count === chunkSize ? buffer : buffer.subarray(0, count))
-        if (read === size) break
-        count = fs.readSync(fd, buffer, 0, chunkSize, null)
-        read += count
-      }
-      digests.set(whole.digest(), index * digestSize)
-    }
+    const { digest, read } = hashFile(fd, size)
+    digestText.write(digest, index * digestSize, "latin1")
     progress(read)
     bytes += read
     hashed[index] = 1
@@ -189,14 +207,21 @@ export const scanFiles = (task: ScanTask, progress: (bytes: number) => void = ()
   return { numbers, ids, digests, hashed, extras, bytes }
 }
 
-/** Node has a call for bytes at hand from 20.12 on, which saves making an object for every file. */
-const digestOf: (buffer: Buffer, length: number) => Uint8Array =
-  "hash" in crypto
-    ? (buffer, length) => oneShot("sha256", buffer.subarray(0, length), "buffer")
-    : (buffer, length) => crypto.createHash("sha256").update(buffer.subarray(0, length)).digest()
-
-const { hash: oneShot } = crypto as unknown as {
-  readonly hash: (algorithm: string, data: Uint8Array, encoding: "buffer") => Buffer
+/** sha256 in hex of an open file from its beginning, of which `size` bytes are expected, and how many were read. */
+export const hashFile = (fd: number, size: number): { readonly digest: string; readonly read: number } => {
+  const buffer = (shared ??= Buffer.allocUnsafeSlow(chunkSize))
+  let count = fs.readSync(fd, buffer, 0, chunkSize, null)
+  let read = count
+  // A file of the size it should have ends there: one call less than waiting for the end.
+  if (read === size) return { digest: digestOf(buffer.subarray(0, read)), read }
+  const whole = crypto.createHash("sha256")
+  while (count > 0) {
+    whole.update(count === chunkSize ? buffer : buffer.subarray(0, count))
+    if (read === size) break
+    count = fs.readSync(fd, buffer, 0, chunkSize, null)
+    read += count
+  }
+  return { digest: whole.digest("hex"), read }
 }
 
 /** `scanFiles` for a pool of workers. Looking at a file costs about as much as hashing 8 KiB. */

@@ -241,7 +241,7 @@ class Unpacker {
     results.forEach((result, task) => {
       const { layer, nodes } = this.#slices[task]!
       const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString(
-        "hex"
+        "latin1"
       )
       for (const { index, message, what } of result.unrestored) {
         const node = nodes[index]!
@@ -263,7 +263,7 @@ class Unpacker {
         })
       }
       nodes.forEach(({ inode }, index) => {
-        if (result.hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize * 2, (index + 1) * digestSize * 2)
+        if (result.hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize, (index + 1) * digestSize)
       })
       files += result.files
       bytes += result.bytes

@@ -2,7 +2,6 @@
  * Writing regular files of a tree from one layer: a pure function over plain data, so that several layers, or slices of
  * one that is stored as it is, can be written by several threads at once.
  */
-import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
@@ -10,7 +9,7 @@ import type { Job } from "../content/Job.ts"
 import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
 import { openForRead } from "../content/OpenFile.ts"
 import { TarScanner, type TarVisitor } from "../content/TarScan.ts"
-import { ContentHash } from "./ContentHash.ts"
+import { ContentHash, digestOf } from "./ContentHash.ts"
 import * as Libc from "./Libc.ts"
 import { type Attributes, codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat } from "./Restore.ts"
 
@@ -45,7 +44,7 @@ export interface WriteExtra {
 
 /** Plain data: it crosses back from a worker. */
 export interface WriteResult {
-  /** 32 bytes for each path. */
+  /** `digestSize` for each path: hex, as text. */
   readonly digests: Uint8Array<ArrayBuffer>
   /** 1 for each path whose digest was computed. */
   readonly hashed: Uint8Array<ArrayBuffer>
@@ -65,7 +64,7 @@ export interface WriteResult {
 }
 
 export const writeColumns = 9
-export const digestSize = 32
+export const digestSize = 64
 
 /** Refusals of one name; anything else concerns the whole. */
 export const nameErrors: ReadonlySet<string> = new Set([
@@ -177,6 +176,7 @@ class FileWriter {
   readonly #restorer: Restorer
   readonly #extras: ReadonlyMap<number, WriteExtra>
   readonly #digests: Uint8Array<ArrayBuffer>
+  readonly #digestText: Buffer
   readonly #hashed: Uint8Array<ArrayBuffer>
   readonly #unrestored: Array<WriteResult["unrestored"][number]> = []
   #files = 0
@@ -200,6 +200,7 @@ class FileWriter {
     this.#restorer = new Restorer(task.libc ? Libc.load() : undefined)
     this.#extras = new Map(task.extras.map((extra) => [extra.index, extra]))
     this.#digests = new Uint8Array(task.paths.length * digestSize)
+    this.#digestText = Buffer.from(this.#digests.buffer)
     this.#hashed = new Uint8Array(task.paths.length)
   }
 
@@ -293,8 +294,8 @@ class FileWriter {
     this.#hash.update(chunk, from, to)
   }
 
-  #digested(digest: Uint8Array): void {
-    this.#digests.set(digest, this.#index * digestSize)
+  #digested(digest: string): void {
+    this.#digestText.write(digest, this.#index * digestSize, "latin1")
     this.#hashed[this.#index] = 1
   }
 
@@ -317,7 +318,7 @@ class FileWriter {
     if (this.#fd === -1) return
     if (this.#hashing && this.#hashed[this.#index] === 0) {
       this.#hash ??= new ContentHash(this.#task.numbers[this.#index * writeColumns + 3]!, this.#sparse)
-      this.#digested(Buffer.from(this.#hash.digest(), "hex"))
+      this.#digested(this.#hash.digest())
     }
     try {
       if (this.#sparse !== undefined) fs.ftruncateSync(this.#fd, this.#task.numbers[this.#index * writeColumns + 3]!)
@@ -361,16 +362,6 @@ class FileWriter {
       ...(failure === undefined ? {} : { failure })
     }
   }
-}
-
-/** Node has a call for bytes at hand from 20.12 on, which saves making an object for every file. */
-const digestOf: (bytes: Uint8Array) => Uint8Array =
-  "hash" in crypto
-    ? (bytes) => (crypto as unknown as OneShot).hash("sha256", bytes, "buffer")
-    : (bytes) => crypto.createHash("sha256").update(bytes).digest()
-
-interface OneShot {
-  readonly hash: (algorithm: string, data: Uint8Array, encoding: "buffer") => Buffer
 }
 
 /** `writeFiles` for a pool of workers. Making a file costs about as much as writing 16 KiB. */

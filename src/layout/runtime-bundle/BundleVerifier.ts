@@ -9,6 +9,8 @@ import { checkRuntimeConfig } from "../../check/RuntimeConfigChecks.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
+import { settle } from "../../rootfs/Settle.ts"
+import { settleJob } from "../../rootfs/SettleFiles.ts"
 import type { Tolerance } from "../../rootfs/Tolerance.ts"
 import { countNames } from "../CountNames.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
@@ -19,7 +21,7 @@ import * as Receipt from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
 import type { Store } from "../Store.ts"
 import { auditTree, tellKept, tellUnrestored } from "../TreeAudit.ts"
-import { complete, objects, readManifestFile } from "../TreeManifest.ts"
+import { complete, directoriesWithLinks, objects, readManifestFile } from "../TreeManifest.ts"
 import { tolerancesFor } from "../UnpackImage.ts"
 import type { Verification, Verifier, VerifyOptions } from "../Verifier.ts"
 import * as Files from "./BundleFiles.ts"
@@ -209,12 +211,18 @@ const auditRootfs = (
     report.ran("bundle.invalid-manifest")
     const bytes = readManifestFile(store, file, report)
     if (bytes === undefined) return
-    const { problems, tree } = Mtree.parse(bytes)
+    const hardlinks = receipt?.details["hardlinks"]
+    const pool = yield* WorkerPool
+    const settled = yield* settle(bytes, Buffer.from(path.resolve(rootfs)), {
+      except: directoriesWithLinks(hardlinks),
+      run: (tasks) => pool.runAll(settleJob, tasks)
+    })
+    const { problems, tree } = Mtree.parse(bytes, settled.lines)
     for (const { line, message } of problems) report.report("bundle.invalid-manifest", file, `line ${line}: ${message}`)
     if (tree.names < 2 && bytes.length === 0) report.report("bundle.invalid-manifest", file, "it is empty")
-    if (receipt !== undefined) complete(tree, receipt.details["hardlinks"])
+    if (receipt !== undefined) complete(tree, hardlinks)
     const known = objects(receipt?.details["unrestored"]).map((one) => ({ what: one["what"] as never }))
-    yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...tolerancesFor(known)], report)
+    yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...tolerancesFor(known)], report, settled)
   })
 
 const countEntries = (
