@@ -308,6 +308,25 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       runs: 3
     },
     {
+      name: "verify-bundle-bsdtar",
+      title: "full verify of a bundle, 100,000 files, 1.2 GiB",
+      needs: ["bsdtar"],
+      prepare: () => {
+        const source = large()
+        const made = `test -d ${at("bundle")} || ${tallyman} process tar://${source} oci://${at("bundle")} --no-verify`
+        return {
+          ours: { command: `${tallyman} verify ${at("bundle")} --full`, before: made },
+          theirs: {
+            command: `bsdtar -cf /dev/null --format=mtree --options=mtree:sha256 -C ${at("bundle")}/rootfs .`,
+            before: made
+          },
+          against: "`bsdtar --format=mtree` with sha256"
+        }
+      },
+      wall: 1.0,
+      runs: 3
+    },
+    {
       name: "full-verify-gzip",
       title: "full verify of an OCI layout, 8 gzip layers, 1.5 GiB unpacked",
       needs: ["openssl", "gzip"],

@@ -54,6 +54,8 @@ const atSymlinkNofollow = 0x100
 const atEmptyPath = 0x1000
 const basicStats = 0x7ff
 const closeOnExec = 0o2000000
+/** Where the halves of a number of 64 bits are. */
+const [low, high] = os.endianness() === "LE" ? ([0, 1] as const) : ([1, 0] as const)
 const { S_IFBLK, S_IFCHR } = { S_IFBLK: 0o060000, S_IFCHR: 0o020000 }
 const { ENODATA, ENOTSUP } = os.constants.errno
 
@@ -112,10 +114,12 @@ const make = (koffi: Koffi): Libc => {
   const mknod = mknodOf(library)
   const result = (returned: number): number => (returned === 0 ? 0 : koffi.errno())
   const cstring = (value: ByteString): Buffer => Buffer.from(`${value}\0`, "latin1")
-  const times = new BigInt64Array(4)
-  const fill = (seconds: number, nanoseconds: number): BigInt64Array => {
-    times[0] = times[2] = BigInt(seconds)
-    times[1] = times[3] = BigInt(nanoseconds)
+  const times = new Int32Array(8)
+  // Two numbers of 64 bits, twice. To make them of BigInts takes as long as the call.
+  const fill = (seconds: number, nanoseconds: number): Int32Array => {
+    times[low] = times[4 + low] = seconds
+    times[high] = times[4 + high] = Math.floor(seconds / 2 ** 32)
+    times[2 + low] = times[6 + low] = nanoseconds
     return times
   }
   // The kernel's own limits of one list and one value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
@@ -183,8 +187,6 @@ const filesOf = (koffi: Koffi, library: ReturnType<Koffi["load"]>): FileCalls | 
     const space = new ArrayBuffer(256)
     const bytes = new Uint8Array(space)
     const [words, halves, seconds] = [new Uint32Array(space), new Uint16Array(space), new Int32Array(space)]
-    // Of a number of 64 bits.
-    const [low, high] = os.endianness() === "LE" ? [0, 1] : [1, 0]
     const stat = (directory: number, name: string | Buffer, flags: number, into: Float64Array): number => {
       if (statx(directory, name, flags, basicStats, bytes) !== 0) return koffi.errno()
       into[0] = halves[14]!

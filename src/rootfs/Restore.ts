@@ -150,14 +150,13 @@ export class Restorer {
     report: Report
   ): void {
     const seconds = mtimeNanoseconds < 0 ? 0 : mtimeSeconds
-    if (seconds >= 0 && mtimeNanoseconds <= 0) {
-      coarse(seconds)
-    } else if (this.libc === undefined) {
-      coarse(Math.max(0, seconds + mtimeNanoseconds / 1e9))
-      report("mtime", `not to the nanosecond: ${this.noLibc()}`)
-    } else {
-      const errno = precise(this.libc, seconds, mtimeNanoseconds)
+    const nanoseconds = Math.max(0, mtimeNanoseconds)
+    if (this.libc !== undefined) {
+      const errno = precise(this.libc, seconds, nanoseconds)
       if (errno !== 0) report("mtime", Libc.errorName(errno))
+    } else {
+      coarse(Math.max(0, seconds + nanoseconds / 1e9))
+      if (seconds < 0 || nanoseconds > 0) report("mtime", `not to the nanosecond: ${this.noLibc()}`)
     }
   }
 }

@@ -17,9 +17,11 @@ import { openForRead } from "../content/OpenFile.ts"
 import { childPath, type FileTree, type Inode, isImplied, pathOf, type TreeNode } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
+import { slices } from "./Slices.ts"
 import {
   digestSize,
   type EntryVisitor,
+  fileCost,
   nameErrors,
   nameMessage,
   type WriteExtra,
@@ -132,10 +134,6 @@ const attempt = <A>(run: () => A): Effect.Effect<A, UnpackError> =>
 
 const linkErrors = new Set(["EMLINK", "EPERM", "EOPNOTSUPP", "ENOTSUP", "EXDEV", "EACCES"])
 
-/** Slices of a layer that is read in place: small enough that several threads end at nearly the same time. */
-const sliceBytes = 16 * 1024 * 1024
-const sliceFiles = 1000
-
 class Unpacker {
   readonly #tree: FileTree
   readonly #root: ByteString
@@ -181,16 +179,9 @@ class Unpacker {
       const nodes = this.#files.get(layer)!.sort((a, b) => a.inode.entry - b.inode.entry)
       const source = sourceOf(layer)
       const inPlace = source !== undefined && source.edits.length === 0 && isPlain(source)
-      let from = 0
-      while (from < nodes.length) {
-        let to = from
-        for (let bytes = 0; to < nodes.length && (!inPlace || (bytes < sliceBytes && to - from < sliceFiles)); to++) {
-          bytes += nodes[to]!.inode.dataSize
-        }
-        const slice = nodes.slice(from, to)
+      for (const slice of inPlace ? slices(nodes, ({ inode }) => inode.dataSize + fileCost) : [nodes]) {
         this.#slices.push({ layer, nodes: slice })
         tasks.push(this.#task(slice, source, inPlace))
-        from = to
       }
     }
     return tasks
@@ -205,20 +196,16 @@ class Unpacker {
     let bytes = 0
     const paths = nodes.map((node, index) => {
       const { inode } = node
-      numbers.set(
-        [
-          inode.entry,
-          inode.dataOffset,
-          inode.dataSize,
-          inode.size,
-          inode.mode,
-          inode.uid,
-          inode.gid,
-          inode.mtimeSeconds,
-          inode.mtimeNanoseconds
-        ],
-        index * writeColumns
-      )
+      let at = index * writeColumns
+      numbers[at++] = inode.entry
+      numbers[at++] = inode.dataOffset
+      numbers[at++] = inode.dataSize
+      numbers[at++] = inode.size
+      numbers[at++] = inode.mode
+      numbers[at++] = inode.uid
+      numbers[at++] = inode.gid
+      numbers[at++] = inode.mtimeSeconds
+      numbers[at] = inode.mtimeNanoseconds
       if (inode.xattrs !== undefined || inode.sparse !== undefined) {
         extras.push({
           index,

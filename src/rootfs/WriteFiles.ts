@@ -84,7 +84,8 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
 /** Whatever stands at that name, it is not opened. */
 const createOnly = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 
-const windowSize = 1024 * 1024
+/** Many small bodies, and no more than stays in a core's own cache until they are hashed and written. */
+const windowSize = 256 * 1024
 let shared: Buffer | undefined
 
 class Failure extends Error {
@@ -149,6 +150,8 @@ const readInPlace = (task: WriteTask, writer: FileWriter): void => {
       let position = task.numbers[index * writeColumns + 1]!
       let left = task.numbers[index * writeColumns + 2]!
       writer.begin(index)
+      // One call to hash and one to write, where a body would lie across the end of the window.
+      if (position + left > end && left <= windowSize) end = start
       while (left > 0) {
         if (position < start || position >= end) {
           start = position
@@ -364,11 +367,14 @@ class FileWriter {
   }
 }
 
-/** `writeFiles` for a pool of workers. Making a file costs about as much as writing 16 KiB. */
+/** Making a file costs about as much as writing these bytes. */
+export const fileCost = 16384
+
+/** `writeFiles` for a pool of workers. */
 export const writeJob: Job<WriteTask, WriteResult> = {
   kind: "rootfs.write-files",
   prepare: (task) => (task.inPlace ? Promise.resolve() : Codec.prepare()),
   run: (task, progress) => writeFiles(task, progress),
-  cost: (task) => task.bytes + task.paths.length * 16384,
+  cost: (task) => task.bytes + task.paths.length * fileCost,
   transfer: (result) => [result.digests.buffer, result.hashed.buffer]
 }
