@@ -102,7 +102,7 @@ export const unpack = (
     const tasks = yield* attempt(() => unpacker.begin((layer) => layers[layer]))
     const write = options.write ?? inThisThread
     const results = yield* write(tasks)
-    return yield* attempt(() => unpacker.end(tasks, results))
+    return yield* attempt(() => unpacker.end(results))
   })
 
 /** `unpack` in this thread from whatever gives the layers' members. Throws `UnpackError`. */
@@ -117,7 +117,7 @@ export const unpackSync = (
   const results = tasks.map((task, index) =>
     writeFiles(task, undefined, (visitor) => feed(unpacker.layerOf(index), visitor))
   )
-  return unpacker.end(tasks, results)
+  return unpacker.end(results)
 }
 
 const inThisThread = (tasks: ReadonlyArray<WriteTask>): Effect.Effect<ReadonlyArray<WriteResult>> =>
@@ -194,8 +194,13 @@ class Unpacker {
     const digests = this.#options.digests ?? true
     const maxSparse = this.#options.maxSparseDigest ?? 64 * 1024 ** 3
     let bytes = 0
-    const paths = nodes.map((node, index) => {
-      const { inode } = node
+    const directories: Array<ByteString> = []
+    const known = new Map<TreeNode, number>()
+    const parents = new Uint32Array(nodes.length)
+    nodes.forEach(({ inode, parent }, index) => {
+      let directory = known.get(parent!)
+      if (directory === undefined) known.set(parent!, (directory = directories.push(pathOf(parent!)) - 1))
+      parents[index] = directory
       let at = index * writeColumns
       numbers[at++] = inode.entry
       numbers[at++] = inode.dataOffset
@@ -216,13 +221,25 @@ class Unpacker {
       if (digests && inode.sha256 === undefined && (inode.sparse === undefined || inode.size <= maxSparse))
         wanted[index] = 1
       bytes += inode.dataSize
-      return this.#pathIn(node).slice(this.#root.length + 1)
     })
-    return { root: this.#root, source, inPlace, paths, numbers, extras, wanted, libc: this.#libc, bytes }
+    return {
+      root: this.#root,
+      source,
+      inPlace,
+      // The tree's own strings: paths of all files at once would take as much again.
+      names: nodes.map((node) => node.name),
+      directories,
+      parents,
+      numbers,
+      extras,
+      wanted,
+      libc: this.#libc,
+      bytes
+    }
   }
 
   /** Takes what came of the tasks, and makes everything that needs no bytes from a layer. */
-  end(tasks: ReadonlyArray<WriteTask>, results: ReadonlyArray<WriteResult>): UnpackResult {
+  end(results: ReadonlyArray<WriteResult>): UnpackResult {
     let files = 0
     let bytes = 0
     results.forEach((result, task) => {
@@ -237,7 +254,7 @@ class Unpacker {
       }
       if (result.failure !== undefined) {
         const { index, message, reason } = result.failure
-        const shown = Bytes.display(index < 0 ? this.#root : `${this.#root}/${tasks[task]!.paths[index]!}`)
+        const shown = Bytes.display(index < 0 ? this.#root : `${this.#root}/${pathOf(nodes[index]!)}`)
         throw new UnpackError({
           reason,
           path: shown,

@@ -10,6 +10,7 @@ import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.
 import { openForRead } from "../content/OpenFile.ts"
 import { TarScanner, type TarVisitor } from "../content/TarScan.ts"
 import { ContentHash, digestOf } from "./ContentHash.ts"
+import { childPath } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { type Attributes, codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat } from "./Restore.ts"
 
@@ -24,8 +25,11 @@ export interface WriteTask {
   readonly source: LayerInput | undefined
   /** The layer is stored as the tar itself: bodies are read where they are. */
   readonly inPlace: boolean
-  /** Below the root, in the order of the layer's members. */
-  readonly paths: ReadonlyArray<ByteString>
+  /** In the order of the layer's members. */
+  readonly names: ReadonlyArray<ByteString>
+  /** Directories below the root, "" for the root, and for each name which one it is in. */
+  readonly directories: ReadonlyArray<ByteString>
+  readonly parents: Uint32Array
   /** Rows of `writeColumns`: member, offset and size of the body, size, mode, uid, gid, mtime seconds and nanoseconds. */
   readonly numbers: Float64Array
   readonly extras: ReadonlyArray<WriteExtra>
@@ -62,6 +66,10 @@ export interface WriteResult {
     readonly message: string
   }
 }
+
+/** Below the root. */
+export const pathOf = ({ directories, names, parents }: WriteTask, index: number): ByteString =>
+  childPath(directories[parents[index]!]!, names[index]!)
 
 export const writeColumns = 9
 export const digestSize = 64
@@ -146,7 +154,7 @@ const readInPlace = (task: WriteTask, writer: FileWriter): void => {
   let start = 0
   let end = 0
   try {
-    for (let index = 0; index < task.paths.length; index++) {
+    for (let index = 0; index < task.names.length; index++) {
       let position = task.numbers[index * writeColumns + 1]!
       let left = task.numbers[index * writeColumns + 2]!
       writer.begin(index)
@@ -202,15 +210,15 @@ class FileWriter {
     this.#progress = progress
     this.#restorer = new Restorer(task.libc ? Libc.load() : undefined)
     this.#extras = new Map(task.extras.map((extra) => [extra.index, extra]))
-    this.#digests = new Uint8Array(task.paths.length * digestSize)
+    this.#digests = new Uint8Array(task.names.length * digestSize)
     this.#digestText = Buffer.from(this.#digests.buffer)
-    this.#hashed = new Uint8Array(task.paths.length)
+    this.#hashed = new Uint8Array(task.names.length)
   }
 
   /** For members in their order, those of other files among them. */
   visitor(): EntryVisitor {
-    const { numbers, paths } = this.#task
-    let wanted = paths.length === 0 ? -1 : numbers[0]!
+    const { names, numbers } = this.#task
+    let wanted = names.length === 0 ? -1 : numbers[0]!
     let taken = false
     return {
       onEntry: (entry) => {
@@ -222,7 +230,7 @@ class FileWriter {
           throw new Failure("layer-changed", index, `the entry is a ${entry.type} of ${entry.size} bytes now`)
         }
         this.begin(index)
-        wanted = this.#next < paths.length ? numbers[this.#next * writeColumns]! : -1
+        wanted = this.#next < names.length ? numbers[this.#next * writeColumns]! : -1
       },
       onBody: (_entry, chunk, from, to) => {
         if (taken) this.body(chunk, from, to)
@@ -235,12 +243,12 @@ class FileWriter {
   }
 
   begin(index: number): void {
-    const { numbers, paths, root, wanted } = this.#task
+    const { numbers, root, wanted } = this.#task
     const row = index * writeColumns
     const extra = this.#extras.get(index)
     this.#index = index
     this.#next = index + 1
-    this.#path = `${root}/${paths[index]!}`
+    this.#path = `${root}/${pathOf(this.#task, index)}`
     this.#sparse = extra?.sparse
     this.#segment = this.#segmentLeft = this.#position = 0
     this.#hash = undefined
@@ -345,7 +353,7 @@ class FileWriter {
   /** All members have come. */
   complete(): void {
     const cut = this.#fd !== -1
-    if (cut || this.#next < this.#task.paths.length) {
+    if (cut || this.#next < this.#task.names.length) {
       throw new Failure("layer-changed", cut ? this.#index : this.#next, "the entry is not there any more")
     }
   }
@@ -375,6 +383,6 @@ export const writeJob: Job<WriteTask, WriteResult> = {
   kind: "rootfs.write-files",
   prepare: (task) => (task.inPlace ? Promise.resolve() : Codec.prepare()),
   run: (task, progress) => writeFiles(task, progress),
-  cost: (task) => task.bytes + task.paths.length * fileCost,
+  cost: (task) => task.bytes + task.names.length * fileCost,
   transfer: (result) => [result.digests.buffer, result.hashed.buffer]
 }
