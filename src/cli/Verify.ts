@@ -68,7 +68,7 @@ export const command = Command.make("verify", {
   Command.withHandler(({ against, dryRun, format, full, jobs, repair, target, tempDirectory, tolerate, ...flags }) =>
     Effect.gen(function* () {
       const settings = yield* Flags.loadSettings(flags)
-      const problem = conflict({ against, dryRun, repair, tolerate })
+      const problem = conflict({ against, dryRun, repair })
       if (problem !== undefined) return yield* new UsageError({ reason: "BadValue", message: problem })
       const uri = yield* Layouts.locate(target)
       const opening = {
@@ -88,7 +88,7 @@ export const command = Command.make("verify", {
         })
       if (Option.isSome(repair)) {
         const done = yield* withProgress(
-          Repair.repair(uri, yield* Layouts.locate(repair.value), { ...options, dryRun })
+          Repair.repair(uri, yield* Layouts.locate(repair.value), { ...options, dryRun, tolerances: tolerate })
         )
         return yield* show(done.after, "full", {
           json: RepairText.json(done, dryRun),
@@ -123,10 +123,10 @@ const conflict = (flags: {
   readonly against: Option.Option<string>
   readonly dryRun: boolean
   readonly repair: Option.Option<string>
-  readonly tolerate: ReadonlyArray<Tolerance>
 }): string | undefined => {
   if (Option.isNone(flags.repair))
     return flags.dryRun ? "cannot use --dry-run: expected --repair SOURCE with it" : undefined
-  if (Option.isSome(flags.against)) return "cannot use --against with --repair: a repair takes the very same image only"
-  return flags.tolerate.length > 0 ? "cannot use --tolerate with --repair: it is for unpacked trees" : undefined
+  return Option.isSome(flags.against)
+    ? "cannot use --against with --repair: a repair takes the very same image only"
+    : undefined
 }

@@ -60,7 +60,7 @@ export const publish = (temporary: string, root: string, journal: Journal.Journa
   })
 
 /** Every file of a tree at once: a call for each of a hundred thousand files takes minutes on a disk. */
-const syncAll = (directory: string): void => {
+export const syncAll = (directory: string): void => {
   const fd = fs.openSync(directory, fs.constants.O_RDONLY)
   try {
     if (Libc.load()?.syncfs(fd) !== 0) fs.fsyncSync(fd)

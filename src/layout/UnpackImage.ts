@@ -133,7 +133,7 @@ export const applyLayers = (
   readLayers(layers, { digests: false, maxProblems: maxKept, onLayer }).pipe(
     Effect.map((read) => ({
       tree: read.tree,
-      problems: read.layers.flatMap((layer, index) => problemsOf(layer, image.layers[index]!))
+      problems: keptProblems(image, read.layers)
     })),
     Effect.mapError(
       (cause) =>
@@ -144,6 +144,10 @@ export const applyLayers = (
         })
     )
   )
+
+/** What is wrong with layers that were read, as a receipt keeps it. */
+export const keptProblems = (image: Image.Image, layers: ReadonlyArray<ReadLayer>): ReadonlyArray<KeptProblem> =>
+  layers.flatMap((layer, index) => problemsOf(layer, image.layers[index]!))
 
 const problemsOf = (read: ReadLayer, layer: Image.Layer): ReadonlyArray<KeptProblem> => {
   const subject = `layer ${layer.index} (${layer.name})`
@@ -200,10 +204,24 @@ export const unpackTree = (
   })
 
 export const unrestoredOf = (result: UnpackResult): ReadonlyArray<KeptUnrestored> =>
-  [...result.unrestoredCounts].map(([what, count]) => {
-    const those = result.unrestored.filter((one) => one.what === what).slice(0, maxExamples)
-    return { what, count, examples: those.map((one) => ByteString.display(one.path)), message: those[0]?.message ?? "" }
-  })
+  [...result.unrestoredCounts].map(([what, count]) => kept(what, count, result.unrestored))
+
+/** The same of single things that the disk did not take. */
+export const keptUnrestored = (
+  unrestored: ReadonlyArray<Pick<UnpackResult["unrestored"][number], "path" | "what" | "message">>
+): ReadonlyArray<KeptUnrestored> =>
+  [...new Set(unrestored.map(({ what }) => what))].map((what) =>
+    kept(what, unrestored.filter((one) => one.what === what).length, unrestored)
+  )
+
+const kept = (
+  what: UnrestoredWhat,
+  count: number,
+  unrestored: Parameters<typeof keptUnrestored>[0]
+): KeptUnrestored => {
+  const those = unrestored.filter((one) => one.what === what).slice(0, maxExamples)
+  return { what, count, examples: those.map((one) => ByteString.display(one.path)), message: those[0]?.message ?? "" }
+}
 
 /** What a comparison has to put up with after it. A name that is not there at all is never put up with. */
 export const tolerancesFor = (unrestored: ReadonlyArray<Pick<KeptUnrestored, "what">>): ReadonlyArray<Tolerance> => {

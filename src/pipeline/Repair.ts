@@ -9,6 +9,7 @@ import type { Policy } from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as DirectoryRepair from "../layout/directory/DirectoryRepair.ts"
+import type * as ExpandedTree from "../layout/directory/ExpandedTree.ts"
 import * as ArchiveFiles from "../layout/docker-archive/ArchiveFiles.ts"
 import * as ArchiveRepair from "../layout/docker-archive/ArchiveRepair.ts"
 import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
@@ -17,7 +18,10 @@ import { matching } from "../layout/ImageSource.ts"
 import * as OciFiles from "../layout/oci-layout/OciFiles.ts"
 import * as OciRepair from "../layout/oci-layout/OciRepair.ts"
 import * as Restore from "../layout/Restore.ts"
+import * as BundleRepair from "../layout/runtime-bundle/BundleRepair.ts"
+import * as TreeRepair from "../layout/TreeRepair.ts"
 import type { Depth, Verification } from "../layout/Verifier.ts"
+import type { Tolerance } from "../rootfs/Tolerance.ts"
 import * as Layouts from "./Layouts.ts"
 import { type Uri, UsageError } from "./Uri.ts"
 
@@ -29,6 +33,8 @@ export interface RepairOptions {
   readonly tempDirectory?: string
   readonly limits?: DecoderLimits
   readonly policy?: Policy
+  /** Differences of unpacked trees to put up with; none by default. */
+  readonly tolerances?: ReadonlyArray<Tolerance>
 }
 
 export interface Repaired {
@@ -56,7 +62,7 @@ export const repair = Effect.fn("Repair.repair")(function* (
   source: Uri,
   options: RepairOptions = {}
 ): Effect.fn.Return<Repaired, UsageError | SourceError | WriteError, Scope.Scope | WorkerPool> {
-  const { depth = "full", dryRun = false, policy, ...opening } = options
+  const { depth = "full", dryRun = false, policy = {}, tolerances = [], ...opening } = options
   if (!repairable.includes(target.scheme)) {
     return yield* new UsageError({
       reason: "BadValue",
@@ -79,14 +85,15 @@ export const repair = Effect.fn("Repair.repair")(function* (
     Effect.flatMap(Layouts.openVerifier(target, opening), (verifier) =>
       verifier.verify({
         depth,
-        ...(opening.limits === undefined ? {} : { limits: opening.limits }),
-        ...(policy === undefined ? {} : { policy })
+        policy,
+        tolerances,
+        ...(opening.limits === undefined ? {} : { limits: opening.limits })
       })
     )
   )
   const before = yield* verify
   const copies = yield* copiesOf(source, opening)
-  const work = yield* workOf(target, copies, before, opening)
+  const work = yield* workOf(target, copies, before, { ...opening, policy, tolerances })
   const reasons = reasonsOf(before)
   const told = ({ path: file, reason }: Restore.Change): Restore.Change => ({
     path: file,
@@ -104,7 +111,7 @@ export const repair = Effect.fn("Repair.repair")(function* (
   }
 })
 
-const repairable: ReadonlyArray<Uri["scheme"]> = ["dir", "tar", "oci-layout"]
+const repairable: ReadonlyArray<Uri["scheme"]> = ["dir", "tar", "oci-layout", "oci"]
 
 const isSame = (one: string, other: string): boolean => {
   try {
@@ -146,24 +153,36 @@ interface Work {
   >
 }
 
+interface WorkOptions extends Layouts.SourceOptions {
+  readonly policy: Policy
+  readonly tolerances: ReadonlyArray<Tolerance>
+}
+
 const workOf = (
   target: Uri,
   copies: Copies,
   before: Verification,
-  options: Layouts.SourceOptions
-): Effect.Effect<Work, UsageError | SourceError, Scope.Scope | WorkerPool> => {
+  options: WorkOptions
+): Effect.Effect<Work, UsageError | SourceError | WriteError, Scope.Scope | WorkerPool> => {
   switch (target.scheme) {
     case "tar":
       return archiveWork(target, copies, before, options)
     case "oci-layout":
       return layoutWork(target, copies, before)
+    case "oci":
+      return bundleWork(target, copies, before, options)
     default:
-      return directoryWork(target, copies, before)
+      return directoryWork(target, copies, before, options)
   }
 }
 
 const errorSubjects = ({ results }: Verification): ReadonlyArray<string> => [
   ...new Set(results.results.flatMap(({ severity, subject }) => (severity === "error" ? [subject] : [])))
+]
+
+/** What is more than information is about. */
+const subjectsOf = ({ results }: Verification): ReadonlyArray<string> => [
+  ...new Set(results.results.flatMap(({ severity, subject }) => (severity === "info" ? [] : [subject])))
 ]
 
 const flaggedBy = ({ results }: Verification): Restore.Flagged => {
@@ -213,17 +232,42 @@ const restoring = (restored: Restore.Restoring, plan: Restore.Plan): Work => ({
   }))
 })
 
-const directoryWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, before: Verification) {
+const directoryWork = Effect.fnUntraced(function* (
+  target: Uri,
+  copies: Copies,
+  before: Verification,
+  options: WorkOptions
+) {
   const slots = DirectoryRepair.slots(target.path)
   const flagged = flaggedBy(before)
+  const subjects = subjectsOf(before)
   const works: Array<Work> = []
   for (const slot of slots) {
     const image = copies.images.find((one) => DirectoryRepair.isImage(target.path, slot, one))
     if (image === undefined) continue
-    const plan = yield* DirectoryRepair.plan(target.path, slot, image, flagged)
-    works.push(
-      restoring({ root: target.path, target: slot.manifest, image: slot.names[0] ?? image.config.digest }, plan)
-    )
+    const expanded: { now: ExpandedTree.Expanded | undefined } = { now: undefined }
+    const plan = yield* DirectoryRepair.plan(target.path, slot, image, flagged, () => expanded.now)
+    // Where a layer is damaged nobody has looked at the tree yet.
+    const isSuspect = (directory: string): boolean =>
+      plan.files.length + plan.leftovers.length > 0 ||
+      subjects.some((subject) => subject === directory || subject.startsWith(`${directory}/`))
+    const tree = yield* DirectoryRepair.planTree(target.path, slot, image, flagged, isSuspect, options)
+    const place = { root: target.path, target: slot.manifest, image: slot.names[0] ?? image.config.digest }
+    const files = restoring(place, plan)
+    works.push({
+      changes: [...(tree?.plan.changes ?? []), ...files.changes],
+      impossible: [...(tree?.plan.impossible ?? []), ...files.impossible],
+      run: Effect.gen(function* () {
+        const mended =
+          tree === undefined ? TreeRepair.nothing : yield* TreeRepair.carryOut(tree.proved, tree.plan, place)
+        if (tree !== undefined) expanded.now = DirectoryRepair.expandedAnew(slot.manifest, image, tree.proved, mended)
+        const done = yield* files.run
+        return {
+          repaired: [...mended.repaired, ...done.repaired],
+          impossible: [...mended.impossible, ...done.impossible]
+        }
+      })
+    })
   }
   if (works.length === 0) {
     return yield* notTheSame(
@@ -259,6 +303,18 @@ const layoutWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, bef
   const [first] = plan.matched
   if (first === undefined) return yield* notTheSame(target, copies, plan.found)
   return restoring({ root, target: OciFiles.indexFile, image: first.names[0] ?? first.config.digest }, plan)
+})
+
+const bundleWork = Effect.fnUntraced(function* (
+  target: Uri,
+  copies: Copies,
+  before: Verification,
+  { policy, tolerances }: WorkOptions
+) {
+  const { id } = BundleRepair.identify(target.path)
+  const image = copies.images.find(({ config }) => config.digest === id)
+  if (image === undefined) return yield* notTheSame(target, copies, id === undefined ? [] : [id])
+  return yield* BundleRepair.plan(target.path, image, flaggedBy(before), subjectsOf(before), { policy, tolerances })
 })
 
 const archiveWork = Effect.fnUntraced(function* (

@@ -4,20 +4,27 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { Collector } from "../../check/Collector.ts"
+import type { Policy } from "../../check/Policy.ts"
+import type { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
+import type { Tolerance } from "../../rootfs/Tolerance.ts"
 import { version } from "../../version.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
 import * as SavedIdentity from "../docker-archive/SavedIdentity.ts"
+import type { SourceError } from "../Failure.ts"
 import * as Journal from "../Journal.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
 import type { Store } from "../Store.ts"
+import * as TreeRepair from "../TreeRepair.ts"
+import { keptProblems, keptUnrestored } from "../UnpackImage.ts"
 import * as Files from "./DirectoryFiles.ts"
 import { type CatalogEntry, encodeCatalog, manifestBytes, readCatalog } from "./DirectoryWriter.ts"
+import * as ExpandedTree from "./ExpandedTree.ts"
 
 /** An image that the directory holds, or held before it was damaged. */
 export interface Slot {
@@ -96,12 +103,50 @@ export const isImage = (root: string, { receipt, saved }: Slot, image: Image.Ima
     ? receipt.image === image.config.digest
     : saved !== undefined && SavedIdentity.isImage(DirectoryStore.make(root), saved, image) === true
 
-/** What to write so that `slot` is `image` again: it is that image. Changes nothing. */
+/** The tree beside a manifest, when it is to be looked at. */
+export interface Expanded {
+  readonly proved: TreeRepair.Proved
+  readonly plan: TreeRepair.TreePlan
+}
+
+/**
+ * What of the tree beside `slot`'s manifest is wrong, where there is one or should be and `isSuspect` says that it has to
+ * be looked at. Changes nothing.
+ */
+export const planTree = Effect.fn("DirectoryRepair.planTree")(function* (
+  root: string,
+  { manifest, others, receipt }: Slot,
+  image: Image.Image,
+  flagged: Restore.Flagged,
+  isSuspect: (directory: string) => boolean,
+  { policy, tolerances }: { readonly policy: Policy; readonly tolerances: ReadonlyArray<Tolerance> }
+): Effect.fn.Return<Expanded | undefined, SourceError, WorkerPool> {
+  const directory = ExpandedTree.directoryOf(manifest)
+  // Where a receipt is lost it was no other tool that wrote the tree.
+  const isLost = receipt === undefined && flagged(Files.receiptFile(manifest))
+  const recorded = ExpandedTree.recordedIn(receipt, manifest) ?? (isLost ? {} : undefined)
+  const place = path.join(root, directory)
+  const isThere = fs.lstatSync(place, { throwIfNoEntry: false }) !== undefined
+  // A manifest of several images has no place for their trees.
+  if (others > 0 || (!isThere && (recorded === undefined || isLost)) || !isSuspect(directory)) return undefined
+  const proved = yield* TreeRepair.prove(image)
+  const expected = ExpandedTree.expectation(proved.tree, recorded)
+  const plan = yield* TreeRepair.plan(
+    proved.tree,
+    { root: place, subject: directory },
+    [...tolerances, ...expected],
+    policy
+  )
+  return { proved, plan }
+})
+
+/** What to write so that `slot` is `image` again: it is that image. `expanded`: for a receipt made anew. Changes nothing. */
 export const plan = Effect.fn("DirectoryRepair.plan")(function* (
   root: string,
   slot: Slot,
   image: Image.Image,
-  flagged: Restore.Flagged
+  flagged: Restore.Flagged,
+  expanded: () => ExpandedTree.Expanded | undefined = () => undefined
 ) {
   const store = DirectoryStore.make(root)
   const files: Array<Restore.Wanted> = []
@@ -133,7 +178,7 @@ export const plan = Effect.fn("DirectoryRepair.plan")(function* (
     want(slot.manifest, { kind: "bytes", bytes: manifestBytes({ ...image, names: slot.names }) })
   const receipt = Files.receiptFile(slot.manifest)
   if (slot.receipt === undefined && flagged(receipt) && slot.others === 0) {
-    want(receipt, { kind: "late", make: () => Receipt.encode(receiptAnew(root, slot, image)) })
+    want(receipt, { kind: "late", make: () => Receipt.encode(receiptAnew(root, slot, image, expanded())) })
   }
   const catalogued = flagged(Files.catalogFile, slot.receipt === undefined ? "error" : undefined)
   if (catalogued && (files.length > 0 || !holds(store, Files.catalogFile, catalogAnew(root))))
@@ -192,7 +237,12 @@ const misplacedIn = (file: string, { diffId }: Image.Layer, { layers }: Image.Im
 }
 
 /** As a writer would have left it, but for what only the lost one told: where the image came from, and filters. */
-const receiptAnew = (root: string, { manifest, names, saved }: Slot, image: Image.Image): Receipt.Receipt => {
+const receiptAnew = (
+  root: string,
+  { manifest, names, saved }: Slot,
+  image: Image.Image,
+  expanded: ExpandedTree.Expanded | undefined
+): Receipt.Receipt => {
   const fileOf = (file: string): Receipt.File => Receipt.fileOf(file, fs.readFileSync(path.join(root, file)))
   const layers = new Map(
     saved!.layers!.map((file, index): readonly [string, Receipt.File] => [
@@ -214,12 +264,29 @@ const receiptAnew = (root: string, { manifest, names, saved }: Slot, image: Imag
     filters: [],
     conversions: [],
     files: [fileOf(saved!.config!), ...layers.values(), fileOf(manifest)],
-    details: { manifest, catalog: catalogNames(names, image).map(Files.catalogKey) }
+    details: {
+      manifest,
+      catalog: catalogNames(names, image).map(Files.catalogKey),
+      ...(expanded === undefined ? {} : { expanded })
+    }
   }
 }
 
 const catalogNames = (names: ReadonlyArray<string>, image: Image.Image): ReadonlyArray<string> =>
   names.length > 0 ? names : [Digest.encodedOf(image.config.digest)]
+
+/** What a receipt says of a tree that was made right: as a writer would have said it. */
+export const expandedAnew = (
+  manifest: string,
+  image: Image.Image,
+  { layers, tree }: TreeRepair.Proved,
+  { lost, unrestored }: TreeRepair.TreeDone
+): ExpandedTree.Expanded => ({
+  directory: ExpandedTree.directoryOf(manifest),
+  entries: tree.names - lost,
+  problems: keptProblems(image, layers).filter(({ check }) => check.startsWith("rootfs.")),
+  unrestored: keptUnrestored(unrestored)
+})
 
 /** From what the receipts record; of manifests without one, what the catalog has, or else their names. */
 const catalogAnew = (root: string): Uint8Array => {

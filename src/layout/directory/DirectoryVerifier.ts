@@ -11,11 +11,11 @@ import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
 import * as SavedAudit from "../docker-archive/SavedAudit.ts"
-import * as Journal from "../Journal.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
 import * as Lock from "../Lock.ts"
 import * as Receipt from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
+import { tellRuns } from "../RunAudit.ts"
 import { readRegion, type Store, unsafeName } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import * as Files from "./DirectoryFiles.ts"
@@ -386,31 +386,13 @@ const auditRest = (
   audit: LayerAudit,
   report: Collector
 ): void => {
-  report.ran(
-    "layer.unreferenced",
-    "directory.incomplete",
-    "directory.in-progress",
-    "directory.leftover",
-    "directory.empty"
-  )
+  report.ran("layer.unreferenced", "directory.empty")
   const used = new Set<string>()
   for (const { saved } of images) {
     for (const name of [saved.config, ...(saved.layers ?? [])]) if (name !== undefined) used.add(name)
   }
-  const dead = new Set(Journal.leftovers(store.path, names))
-  for (const name of names) {
-    if (Journal.isJournal(name)) journal(store, name, dead, report)
-    else if (Journal.isTemporary(name)) {
-      if (dead.has(name)) report.report("directory.leftover", name, "a temporary file of a run that is gone")
-    } else if (!Lock.isLock(name)) unreferenced(store, name, used, audit, report)
-  }
-}
-
-const journal = (store: Store, name: string, dead: ReadonlySet<string>, report: Collector): void => {
-  const run = Journal.read(`${store.path}/${name}`)
-  const what = run === undefined ? "an image" : `${run.image} (${run.target})`
-  if (dead.has(name)) report.report("directory.incomplete", name, `a run that wrote ${what} was cut off`)
-  else report.report("directory.in-progress", name, `process ${run?.pid} is writing ${what}`)
+  const isRun = tellRuns(store, names, report)
+  for (const name of names) if (!isRun(name) && !Lock.isLock(name)) unreferenced(store, name, used, audit, report)
 }
 
 const unreferenced = (

@@ -7,7 +7,7 @@ import type { LayerInput } from "../../content/LayerStream.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
-import { unknown } from "../../rootfs/FileTree.ts"
+import { type FileTree, unknown } from "../../rootfs/FileTree.ts"
 import { readLayers } from "../../rootfs/ReadLayers.ts"
 import type { Tolerance } from "../../rootfs/Tolerance.ts"
 import { countNames } from "../CountNames.ts"
@@ -102,8 +102,7 @@ export const audit = (
 ): Effect.Effect<string | undefined, never, WorkerPool> =>
   Effect.gen(function* () {
     const directory = directoryOf(manifest)
-    const recorded = receipt?.details["expanded"]
-    const details = Json.isObject(recorded) && recorded["directory"] === directory ? recorded : undefined
+    const details = recordedIn(receipt, manifest)
     const entry = store.lookup(directory)
     if (entry === undefined && details === undefined) return undefined
     report.ran("bundle.missing-rootfs")
@@ -141,20 +140,32 @@ export const audit = (
       return directory
     }
     const { tree } = read.right
-    if (details === undefined) {
-      tree.forEach(({ inode }) => {
-        if (inode.type === "symlink") inode.mtimeNanoseconds = unknown
-      })
-    }
-    const unrestored = objects(details?.["unrestored"]).map((one) => ({ what: one["what"] as never }))
-    yield* auditTree(
-      tree,
-      { root, subject: directory },
-      [...options.tolerances, ...(details === undefined ? ofOthers : tolerancesFor(unrestored))],
-      report
-    )
+    yield* auditTree(tree, { root, subject: directory }, [...options.tolerances, ...expectation(tree, details)], report)
     return directory
   })
+
+/** What the receipt says of the tree beside a manifest; undefined for a tree of another tool, or none. */
+export const recordedIn = (
+  receipt: Receipt.Receipt | undefined,
+  manifest: string
+): Readonly<Record<string, unknown>> | undefined => {
+  const recorded = receipt?.details["expanded"]
+  return Json.isObject(recorded) && recorded["directory"] === directoryOf(manifest) ? recorded : undefined
+}
+
+/** What has to be tolerated of a tree by what made it. Takes out of `tree` what the older tool does not keep. */
+export const expectation = (
+  tree: FileTree,
+  recorded: Readonly<Record<string, unknown>> | undefined
+): ReadonlyArray<Tolerance> => {
+  if (recorded !== undefined) {
+    return tolerancesFor(objects(recorded["unrestored"]).map((one) => ({ what: one["what"] as never })))
+  }
+  tree.forEach(({ inode }) => {
+    if (inode.type === "symlink") inode.mtimeNanoseconds = unknown
+  })
+  return ofOthers
+}
 
 const count = (root: string, directory: string, expected: unknown, report: Collector): void => {
   if (typeof expected !== "number") {

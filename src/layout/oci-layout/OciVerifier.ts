@@ -5,11 +5,11 @@ import type { IndexEntry } from "../../check/IndexChecks.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
-import * as Journal from "../Journal.ts"
 import { LayerAudit } from "../LayerAudit.ts"
 import * as Lock from "../Lock.ts"
 import type { Receipt } from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
+import { tellRuns } from "../RunAudit.ts"
 import type { Store } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import { type AuditedLayout, auditLayout } from "./LayoutAudit.ts"
@@ -114,29 +114,16 @@ const knownNames: ReadonlySet<string> = new Set([
 
 /** What stands beside index.json. */
 const auditRoot = (store: Store, layout: AuditedLayout, audit: LayerAudit, report: Collector): void => {
-  report.ran(
-    "oci-layout.extra-file",
-    "directory.unreadable",
-    "directory.incomplete",
-    "directory.in-progress",
-    "directory.leftover"
-  )
+  report.ran("oci-layout.extra-file", "directory.unreadable")
   const names = store.list("")
   if (names === undefined) {
     report.report("directory.unreadable", store.path, "the directory cannot be listed")
     return
   }
-  const dead = new Set(Journal.leftovers(store.path, names))
+  const isRun = tellRuns(store, names, report)
   for (const name of names) {
-    if (knownNames.has(name) || Lock.isLock(name)) continue
-    if (Journal.isJournal(name)) {
-      const run = Journal.read(`${store.path}/${name}`)
-      const what = run === undefined ? "an image" : `${run.image} (${run.target})`
-      if (dead.has(name)) report.report("directory.incomplete", name, `a run that wrote ${what} was cut off`)
-      else report.report("directory.in-progress", name, `process ${run?.pid} is writing ${what}`)
-    } else if (Journal.isTemporary(name)) {
-      if (dead.has(name)) report.report("directory.leftover", name, "a temporary file of a run that is gone")
-    } else if (Files.isReceipt(name)) stored(store, name, layout, audit, report)
+    if (knownNames.has(name) || Lock.isLock(name) || isRun(name)) continue
+    if (Files.isReceipt(name)) stored(store, name, layout, audit, report)
     else report.report("oci-layout.extra-file", name, "nothing refers to it")
   }
 }

@@ -2,10 +2,11 @@
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { LayerInput } from "../../content/LayerStream.ts"
+import { type LayerInput, stream } from "../../content/LayerStream.ts"
 import { openForRead } from "../../content/OpenFile.ts"
+import { TarScanner } from "../../content/TarScan.ts"
 import type * as Image from "../../image/Image.ts"
-import type { FileTree, TreeNode } from "../../rootfs/FileTree.ts"
+import type { FileTree, Inode, TreeNode } from "../../rootfs/FileTree.ts"
 import { describe, SourceError, WriteError } from "../Failure.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Files from "./BundleFiles.ts"
@@ -35,31 +36,56 @@ export const resolveUser = (spec: string, rootfs: string): Either.Either<Runtime
 const maxText = 4 * 1024 * 1024
 const maxSymlinks = 40
 
-/** A file of a tree that its layers, plain tars, hold. Throws a one-line Error when it cannot be read. */
+/** The stored bytes of a file that a layer holds. Throws when they cannot be read. */
+export type ReadBody = (inode: Inode, input: LayerInput) => Buffer
+
+/** From a layer that is a plain tar. */
+const inPlace: ReadBody = ({ dataOffset, dataSize }, { region }) => {
+  const bytes = Buffer.alloc(dataSize)
+  const fd = openForRead(region.path)
+  try {
+    for (let done = 0; done < dataSize; ) {
+      const read = fs.readSync(fd, bytes, done, dataSize - done, region.offset + dataOffset + done)
+      if (read === 0) throw new Error("it ends early")
+      done += read
+    }
+    return bytes
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** From a layer in any form, which is read as a whole for it. `Compression.prepare` has to be done before. */
+export const streamed: ReadBody = ({ dataSize, entry: wanted }, input) => {
+  const parts: Array<Buffer> = []
+  const scanner = new TarScanner({
+    onBody: (entry, chunk, from, to) => {
+      if (entry.index === wanted) parts.push(Buffer.from(chunk.subarray(from, to)))
+    },
+    onProblem: () => {}
+  })
+  stream(input, (chunk, from, to) => scanner.write(chunk, from, to))
+  scanner.end()
+  const bytes = Buffer.concat(parts)
+  if (bytes.length !== dataSize) throw new Error("it ends early")
+  return bytes
+}
+
+/** A file of a tree that its layers hold. Throws a one-line Error when it cannot be read. */
 const textIn =
-  (tree: FileTree, layers: ReadonlyArray<LayerInput>): ReadText =>
+  (tree: FileTree, layers: ReadonlyArray<LayerInput>, read: ReadBody): ReadText =>
   (name) => {
     const node = follow(tree, name)
     if (node === undefined) return undefined
-    const { dataOffset, dataSize, layer, sparse, type } = node.inode
+    const { dataSize, layer, sparse, type } = node.inode
     const input = layers[layer]
     if (type !== "file" || sparse !== undefined || input === undefined) throw new Error(`/${name} is no regular file`)
     if (dataSize > maxText) throw new Error(`/${name} has ${dataSize} bytes, more than the limit of ${maxText}`)
-    const bytes = Buffer.alloc(dataSize)
-    const fd = openForRead(input.region.path)
     try {
-      let done = 0
-      while (done < dataSize) {
-        const read = fs.readSync(fd, bytes, done, dataSize - done, input.region.offset + dataOffset + done)
-        if (read === 0) throw new Error(`/${name} ends early`)
-        done += read
-      }
+      return read(node.inode, input).toString("utf8")
     } catch (cause) {
       throw new Error(`/${name}: ${describe(cause)}`)
-    } finally {
-      fs.closeSync(fd)
     }
-    return bytes.toString("utf8")
   }
 
 /** Symlinks lead to where they would in the tree, never out of it. */
@@ -87,11 +113,12 @@ const follow = (tree: FileTree, name: string): TreeNode | undefined => {
   return at
 }
 
-/** config.json and container-config.json of an image whose layers, plain tars, make `tree`. */
+/** config.json and container-config.json of an image whose layers, plain tars unless `read` is for others, make `tree`. */
 export const configFiles = (
   image: Image.Image,
   tree: FileTree,
-  layers: ReadonlyArray<LayerInput>
+  layers: ReadonlyArray<LayerInput>,
+  read: ReadBody = inPlace
 ): Effect.Effect<ReadonlyArray<ConfigFile>, SourceError | WriteError> =>
   Effect.gen(function* () {
     const { raw, value } = image.config
@@ -102,7 +129,7 @@ export const configFiles = (
       })
     }
     const spec = value.config?.User ?? ""
-    const user = resolve(spec, textIn(tree, layers))
+    const user = resolve(spec, textIn(tree, layers, read))
     if (Either.isLeft(user)) {
       return yield* new SourceError({
         reason: "Unsupported",

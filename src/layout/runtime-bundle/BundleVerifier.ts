@@ -19,6 +19,7 @@ import { describe } from "../Failure.ts"
 import { LayerAudit } from "../LayerAudit.ts"
 import * as Receipt from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
+import { tellRuns } from "../RunAudit.ts"
 import type { Store } from "../Store.ts"
 import { auditTree, tellKept, tellUnrestored } from "../TreeAudit.ts"
 import { complete, directoriesWithLinks, objects, readManifestFile } from "../TreeManifest.ts"
@@ -60,6 +61,7 @@ const verify = Effect.fn("BundleVerifier.verify")(function* (target: string, opt
   const receipt = options.receipt ?? storedReceipt(store, names, report)
   const documents = auditConfigs(store, receipt, names, report)
   layersLeft(store, names, report)
+  tellRuns(store, names, report)
   if (receipt !== undefined) {
     // A configuration that is missing has been reported as such.
     const concerns = (file: string): boolean => documents.read.has(file) || !configNames.has(file)
