@@ -10,9 +10,9 @@ import type { Edit } from "../image/Image.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
 import type { Job } from "./Job.ts"
-import { type EditChain, makeChain } from "./LayerEdits.ts"
+import { bytesRead, type EditChain, makeChain } from "./LayerEdits.ts"
 import { type LayerFacts, LayerScan } from "./LayerScan.ts"
-import { copyMember } from "./LayerStream.ts"
+import { otherLayers } from "./LayerStream.ts"
 import { openForRead } from "./OpenFile.ts"
 import * as Output from "./Output.ts"
 import type { Problem } from "./Problem.ts"
@@ -196,7 +196,7 @@ export const job: Job<InspectTask, Evidence> = {
   kind: "inspect",
   prepare,
   run,
-  cost: (task) => task.region.size,
+  cost: bytesRead,
   transfer: (evidence) => {
     const paths = evidence.layer?.facts.paths
     return paths === undefined ? [] : [paths.buffer as ArrayBuffer]
@@ -255,7 +255,7 @@ class LayerPass {
     })
     this.#onProblem = onProblem
     const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)
-    this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, copyMember)
+    this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, otherLayers)
     if (this.compression !== "none" || this.#edits !== undefined) this.#hash = crypto.createHash("sha256")
     if (this.compression !== "none") {
       this.#decoder = Codec.makeDecoder(this.compression, this.#edits?.write ?? output, this.#problem, limits)

@@ -5,7 +5,7 @@ import type { Edit } from "../image/Image.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
 import { type CopyMember, TakeEdit } from "./ExcludeEdit.ts"
-import { type EditFacts, makeChain } from "./LayerEdits.ts"
+import { type EditFacts, makeChain, type OtherLayers } from "./LayerEdits.ts"
 import { openForRead } from "./OpenFile.ts"
 import type { Problem } from "./Problem.ts"
 import { TarEditError, TarEditor } from "./TarEdit.ts"
@@ -133,7 +133,7 @@ class Pass {
       this.#size += to - from
       sink(chunk, from, to)
     }
-    const chain = input.edits.length === 0 ? undefined : makeChain(input.edits, out, copyMember)
+    const chain = input.edits.length === 0 ? undefined : makeChain(input.edits, out, otherLayers)
     const inner = chain?.write ?? out
     const { onUnedited } = hooks
     this.#end = chain?.end ?? (() => [])
@@ -217,3 +217,11 @@ export const copyMember: CopyMember = (copy, path, globals, sink) => {
 }
 
 const zeros = Buffer.alloc(blockSize)
+
+/** How edits get at other layers, in this thread. */
+export const otherLayers: OtherLayers = {
+  copy: copyMember,
+  open: (input, sink) => {
+    stream(input, sink)
+  }
+}

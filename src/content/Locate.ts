@@ -3,6 +3,7 @@ import type { ByteString } from "./ByteString.ts"
 import * as Codec from "./Compression.ts"
 import { resolvePath } from "./ExcludeEdit.ts"
 import type { Job } from "./Job.ts"
+import { bytesRead } from "./LayerEdits.ts"
 import { type LayerInput, stream } from "./LayerStream.ts"
 import { failureOf, type Rewritten } from "./Rewrite.ts"
 import { type MemberHeaders, TarEditor } from "./TarEdit.ts"
@@ -81,5 +82,5 @@ export const job: Job<LocateTask, Located> = {
   kind: "locate",
   prepare: Codec.prepare,
   run,
-  cost: (task) => task.region.size
+  cost: bytesRead
 }

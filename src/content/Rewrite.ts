@@ -3,7 +3,7 @@ import * as crypto from "node:crypto"
 import type { Algorithm } from "../image/Digest.ts"
 import * as Codec from "./Compression.ts"
 import type { Job } from "./Job.ts"
-import type { EditFacts } from "./LayerEdits.ts"
+import { bytesRead, type EditFacts } from "./LayerEdits.ts"
 import { type LayerInput, LayerReadError, stream } from "./LayerStream.ts"
 
 /** Plain data: it crosses to a worker. */
@@ -67,5 +67,5 @@ export const job: Job<RewriteTask, Rewritten> = {
   kind: "rewrite",
   prepare: Codec.prepare,
   run,
-  cost: (task) => task.region.size
+  cost: bytesRead
 }

@@ -74,6 +74,8 @@ export class MemberHeaders {
   size = 0
   /** 0-based position among all header blocks that are no extension. */
   index = 0
+  /** Of `start`, from the beginning of the stream. */
+  offset = 0
   /** Extensions, in their order: type byte, where their header block begins, and the size of their body behind it. */
   extensions = 0
   readonly extensionType: Array<number> = []
@@ -141,6 +143,12 @@ export class MemberHeaders {
         else records.set(keyword, value)
       })
     }
+  }
+
+  /** Whether a global pax header stands among the extensions. */
+  hasGlobals(): boolean {
+    for (let i = 0; i < this.extensions; i++) if (this.extensionType[i] === typeGlobal) return true
+    return false
   }
 
   /** Calls `visit` for each record of the member's own pax header. */
@@ -217,10 +225,20 @@ export interface MemberEdit {
   readonly end?: () => void
 }
 
+const zeros = Buffer.alloc(blockSize)
+
 const inHeaders = 0
 const inBody = 1
 const afterZero = 2
 const inTrailer = 3
+
+export interface TarEditorOptions {
+  /**
+   * The members become part of another archive: neither the end of this one nor its global pax headers come out, and the
+   * last member is complete.
+   */
+  readonly membersOnly?: boolean
+}
 
 /**
  * Applies one edit. Call `write` with consecutive chunks of any sizes, then `end` once. It changes the bytes it is given
@@ -229,6 +247,7 @@ const inTrailer = 3
 export class TarEditor {
   readonly #edit: MemberEdit
   readonly #sink: Sink
+  readonly #membersOnly: boolean
   readonly #headers = new MemberHeaders()
   readonly #cursor = new PaxCursor()
 
@@ -249,9 +268,10 @@ export class TarEditor {
   #words: Uint32Array | undefined
   #wordShift = 0
 
-  constructor(edit: MemberEdit, sink: Sink) {
+  constructor(edit: MemberEdit, sink: Sink, { membersOnly = false }: TarEditorOptions = {}) {
     this.#edit = edit
     this.#sink = sink
+    this.#membersOnly = membersOnly
   }
 
   /** Header blocks seen, without extensions, and how many of them were changed or dropped. */
@@ -292,8 +312,10 @@ export class TarEditor {
         if (this.#remaining > 0) break
         this.#dropping = false
         this.#state = inHeaders
-      } else if (this.#state === inTrailer) at = to
-      else {
+      } else if (this.#state === inTrailer) {
+        at = to
+        if (this.#membersOnly) run = to
+      } else {
         const need = this.#parse(bytes, at, to, base + at)
         if (need > 0) {
           if (at > run) this.#sink(bytes, run, at)
@@ -313,11 +335,12 @@ export class TarEditor {
       // An end that is cut short moves no boundary.
       if (!zero || this.#have >= blockSize)
         throw this.#error("tar.truncated", "the headers of a member are cut short", this.#base)
-      this.#sink(this.#carry, 0, this.#have)
+      if (!this.#membersOnly) this.#sink(this.#carry, 0, this.#have)
     }
     if (this.#state === inBody && this.#remaining > this.#padding) {
       throw this.#error("tar.truncated", "the body of a member is cut short", this.#base)
     }
+    if (this.#membersOnly && this.#state === inBody && !this.#dropping) this.#sink(zeros, 0, this.#remaining)
     this.#edit.end?.()
   }
 
@@ -369,6 +392,7 @@ export class TarEditor {
     const headers = this.#headers
     headers.bytes = bytes
     headers.start = at
+    headers.offset = offset
     headers.extensions = 0
     for (let p = at; ; ) {
       if (to - p < blockSize) return p - at + blockSize
@@ -488,7 +512,9 @@ export class TarEditor {
     const headers = this.#headers
     if (headers.type < 0) {
       this.#state = this.#state === afterZero ? inTrailer : afterZero
-      return run
+      if (!this.#membersOnly) return run
+      if (headers.start > run) this.#sink(bytes, run, headers.start)
+      return end
     }
     headers.index = this.#members
     if (headers.header >= 0) this.#members++
@@ -503,7 +529,7 @@ export class TarEditor {
       this.#dropping = this.#remaining > 0
       if (headers.start > run) this.#sink(bytes, run, headers.start)
       for (let i = 0; i < headers.extensions; i++) {
-        if (headers.extensionType[i] !== typeGlobal) continue
+        if (headers.extensionType[i] !== typeGlobal || this.#membersOnly) continue
         const start = headers.extensionStart[i]!
         const size = headers.extensionSize[i]!
         this.#sink(bytes, start, start + blockSize + size + paddingOf(size))

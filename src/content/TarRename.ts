@@ -19,6 +19,8 @@ export const renamed = (
     readonly linkname?: ByteString
     /** Further pax records, in place of the member's own of the same keyword. */
     readonly records?: ReadonlyMap<ByteString, ByteString>
+    /** Leave out global pax headers among the member's own. */
+    readonly withoutGlobals?: boolean
   }
 ): Buffer => {
   const { bytes, format, header } = headers
@@ -58,7 +60,7 @@ export const renamed = (
     const type = headers.extensionType[i]!
     const start = headers.extensionStart[i]!
     const size = headers.extensionSize[i]!
-    if (goneTypes.has(type)) continue
+    if (goneTypes.has(type) || (type === 0x67 && names.withoutGlobals === true)) continue
     if (!isPax(type)) {
       parts.push(Buffer.from(bytes.subarray(start, start + blockSize + size + paddingOf(size))))
       continue

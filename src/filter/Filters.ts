@@ -4,6 +4,7 @@ import { patternFault } from "../content/ExcludeEdit.ts"
 import { maxTimestamp } from "../content/TimestampEdit.ts"
 import * as Exclude from "./Exclude.ts"
 import { type Filter, FilterError } from "./Filter.ts"
+import * as Flatten from "./Flatten.ts"
 import * as InspectFile from "./InspectFile.ts"
 import * as NormalizeTimestamps from "./NormalizeTimestamps.ts"
 import * as Search from "./Search.ts"
@@ -133,6 +134,12 @@ const makers: ReadonlyArray<Maker> = [
       }
       return Exclude.make({ patterns })
     }
+  },
+  {
+    name: "flatten",
+    description: "Make one layer of all, without what later ones replaced or deleted",
+    options: [],
+    make: () => Flatten.make()
   },
   {
     name: "search",

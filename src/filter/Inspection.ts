@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Bytes from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import type { Job } from "../content/Job.ts"
+import { bytesRead } from "../content/LayerEdits.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Compression } from "../image/Compression.ts"
@@ -174,7 +175,7 @@ export const job: Job<InspectionTask, InspectionResult> = {
   kind: "inspection",
   prepare: Codec.prepare,
   run,
-  cost: (task) => task.layers.reduce((sum, { region }) => sum + region.size, 0)
+  cost: (task) => task.layers.reduce((sum, layer) => sum + bytesRead(layer), 0)
 }
 
 export interface InspectionOptions {

@@ -9,6 +9,16 @@ export type Report =
     }
   | { readonly filter: "exclude"; readonly layers: ReadonlyArray<ExcludedFromLayer> }
   | {
+      readonly filter: "flatten"
+      /** How many there were. */
+      readonly layers: number
+      /** The new layer's diff_id; undefined for an image without layers. */
+      readonly after: string | undefined
+      /** Members that are not in it, whiteouts among them, and bytes of their bodies. */
+      readonly entries: number
+      readonly bytes: number
+    }
+  | {
       readonly filter: "search"
       readonly scriptFriendly: boolean
       readonly name: string

@@ -174,13 +174,22 @@ export const withLayers = (
       }
       return created !== undefined && scalar.startsWith('"') && isCreated(path) ? created : undefined
     })
-    if (next === text) return Effect.succeed(image)
-    const raw = Buffer.from(next)
-    const value = ImageConfig.decode(JSON.parse(next.replace(/^\ufeff/, "")))
+    return next === text ? Effect.succeed(image) : withConfig(image, next, layers)
+  })
+
+/** The image with these layers and another config, which has to name them. */
+export const withConfig = (
+  image: Image.Image,
+  text: string,
+  layers: ReadonlyArray<Image.Layer>
+): Effect.Effect<Image.Image, FilterError> =>
+  Effect.suspend(() => {
+    const raw = Buffer.from(text)
+    const value = ImageConfig.decode(JSON.parse(text.replace(/^\ufeff/, "")))
     if (
       Either.isLeft(value) ||
-      value.right.rootfs.diff_ids.length !== wanted.length ||
-      value.right.rootfs.diff_ids.some((diffId, index) => diffId !== wanted[index])
+      value.right.rootfs.diff_ids.length !== layers.length ||
+      value.right.rootfs.diff_ids.some((diffId, index) => diffId !== layers[index]!.diffId)
     ) {
       return Effect.fail(
         new FilterError({

@@ -5,6 +5,7 @@ import * as Bytes from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import { resolvePath } from "../content/ExcludeEdit.ts"
 import type { Job } from "../content/Job.ts"
+import { bytesRead } from "../content/LayerEdits.ts"
 import type { LayerInput } from "../content/LayerStream.ts"
 import { cut, type Stretch, walk, walkStretch } from "../content/LayerWalk.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
@@ -173,7 +174,8 @@ export const job: Job<SearchTask, SearchedLayer> = {
   kind: "search",
   prepare: Codec.prepare,
   run,
-  cost: ({ region, stretch }) => (stretch === undefined ? region.size : (stretch.to ?? region.size) - stretch.from),
+  cost: (task) =>
+    task.stretch === undefined ? bytesRead(task) : (task.stretch.to ?? task.region.size) - task.stretch.from,
   transfer: ({ leaves }) => (leaves.length === 0 ? [] : [leaves.buffer as ArrayBuffer])
 }
 

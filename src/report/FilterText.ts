@@ -39,6 +39,10 @@ export const lines = (report: Report): ReadonlyArray<string> => {
           )
       ]
     }
+    case "flatten":
+      return [
+        `flatten: ${count(report.layers, "layer")} ${report.layers > 1 ? "became one" : "stayed"}, ${entriesOf(report.entries)} left out, ${formatSize(report.bytes)}`
+      ]
     case "search":
       return report.scriptFriendly ? searchScript(report.name, report.layers) : searchText(report.layers)
     case "inspect":
@@ -136,6 +140,8 @@ const detailsOf = (report: Report): object => {
         bytes: report.layers.reduce((sum, layer) => sum + layer.bytes, 0),
         layers: report.layers
       }
+    case "flatten":
+      return { layers: report.layers, after: report.after ?? null, entries: report.entries, bytes: report.bytes }
     case "search":
       return { matches: searchJson(report.layers) }
     case "inspect":

@@ -5,7 +5,6 @@ import * as path from "node:path"
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import * as ByteString from "../../src/content/ByteString.ts"
-import type { CopyMember } from "../../src/content/ExcludeEdit.ts"
 import * as Edits from "../../src/content/LayerEdits.ts"
 import { TarEditError, TarEditor } from "../../src/content/TarEdit.ts"
 import type { TarEntry } from "../../src/content/TarEntry.ts"
@@ -15,7 +14,10 @@ import type { Edit } from "../../src/image/Image.ts"
 import * as Random from "./tarArbitrary.ts"
 import { end, found, header, longName, member, octal, padded, paths, pax, record, scan } from "./tarFixtures.ts"
 
-const noCopy: CopyMember = () => assert.fail("nothing is to be copied")
+const noOthers: Edits.OtherLayers = {
+  copy: () => assert.fail("nothing is to be copied"),
+  open: () => assert.fail("no other layer is to be read")
+}
 
 /** Applies edits to a copy of `bytes`, cut into chunks of the sizes that `cuts` gives over and over. */
 const apply = (bytes: Uint8Array, edits: ReadonlyArray<Edit>, cuts: ReadonlyArray<number> = [bytes.length]) => {
@@ -27,7 +29,7 @@ const apply = (bytes: Uint8Array, edits: ReadonlyArray<Edit>, cuts: ReadonlyArra
       assert.isBelow(from, to)
       parts.push(Buffer.from(chunk.subarray(from, to)))
     },
-    noCopy
+    noOthers
   )
   let turn = 0
   for (let at = 0; at < input.length; ) {

@@ -21,6 +21,7 @@ const specs = [
   "exclude:pattern=a,b",
   "exclude:pattern=/lib/*,!/lib/foo,c/",
   "exclude:pattern=*,!foo",
+  "flatten",
   "search:pattern=*a*",
   "inspect:file=FILE"
 ] as const

@@ -1,0 +1,122 @@
+/** `flatten`: one layer that holds what all of them make. */
+import * as Effect from "effect/Effect"
+import type { FlattenOptions } from "../content/FlattenEdit.ts"
+import { flatten } from "../content/LayerEdits.ts"
+import type { LayerInput } from "../content/LayerStream.ts"
+import * as Rewrite from "../content/Rewrite.ts"
+import { WorkerPool } from "../content/WorkerPool.ts"
+import * as Digest from "../image/Digest.ts"
+import type * as Image from "../image/Image.ts"
+import * as Filter from "./Filter.ts"
+import * as FlattenLayers from "./FlattenLayers.ts"
+import { replaceValues, withMember } from "./JsonText.ts"
+import { damaged, failed, nameOf, withConfig } from "./Rewrite.ts"
+
+/**
+ * One layer in the place of all: every file of the finished file system once, with the headers that its own layer has for
+ * it, layer by layer in their order. What later layers replaced or deleted is not in it, and neither are whiteouts.
+ * Further names of a file follow it as hardlinks. The config's history becomes a single step that says so.
+ *
+ * Nothing is written for it: the layers are read again whenever the new one is. An image that is flat already stays as it
+ * is.
+ */
+export const make = (): Filter.Filter =>
+  Filter.make(
+    "flatten",
+    {},
+    Effect.fnUntraced(function* (image) {
+      const pool = yield* WorkerPool
+      const { layers } = image
+      const kept = { filter: "flatten", layers: layers.length, entries: 0, bytes: 0 } as const
+      const [base, ...above] = layers
+      if (base === undefined) return { image, report: { ...kept, after: undefined } }
+      const unsupported = layers.find(({ diffId }) => Digest.algorithmOf(diffId) !== "sha256")
+      if (unsupported !== undefined) {
+        return yield* new Filter.FilterError({
+          reason: "Unsupported",
+          message: `cannot filter ${nameOf(unsupported)}: expected a diff_id in sha256, found ${unsupported.diffId}`
+        })
+      }
+      const [found] = yield* pool.runAll(FlattenLayers.job, [
+        { layers: layers.map((layer) => ({ ...inputOf(layer), stored: storedOf(layer) })) }
+      ])
+      const flattened = found!
+      if (flattened.failure !== undefined) return yield* failed(layers[flattened.failure.layer]!, flattened.failure)
+      for (const [index, layer] of layers.entries()) {
+        const wrong = mismatch(layer, flattened.layers[index]!)
+        if (wrong !== undefined) return yield* damaged(layer, wrong)
+      }
+      if (flattened.isFlat) return { image, report: { ...kept, after: base.diffId } }
+      const options: FlattenOptions = {
+        base: flattened.layers[0]!.remains,
+        above: above.map((layer, index) => ({
+          from: inputOf(layer),
+          remains: flattened.layers[index + 1]!.remains
+        })),
+        directories: flattened.directories
+      }
+      const edits = [...base.edits, flatten(options)]
+      const [output] = yield* pool.runAll(Rewrite.job, [
+        { ...inputOf(base), edits, stored: [], before: false, after: true }
+      ])
+      if (output!.failure !== undefined) return yield* failed(base, output!.failure)
+      const { digest: _, ...rest } = base
+      const layer: Image.Layer = {
+        ...rest,
+        name: `flattened from ${layers.length} layers`,
+        edits,
+        diffId: Digest.make("sha256", output!.after!),
+        uncompressedSize: output!.size
+      }
+      return {
+        image: yield* withConfig(image, configOf(image, layer), [layer]),
+        report: {
+          filter: "flatten",
+          layers: layers.length,
+          after: layer.diffId,
+          entries: flattened.layers.reduce((sum, { gone }) => sum + gone, 0),
+          bytes: flattened.layers.reduce((sum, { goneBytes }) => sum + goneBytes, 0)
+        }
+      }
+    })
+  )
+
+const inputOf = ({ bytes, edits, limits }: Image.Layer): LayerInput => ({
+  region: bytes,
+  edits,
+  ...(limits === undefined ? {} : { limits })
+})
+
+const storedOf = ({ digest }: Image.Layer): ReadonlyArray<Digest.Algorithm> => {
+  const algorithm = digest === undefined ? undefined : Digest.computable(digest)
+  return algorithm === undefined ? [] : [algorithm]
+}
+
+const mismatch = (layer: Image.Layer, { diffId, stored }: FlattenLayers.FlattenedLayer): string | undefined => {
+  for (const [algorithm, hex] of Object.entries(stored)) {
+    if (`${algorithm}:${hex}` !== layer.digest) return `expected ${layer.digest}, found ${algorithm}:${hex}`
+  }
+  const found = `sha256:${diffId}`
+  return found === layer.diffId ? undefined : `expected diff_id ${layer.diffId}, found ${found}`
+}
+
+/** The config's text with one diff_id and one step of history. */
+const configOf = ({ config, layers }: Image.Image, { diffId }: Image.Layer): string => {
+  const { created } = config.value
+  const history = JSON.stringify([
+    {
+      ...(typeof created === "string" ? { created } : {}),
+      created_by: "tallyman flatten",
+      comment: `flattened from ${layers.length} layers`
+    }
+  ])
+  const text = Buffer.from(config.raw).toString("utf8")
+  const next = replaceValues(text, (path) =>
+    path.length === 2 && path[0] === "rootfs" && path[1] === "diff_ids"
+      ? JSON.stringify([diffId])
+      : path.length === 1 && path[0] === "history"
+        ? history
+        : undefined
+  )
+  return config.value.history === undefined ? withMember(next, "history", history) : next
+}
