@@ -21,7 +21,9 @@ export const jobs = Options.integer("jobs").pipe(
 
 export const tempDirectory = Options.text("temp-dir").pipe(
   Options.optional,
-  Options.withDescription("Where compressed archives are unpacked to while they are read; by default the system's")
+  Options.withDescription(
+    "Where temporary files go: compressed archives while they are read (by default in the system's), layers while they are compressed or unpacked (by default beside the output)"
+  )
 )
 
 export const platform = {

@@ -2,7 +2,6 @@
 
 import * as fs from "node:fs"
 import * as os from "node:os"
-import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as ByteString from "../content/ByteString.ts"
@@ -15,6 +14,7 @@ import { TarScanner } from "../content/TarScan.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Region } from "../image/Region.ts"
 import { describe, SourceError } from "./Failure.ts"
+import * as Journal from "./Journal.ts"
 import { resolveLinks, type Store, type StoreChild, type StoreEntry } from "./Store.ts"
 
 export interface ArchiveStore extends Store {
@@ -115,17 +115,21 @@ const head = (file: string): { readonly compression: Codec.DetectedCompression; 
 export const temporaryFile = (directory: string): Effect.Effect<string, SourceError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => fs.mkdtempSync(path.join(directory, "tallyman-")),
+      try: () => {
+        const spools = Journal.openSpools(directory)
+        const file = spools.next()
+        try {
+          fs.writeFileSync(file, "", { flag: "wx", mode: 0o600 })
+        } catch (cause) {
+          spools.close()
+          throw cause
+        }
+        return { file, spools }
+      },
       catch: (cause) => unreadable(directory, cause)
     }),
-    (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
-  ).pipe(
-    Effect.map((made) => {
-      const file = path.join(made, "archive.tar")
-      fs.writeFileSync(file, "", { flag: "wx", mode: 0o600 })
-      return file
-    })
-  )
+    ({ spools }) => Effect.sync(spools.close)
+  ).pipe(Effect.map(({ file }) => file))
 
 type Member =
   | { readonly kind: "file"; readonly offset: number; readonly size: number }

@@ -103,29 +103,36 @@ export const read = (file: string): Run | undefined => {
 export interface Journal {
   /** A path for a new temporary file of this run, in the journal's directory. */
   readonly temporary: () => string
+  /** The same for one that never takes a place in the output: in the directory for such files, where one was named. */
+  readonly spool: () => string
   /** Removes the journal: the output is whole. */
   readonly close: () => void
   /** Removes the run's temporary files and its journal, where the output was not touched. */
   readonly abandon: () => void
 }
 
-/** Begins a run in `directory`. Throws what the file system says. */
-export const open = (directory: string, target: string, image: string): Journal => {
+/** Begins a run in `directory`. `spools`: where to put what is only needed meanwhile. Throws what the file system says. */
+export const open = (directory: string, target: string, image: string, spools?: string): Journal => {
   const id = `${process.pid}-${crypto.randomBytes(6).toString("hex")}`
   const file = path.join(directory, `${prefix}${id}.json`)
   writeNew(file, describeSelf(target, image))
   syncDirectory(directory)
   const temporaries = new Set<string>()
+  let spooling: Spools | undefined
   let next = 0
   const clear = (): void => {
     for (const temporary of temporaries) fs.rmSync(temporary, { force: true, recursive: true })
+    spooling?.close()
+    spooling = undefined
+  }
+  const temporary = (): string => {
+    const temporary = path.join(directory, `${prefix}${id}.${next++}.partial`)
+    temporaries.add(temporary)
+    return temporary
   }
   return {
-    temporary: () => {
-      const temporary = path.join(directory, `${prefix}${id}.${next++}.partial`)
-      temporaries.add(temporary)
-      return temporary
-    },
+    temporary,
+    spool: () => (spools === undefined ? temporary() : (spooling ??= openSpools(spools)).next()),
     close: () => {
       clear()
       fs.rmSync(file, { force: true })
@@ -136,6 +143,43 @@ export const open = (directory: string, target: string, image: string): Journal 
       fs.rmSync(file, { force: true })
     }
   }
+}
+
+/** Files that are only needed for a while, in a place that others use too. */
+export interface Spools {
+  /** A path for a new file, which nobody else may read. */
+  readonly next: () => string
+  readonly close: () => void
+}
+
+const spoolTarget = "temporary files"
+
+/** Clears away what dead runs of this user have left in `directory`. Throws what the file system says. */
+export const openSpools = (directory: string): Spools => {
+  // Journals of outputs stay: they tell that these are not complete.
+  for (const name of leftovers(directory, fs.readdirSync(directory), spoolTarget)) {
+    const left = path.join(directory, name)
+    try {
+      // In a place for everybody such a name may be anybody's.
+      if (fs.lstatSync(left).uid === (process.geteuid?.() ?? 0)) fs.rmSync(left, { force: true, recursive: true })
+    } catch {}
+  }
+  const id = `${process.pid}-${crypto.randomBytes(6).toString("hex")}`
+  const file = path.join(directory, `${prefix}${id}.json`)
+  const inside = path.join(directory, `${prefix}${id}.0.partial`)
+  writeNew(file, describeSelf(spoolTarget))
+  const close = (): void => {
+    fs.rmSync(inside, { force: true, recursive: true })
+    fs.rmSync(file, { force: true })
+  }
+  try {
+    fs.mkdirSync(inside, { mode: 0o700 })
+  } catch (cause) {
+    close()
+    throw cause
+  }
+  let next = 0
+  return { next: () => path.join(inside, String(next++)), close }
 }
 
 /** Journals and temporary files in `directory` whose runs are gone; `target` limits journals to those for it. */

@@ -16,7 +16,12 @@ export interface Beside {
 }
 
 /** Makes sure that nothing but an empty directory stands at `target`, and begins a run. `what` names it in messages. */
-export const beside = (target: string, what: string, image: Image.Image): Effect.Effect<Beside, WriteError> =>
+export const beside = (
+  target: string,
+  what: string,
+  image: Image.Image,
+  tempDirectory?: string
+): Effect.Effect<Beside, WriteError> =>
   Effect.try({
     try: () => {
       const root = path.resolve(target)
@@ -38,7 +43,7 @@ export const beside = (target: string, what: string, image: Image.Image): Effect
       }
       const directory = path.dirname(root)
       fs.mkdirSync(directory, { recursive: true })
-      const journal = Journal.open(directory, path.basename(root), image.names[0] ?? image.config.digest)
+      const journal = Journal.open(directory, path.basename(root), image.names[0] ?? image.config.digest, tempDirectory)
       for (const leftover of Journal.leftovers(directory, fs.readdirSync(directory), path.basename(root))) {
         fs.rmSync(path.join(directory, leftover), { force: true, recursive: true })
       }

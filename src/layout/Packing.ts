@@ -128,7 +128,7 @@ const unpack = Effect.fnUntraced(function* (
   const temporaries = yield* Effect.try({
     try: () =>
       closed.map(() => {
-        const temporary = journal.temporary()
+        const temporary = journal.spool()
         createEmpty(temporary)
         return temporary
       }),

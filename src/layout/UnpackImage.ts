@@ -65,7 +65,7 @@ export const withPlainLayers = <A, E>(
         }
       ])
     )
-    const spooled = wanted.filter((plan) => plan.form !== "stored").map((plan) => ({ plan, path: journal.temporary() }))
+    const spooled = wanted.filter((plan) => plan.form !== "stored").map((plan) => ({ plan, path: journal.spool() }))
     yield* Effect.try({
       try: () => {
         for (const { path } of spooled) createEmpty(path)

@@ -33,6 +33,8 @@ export interface SourceOptions {
 export interface WriterOptions {
   /** Keep the images that an archive holds. */
   readonly append?: boolean
+  /** For what is only needed while it is written; beside the output by default. */
+  readonly tempDirectory?: string
 }
 
 /** The option that names the directory of a layout's blobs, where that is not its own. */
@@ -281,6 +283,7 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function* (
         path: uri.path,
         format: yield* choiceOption(uri, "format", ["hybrid", "docker", "oci"]),
         append: options.append,
+        tempDirectory: options.tempDirectory,
         ...(name === undefined ? {} : { names: [name] }),
         ...(yield* storageOf(uri))
       })
@@ -291,16 +294,23 @@ export const openWriter = Effect.fn("Layouts.openWriter")(function* (
       return yield* (yield* load(() => import("../layout/oci-layout/OciLayoutWriter.ts"))).make({
         path,
         ref: reference,
+        tempDirectory: options.tempDirectory,
         ...(yield* storageOf(uri))
       })
     }
     case "oci": {
       yield* Uri.onlyOptions(uri, [], "destination")
-      return yield* (yield* load(() => import("../layout/runtime-bundle/BundleWriter.ts"))).make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/runtime-bundle/BundleWriter.ts"))).make({
+        path: uri.path,
+        tempDirectory: options.tempDirectory
+      })
     }
     case "mounts": {
       yield* Uri.onlyOptions(uri, [], "destination")
-      return yield* (yield* load(() => import("../layout/mounts/MountsWriter.ts"))).make({ path: uri.path })
+      return yield* (yield* load(() => import("../layout/mounts/MountsWriter.ts"))).make({
+        path: uri.path,
+        tempDirectory: options.tempDirectory
+      })
     }
     default:
       return yield* unsupported(uri, "destination", ["dir", "tar", "oci-layout", "oci", "mounts"])

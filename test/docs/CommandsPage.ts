@@ -46,6 +46,22 @@ finds out what it holds.
 | \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\`; \`name=NAME:TAG\` instead of the names that the source has |
 | \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest |
 
+## Repair
+
+\`verify TARGET --repair SOURCE\` fetches what was found damaged from any other copy of the same image, in whatever form that
+is, and nothing else: what is right keeps its inode. \`--dry-run\` says what it would do.
+
+| target | what is made right |
+| --- | --- |
+| \`dir://\` | layers, config, manifest, receipt, catalog; the tree beside a manifest (\`expand=true\`), file by file |
+| \`oci-layout://\` | blobs, manifests and indexes, index.json, oci-layout, receipts |
+| \`tar://\` | the archive, written anew as a whole; it may hold no other image |
+| \`oci://\` | files of rootfs/ that are missing, too much, or of another type, content, mode, owner, time, link or attribute; config.json, container-config.json, rootfs.mtree, receipt.json. The tree of a bundle that another tool made is left alone: nothing says how it came about |
+
+Everything is made beside its place, proved while it is copied, and renamed. Attributes of files whose content is right are
+set where they are. No directory on the way is entered through a symlink. A repair that is cut off leaves a journal, by which
+the target verifies as incomplete; the next one completes it. What \`--tolerate\` names is neither reported nor repaired.
+
 ## Settings
 
 \`tallyman.json\`, in the working directory or above it, or named by \`--config\`, sets what need not be said each time; flags win

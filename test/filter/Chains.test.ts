@@ -1,4 +1,5 @@
 /** Every chain of filters into every layout: what comes out is a valid image. */
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -13,6 +14,7 @@ import * as Uri from "../../src/pipeline/Uri.ts"
 import * as Random from "../content/tarArbitrary.ts"
 import { isRoot, scratch } from "../fault/Workbench.ts"
 import { makeImage, pool } from "../layout/writing.ts"
+import { file, tar } from "../rootfs/Layers.ts"
 
 const specs = [
   "normalize-timestamps",
@@ -102,6 +104,40 @@ const unpacked: typeof stored = isRoot
   : {}
 
 const destinations = { ...stored, ...unpacked }
+
+describe("what a filter makes", () => {
+  for (const [destination, spools] of [
+    ["dir://OUT", false],
+    ["tar://OUT", false],
+    ["oci-layout://OUT", false],
+    ["oci-layout://OUT?compression=gzip", true]
+  ] as const) {
+    it.scoped(`is written to ${destination} ${spools ? "by" : "without"} temporary files`, () =>
+      Effect.gen(function* () {
+        const directory = yield* scratch
+        const image = makeImage(directory, {
+          layers: [tar([file("a", "a")]), tar([file("b", "b"), file("c", "c")])]
+        })
+        for (const spec of ["normalize-timestamps", "exclude:pattern=b", "flatten"]) {
+          const { applied, image: next } = yield* Filter.applyAll(parsed(directory, [spec]), image)
+          const write = (name: string, tempDirectory: string) =>
+            Effect.gen(function* () {
+              const uri = yield* Uri.parse(destination.replace("OUT", `${directory}/${spec.slice(0, 4)}-${name}`))
+              const writer = yield* Layouts.openWriter(uri, { tempDirectory })
+              return yield* Effect.either(writer.write(next, { filters: applied }))
+            })
+          // Where there is no such directory nothing can be put into it.
+          const without = yield* write("without", `${directory}/nowhere`)
+          assert.strictEqual(without._tag, spools ? "Left" : "Right", spec)
+          const temporary = path.join(directory, "temporary")
+          fs.mkdirSync(temporary, { recursive: true })
+          assert.strictEqual((yield* write("with", temporary))._tag, "Right", spec)
+          assert.deepStrictEqual(fs.readdirSync(temporary), [])
+        }
+      }).pipe(Effect.provide(pool))
+    )
+  }
+})
 
 describe("random images", () => {
   it("are valid before any filter", () =>

@@ -75,6 +75,40 @@ describe("a journal", () => {
       assert.notInclude(ids(Journal.leftovers(directory, names, "manifest.json")), "other-target journal")
     }))
 
+  it("has files that nobody else may read in another directory, where one was named", () =>
+    Workbench.withScratch((directory) => {
+      const [output, spools] = ["output", "spools"].map((name) => path.join(directory, name))
+      fs.mkdirSync(output!)
+      fs.mkdirSync(spools!)
+      for (const end of ["close", "abandon"] as const) {
+        const journal = Journal.open(output!, "manifest.json", "a:1", spools)
+        assert.deepStrictEqual(fs.readdirSync(spools!), [])
+        const file = journal.spool()
+        assert.strictEqual(path.dirname(path.dirname(file)), spools)
+        assert.strictEqual(fs.statSync(path.dirname(file)).mode & 0o777, 0o700)
+        fs.writeFileSync(file, "x")
+        journal[end]()
+        assert.deepStrictEqual([fs.readdirSync(output!), fs.readdirSync(spools!)], [[], []])
+      }
+      const without = Journal.open(output!, "manifest.json", "a:1")
+      assert.strictEqual(path.dirname(without.spool()), output)
+      without.abandon()
+    }))
+
+  it("of temporary files that a killed run left goes with the next run, those of outputs stay", () =>
+    Workbench.withScratch((directory) => {
+      const dead = { ...self(), pid: 2 ** 30 }
+      fs.writeFileSync(`${directory}/.tallyman-run-a.json`, JSON.stringify({ ...dead, target: "temporary files" }))
+      fs.mkdirSync(`${directory}/.tallyman-run-a.0.partial`)
+      fs.writeFileSync(`${directory}/.tallyman-run-a.0.partial/0`, "half of it")
+      fs.writeFileSync(`${directory}/.tallyman-run-b.json`, JSON.stringify({ ...dead, target: "manifest.json" }))
+      fs.writeFileSync(`${directory}/mine`, "")
+      const spools = Journal.openSpools(directory)
+      fs.writeFileSync(spools.next(), "x")
+      spools.close()
+      assert.deepStrictEqual(fs.readdirSync(directory).sort(), [".tallyman-run-b.json", "mine"])
+    }))
+
   it("of a process that was killed is no longer alive", () => {
     const child = childProcess.spawnSync(process.execPath, ["-e", "console.log(process.pid)"], { encoding: "utf8" })
     assert.isFalse(Journal.isAlive({ ...self(), pid: Number(child.stdout), started: "" }))

@@ -75,6 +75,7 @@ export const plan = Effect.fn("ArchiveRepair.plan")(function* (
     options: {
       path: file,
       format,
+      tempDirectory: options.tempDirectory,
       names: own?.names ?? listed[0]?.names ?? image?.names ?? [],
       ...storageOf(own, format)
     }

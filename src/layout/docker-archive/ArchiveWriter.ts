@@ -38,6 +38,8 @@ export interface ArchiveWriterOptions extends LayerCopy.Wanted {
   readonly names?: ReadonlyArray<string> | undefined
   /** Media types to convert the manifest to; as the source has it by default. */
   readonly mediaTypes?: Conversion.Family | undefined
+  /** For what is only needed while it is written; beside the output by default. */
+  readonly tempDirectory?: string | undefined
 }
 
 export const make = Effect.fn("ArchiveWriter.make")(function* (options: ArchiveWriterOptions) {
@@ -65,7 +67,12 @@ const write = Effect.fn("ArchiveWriter.write")(function* (
       fs.mkdirSync(path.dirname(target), { recursive: true })
       return {
         target,
-        journal: Journal.open(path.dirname(target), path.basename(target), image.names[0] ?? image.config.digest)
+        journal: Journal.open(
+          path.dirname(target),
+          path.basename(target),
+          image.names[0] ?? image.config.digest,
+          options.tempDirectory
+        )
       }
     },
     catch: unwritable(`cannot write ${options.path}`)
@@ -253,18 +260,20 @@ const algorithmsOf = (parts: ReadonlyArray<Part>, existing: Existing.Existing): 
     ].map(Digest.algorithmOf)
   ])
 
-/** Bytes to be copied into the archive as they are, of known digest and size. */
+/** What goes into the archive, of known digest and size. */
 interface Ready {
   readonly plan: LayerCopy.Plan
   readonly digest: Digest.Digest
-  readonly region: Region
+  /** Bytes to be copied as they are; undefined for a layer that changes its form on the way. */
+  readonly region: Region | undefined
+  readonly size: number
   /** undefined when the layer is first looked at while it is copied. */
   readonly stored: LayerCopy.Stored | undefined
 }
 
 /**
  * A header comes before its body, so a layer whose digest or size is not known yet is read beforehand, into a temporary
- * file where it changes its form.
+ * file where it changes its form. What a filter made is known.
  */
 const readyLayers = Effect.fnUntraced(function* (
   target: string,
@@ -275,10 +284,10 @@ const readyLayers = Effect.fnUntraced(function* (
   const unknown = yield* Effect.try({
     try: () =>
       plans
-        .filter((plan) => plan.form !== "stored" || plan.digest === undefined)
+        .filter((plan) => !isDirect(plan) && (plan.form !== "stored" || plan.digest === undefined))
         .map((plan) => {
           if (plan.form === "stored") return { plan, temporary: undefined, task: LayerCopy.probe(plan) }
-          const temporary = journal.temporary()
+          const temporary = journal.spool()
           createEmpty(temporary)
           return { plan, temporary, task: LayerCopy.task(plan, { path: temporary, offset: 0, sync: false }) }
         }),
@@ -294,11 +303,13 @@ const readyLayers = Effect.fnUntraced(function* (
     if (failed !== undefined) return yield* failed
     const stored = LayerCopy.stored(plan, evidence[index]!)
     const region = temporary === undefined ? plan.layer.bytes : { path: temporary, offset: 0, size: stored.size }
-    ready.set(plan, { plan, digest: stored.digest, region, stored })
+    ready.set(plan, { plan, digest: stored.digest, region, size: region.size, stored })
   }
-  const all = plans.map(
-    (plan): Ready => ready.get(plan) ?? { plan, digest: plan.digest!, region: plan.layer.bytes, stored: undefined }
-  )
+  const all = plans.map((plan): Ready => {
+    const region = isDirect(plan) ? undefined : plan.layer.bytes
+    const size = region?.size ?? plan.layer.uncompressedSize!
+    return ready.get(plan) ?? { plan, digest: plan.digest!, region, size, stored: undefined }
+  })
   for (const [
     index,
     {
@@ -319,6 +330,10 @@ const readyLayers = Effect.fnUntraced(function* (
   return all
 })
 
+/** Whether a layer changes its form into bytes whose digest and size are known before. */
+const isDirect = ({ form, layer }: LayerCopy.Plan): boolean =>
+  form === "uncompressed" && layer.uncompressedSize !== undefined
+
 /** Copies what is kept of an earlier archive and the layers, all at the same time; answers what the layers became. */
 const copyBlobs = Effect.fnUntraced(function* (
   target: string,
@@ -332,16 +347,19 @@ const copyBlobs = Effect.fnUntraced(function* (
     ...existing.blobs.map(({ digest, region }) => ({
       digest,
       region,
+      size: region.size,
       ready: ready.find((one) => one.digest === digest),
       old: true
     })),
     ...ready
       .filter((one) => !kept.has(one.digest))
-      .map((one) => ({ digest: one.digest, region: one.region, ready: one, old: false }))
+      .map((one) => ({ digest: one.digest, region: one.region, size: one.size, ready: one, old: false }))
   ]
   const tasks = yield* Effect.try({
     try: () =>
-      copies.map(({ digest, ready, region }): Inspect.InspectTask => {
+      copies.map(({ digest, ready, region, size }): Inspect.InspectTask => {
+        const output = { path: archive.path, offset: archive.reserve(Digest.blobPath(digest), size), sync: false }
+        if (region === undefined) return LayerCopy.task(ready!.plan, output)
         const algorithm = Digest.computable(digest)
         return {
           region,
@@ -349,26 +367,22 @@ const copyBlobs = Effect.fnUntraced(function* (
           as: ready === undefined || ready.stored !== undefined ? "blob" : "layer",
           keepPaths: false,
           limits: {},
-          output: {
-            path: archive.path,
-            offset: archive.reserve(Digest.blobPath(digest), region.size),
-            form: "stored",
-            sync: false
-          }
+          output: { ...output, form: "stored" }
         }
       }),
     catch: unwritable(`cannot write ${target}`)
   })
   const evidence = yield* pool.runAll(Inspect.job, tasks)
   const stored = new Map<LayerCopy.Plan, LayerCopy.Stored>()
-  for (const [index, { digest, old, ready, region }] of copies.entries()) {
+  for (const [index, { digest, old, ready, region, size }] of copies.entries()) {
     const found = evidence[index]!
     const seen = ready === undefined || ready.stored !== undefined
     const failed =
-      (old || seen ? copyFailure(target, old, digest, region, found) : undefined) ??
+      (region !== undefined && (old || seen) ? copyFailure(target, old, digest, region, found) : undefined) ??
       (seen ? undefined : LayerCopy.failure(target, ready.plan.layer, found))
     if (failed !== undefined) return yield* failed
-    archive.filled({ path: Digest.blobPath(digest), size: found.size, sha256: found.digests.sha256! })
+    const sha256 = region === undefined ? found.layer!.diffId : found.digests.sha256!
+    archive.filled({ path: Digest.blobPath(digest), size, sha256 })
     if (ready !== undefined) stored.set(ready.plan, ready.stored ?? LayerCopy.stored(ready.plan, found))
   }
   return stored

@@ -36,22 +36,23 @@ import * as Overlay from "./Overlay.ts"
 
 export interface MountsWriterOptions {
   readonly path: string
+  /** For what is only needed while it is written; beside the output by default. */
+  readonly tempDirectory?: string | undefined
 }
 
 export const make = Effect.fn("MountsWriter.make")(function* (options: MountsWriterOptions) {
   const pool = yield* WorkerPool
   return {
-    write: (image, writeOptions) =>
-      write(options.path, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
+    write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
   } satisfies ImageWriter["Type"]
 })
 
 const write = Effect.fn("MountsWriter.write")(function* (
-  target: string,
+  { path: target, tempDirectory }: MountsWriterOptions,
   image: Image.Image,
   { filters }: WriteOptions
 ) {
-  const { journal, root } = yield* beside(target, "mounts", image)
+  const { journal, root } = yield* beside(target, "mounts", image, tempDirectory)
   const doing = unwritable(`cannot write ${target}`)
   return yield* Effect.gen(function* () {
     const temporary = journal.temporary()

@@ -30,6 +30,8 @@ export interface OciLayoutWriterOptions extends LayerCopy.Wanted {
   readonly ref?: string | undefined
   /** Media types to convert the manifest to; as the source has it by default. */
   readonly mediaTypes?: Conversion.Family | undefined
+  /** For what is only needed while it is written; beside the output by default. */
+  readonly tempDirectory?: string | undefined
 }
 
 export const make = Effect.fn("OciLayoutWriter.make")(function* (options: OciLayoutWriterOptions) {
@@ -52,7 +54,7 @@ const write = Effect.fn("OciLayoutWriter.write")(function* (
   const root = options.path
   const names = options.ref === undefined ? image.names : [options.ref]
   yield* checkNames(root, names)
-  return yield* inLayout(root, names[0] ?? image.config.digest, (journal) =>
+  const use = (journal: Journal.Journal) =>
     Effect.gen(function* () {
       const layers = yield* writeLayers(root, image, options, memory, journal)
       const manifest = Conversion.manifestOf(image, layers, options.mediaTypes)
@@ -96,7 +98,7 @@ const write = Effect.fn("OciLayoutWriter.write")(function* (
           : names.map((name) => ({ file: Files.receiptFile(name), receipt: receiptFor([name]) }))
       return { entries, receipts, result: receiptFor(names) }
     })
-  )
+  return yield* inLayout(root, names[0] ?? image.config.digest, use, options.tempDirectory)
 })
 
 /** Verifies the layers that are there already, and writes those that are not. Answers in the image's order. */

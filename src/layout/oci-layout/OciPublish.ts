@@ -34,13 +34,14 @@ export interface Published<A> {
 export const inLayout = Effect.fnUntraced(function* <A, E, R>(
   root: string,
   target: string,
-  use: (journal: Journal.Journal) => Effect.Effect<Published<A>, E, R>
+  use: (journal: Journal.Journal) => Effect.Effect<Published<A>, E, R>,
+  tempDirectory?: string
 ) {
   const journalTarget = Files.receiptFile(target)
   const journal = yield* Effect.try({
     try: () => {
       prepare(root)
-      return Journal.open(root, journalTarget, target)
+      return Journal.open(root, journalTarget, target, tempDirectory)
     },
     catch: unwritable(`cannot write into ${root}`)
   })

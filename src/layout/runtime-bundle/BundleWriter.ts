@@ -21,22 +21,23 @@ import * as Files from "./BundleFiles.ts"
 
 export interface BundleWriterOptions {
   readonly path: string
+  /** For what is only needed while it is written; beside the output by default. */
+  readonly tempDirectory?: string | undefined
 }
 
 export const make = Effect.fn("BundleWriter.make")(function* (options: BundleWriterOptions) {
   const pool = yield* WorkerPool
   return {
-    write: (image, writeOptions) =>
-      write(options.path, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
+    write: (image, writeOptions) => write(options, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool))
   } satisfies ImageWriter["Type"]
 })
 
 const write = Effect.fn("BundleWriter.write")(function* (
-  target: string,
+  { path: target, tempDirectory }: BundleWriterOptions,
   image: Image.Image,
   { filters }: WriteOptions
 ) {
-  const { journal, root } = yield* beside(target, "a bundle", image)
+  const { journal, root } = yield* beside(target, "a bundle", image, tempDirectory)
   return yield* Effect.gen(function* () {
     const temporary = journal.temporary()
     yield* Effect.try({
