@@ -1,7 +1,7 @@
 /** Several layers made one: the members that are left of each, one layer after the other. */
 import type { ByteString } from "./ByteString.ts"
 import type { Sink } from "./Decoder.ts"
-import type { LayerInput } from "./LayerStream.ts"
+import type { LayerInput } from "./LayerInput.ts"
 import { type MemberEdit, type MemberHeaders, TarEditor } from "./TarEdit.ts"
 import { renamed } from "./TarRename.ts"
 import { encodeHeader, endOfArchive } from "./TarWrite.ts"

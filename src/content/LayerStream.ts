@@ -1,22 +1,17 @@
 /** A layer's tar as a stream of bytes: read, decompressed, edited. Synchronous, for worker threads. */
 import * as fs from "node:fs"
 import type { Compression } from "../image/Compression.ts"
-import type { Edit } from "../image/Image.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
 import { type CopyMember, TakeEdit } from "./ExcludeEdit.ts"
 import { type EditFacts, makeChain, type OtherLayers } from "./LayerEdits.ts"
+import type { LayerInput } from "./LayerInput.ts"
 import { openForRead } from "./OpenFile.ts"
 import type { Problem } from "./Problem.ts"
 import { TarEditError, TarEditor } from "./TarEdit.ts"
 import { blockSize, paddingOf } from "./TarField.ts"
 
-/** What can be read as a tar. Plain data: it crosses to a worker. */
-export interface LayerInput {
-  readonly region: Region
-  readonly edits: ReadonlyArray<Edit>
-  readonly limits?: Codec.DecoderLimits
-}
+export type { LayerInput } from "./LayerInput.ts"
 
 /** A layer cannot be read to its end. `unreadable`: the system says so. `damaged`: its bytes are no layer's. */
 export class LayerReadError extends Error {
