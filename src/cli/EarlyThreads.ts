@@ -23,4 +23,8 @@ const early = Math.min(2, os.availableParallelism())
 const command = process.argv[2] ?? ""
 const readsMuch = ["process", "search"].includes(command) || (command === "verify" && process.argv.includes("--full"))
 
-export const started: StartedThreads = start(entry, readsMuch && !process.argv.includes("--help") ? early : 0)
+export const started: StartedThreads = start(
+  entry,
+  readsMuch && !process.argv.includes("--help") ? early : 0,
+  command === "search" ? "search" : undefined
+)

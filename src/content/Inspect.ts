@@ -12,7 +12,7 @@ import * as Codec from "./Compression.ts"
 import type { Job } from "./Job.ts"
 import { bytesRead, type EditChain, makeChain } from "./LayerEdits.ts"
 import { type LayerFacts, LayerScan } from "./LayerScan.ts"
-import { otherLayers } from "./LayerStream.ts"
+import { otherLayers, prepare } from "./LayerStream.ts"
 import { openForRead } from "./OpenFile.ts"
 import * as Output from "./Output.ts"
 import type { Problem } from "./Problem.ts"
@@ -167,34 +167,11 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   }
 }
 
-/** The decoder that the first bytes ask for: loading one takes longer than hashing a small layer. */
-const prepare = async (task: InspectTask): Promise<void> => {
-  if (task.as === "blob") return
-  // Edits may read other layers too.
-  if (task.edits !== undefined && task.edits.length > 0) return Codec.prepare()
-  const compression = headOf(task.region)
-  if (compression === "gzip" || compression === "zstd") await Codec.prepareFor(compression)
-}
-
-const headOf = (region: Region): Codec.DetectedCompression | undefined => {
-  try {
-    const fd = openForRead(region.path)
-    try {
-      const head = Buffer.alloc(Math.min(8, region.size))
-      return Codec.detect(head.subarray(0, fs.readSync(fd, head, 0, head.length, region.offset)))
-    } finally {
-      fs.closeSync(fd)
-    }
-  } catch {
-    // `run` meets the same failure and reports it.
-    return undefined
-  }
-}
-
 /** The pass as work for any thread. */
 export const job: Job<InspectTask, Evidence> = {
   kind: "inspect",
-  prepare,
+  prepare: (task) =>
+    task.as === "blob" ? Promise.resolve() : prepare({ region: task.region, edits: task.edits ?? [] }),
   run,
   cost: bytesRead,
   transfer: (evidence) => {

@@ -23,6 +23,8 @@ export interface WorkerData {
   readonly url: string
   /** One counter of bytes done, added to by every thread. */
   readonly progress: SharedArrayBuffer
+  /** A kind of job that will be wanted: loaded while the parent finds out of what. */
+  readonly soon?: string
 }
 
 export interface Request {
@@ -49,6 +51,8 @@ export const serve = (
   const progress = (bytes: number): void => {
     Atomics.add(counter, 0, BigInt(bytes))
   }
+  // What goes wrong here goes wrong again when the job is asked for, and is told then.
+  if (data.soon !== undefined) find(data.soon).catch(() => {})
   port.on("message", async ({ kind, task }: Request) => {
     try {
       const job = await find(kind)

@@ -47,9 +47,32 @@ const chunkSize = 256 * 1024
 /** Buffers that no stream uses at present: a copy from another layer reads while its own layer is being read. */
 const buffers: Array<Buffer> = []
 
+/** Loads the decoder that the first bytes ask for, and no other: that takes longer than to hash a small layer. */
+export const prepare = async ({ edits, region }: LayerInput): Promise<void> => {
+  // Edits may read other layers too.
+  if (edits.length > 0) return Codec.prepare()
+  const compression = compressionOf(region)
+  if (compression === "gzip" || compression === "zstd") await Codec.prepareFor(compression)
+}
+
+const compressionOf = (region: Region): Codec.DetectedCompression | undefined => {
+  try {
+    const fd = open(region)
+    try {
+      const head = Buffer.alloc(Math.min(8, region.size))
+      return Codec.detect(head.subarray(0, readAt(fd, head, head.length, region.offset)))
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch {
+    // Whoever streams it meets the same failure.
+    return undefined
+  }
+}
+
 /**
  * Streams the whole of a layer into `sink`, whose chunks are valid during the call and may be changed by it. Throws
- * `LayerReadError`, and whatever the sink throws. `Compression.prepare` has to be done before.
+ * `LayerReadError`, and whatever the sink throws. `prepare` has to be done before.
  */
 export const stream = (input: LayerInput, sink: Codec.Sink, hooks: StreamHooks = {}): Streamed => {
   const { region } = input

@@ -24,8 +24,13 @@ export interface StartedThreads {
 const bootstrap =
   'new (require("node:vm").Script)(require("node:worker_threads").workerData.code, { filename: "worker" }).runInThisContext()'
 
-const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker => {
-  const workerData: WorkerData = { tallyman: "worker", url: import.meta.url, progress }
+const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer, soon?: string): Worker => {
+  const workerData: WorkerData = {
+    tallyman: "worker",
+    url: import.meta.url,
+    progress,
+    ...(soon === undefined ? {} : { soon })
+  }
   const worker =
     entry instanceof URL
       ? new Worker(entry, { workerData })
@@ -35,10 +40,10 @@ const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer): Worker =>
   return worker
 }
 
-/** Starts `count` threads at once; a pool that is given them ends them. */
-export const start = (entry: WorkerEntry, count: number): StartedThreads => {
+/** Starts `count` threads at once, for jobs of the kind `soon` if that is known; a pool that is given them ends them. */
+export const start = (entry: WorkerEntry, count: number, soon?: string): StartedThreads => {
   const progress = new SharedArrayBuffer(8)
-  return { progress, workers: Array.from({ length: count }, () => startWorker(entry, progress)) }
+  return { progress, workers: Array.from({ length: count }, () => startWorker(entry, progress, soon)) }
 }
 
 export interface WorkerPoolOptions {

@@ -2,11 +2,10 @@
 
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
-import * as Codec from "../content/Compression.ts"
 import { resolvePath } from "../content/ExcludeEdit.ts"
 import type { Job } from "../content/Job.ts"
 import { bytesRead } from "../content/LayerEdits.ts"
-import type { LayerInput } from "../content/LayerStream.ts"
+import { type LayerInput, prepare } from "../content/LayerStream.ts"
 import { cut, type Stretch, walk, walkStretch } from "../content/LayerWalk.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import type { TarEntry, TarEntryType } from "../content/TarEntry.ts"
@@ -172,7 +171,7 @@ class PathList {
 
 export const job: Job<SearchTask, SearchedLayer> = {
   kind: "search",
-  prepare: Codec.prepare,
+  prepare,
   run,
   cost: (task) =>
     task.stretch === undefined ? bytesRead(task) : (task.stretch.to ?? task.region.size) - task.stretch.from,
