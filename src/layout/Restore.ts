@@ -47,6 +47,17 @@ export interface Change {
   readonly reason: string
 }
 
+/** What there is to do, and how it is done. */
+export interface Work {
+  readonly changes: ReadonlyArray<Change>
+  readonly impossible: ReadonlyArray<Change>
+  readonly run: Effect.Effect<
+    { readonly repaired: ReadonlyArray<Change>; readonly impossible: ReadonlyArray<Change> },
+    WriteError | SourceError,
+    WorkerPool
+  >
+}
+
 export interface Plan {
   readonly files: ReadonlyArray<Wanted>
   /** Files that cannot be had from the source, and why. */

@@ -5,57 +5,19 @@ import * as Effect from "effect/Effect"
 import { catalog } from "../check/Catalog.ts"
 import type { Policy } from "../check/Policy.ts"
 import * as ByteString from "../content/ByteString.ts"
-import type { LayerInput } from "../content/LayerStream.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
-import type * as Image from "../image/Image.ts"
 import { type DiskTree, readDisk } from "../rootfs/DiskTree.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import * as Mend from "../rootfs/Mend.ts"
-import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
 import { scanJob } from "../rootfs/ScanFiles.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 import { SourceError, type WriteError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
 import { syncAll } from "./NewDirectory.ts"
 import { unwritable } from "./OutputFiles.ts"
+import type * as ProvedTree from "./ProvedTree.ts"
 import type { Change } from "./Restore.ts"
 import { type KeptUnrestored, tolerancesFor, unpackTree } from "./UnpackImage.ts"
-
-/** The tree that an image's layers make, every file of it with its digest, and the layers as they were read. */
-export interface Proved {
-  readonly tree: FileTree
-  readonly layers: ReadonlyArray<ReadLayer>
-  readonly inputs: ReadonlyArray<LayerInput>
-}
-
-/** Reads all layers once and proves each to be what the image's config says. `onLayer` as in `readLayers`. */
-export const prove = Effect.fn("TreeRepair.prove")(function* (
-  image: Image.Image,
-  onLayer: (tree: FileTree, layer: ReadLayer) => void = () => {}
-): Effect.fn.Return<Proved, SourceError> {
-  const damaged = (reason: "Unreadable" | "Damaged", message: string) =>
-    new SourceError({ reason, message: `cannot use ${image.source}: ${message}` })
-  const inputs = image.layers.map(
-    ({ bytes, edits, limits }): LayerInput => ({
-      region: bytes,
-      edits,
-      ...(limits === undefined ? {} : { limits })
-    })
-  )
-  const { layers, tree } = yield* readLayers(inputs, { diffIds: true, onLayer }).pipe(
-    Effect.mapError(({ message, reason }) => damaged(reason === "unreadable" ? "Unreadable" : "Damaged", message))
-  )
-  for (const [index, { diffId }] of layers.entries()) {
-    const { diffId: expected, name } = image.layers[index]!
-    if (`sha256:${diffId}` !== expected) {
-      return yield* damaged(
-        "Damaged",
-        `layer ${index} (${name}) is damaged: expected diff_id ${expected}, found sha256:${diffId}`
-      )
-    }
-  }
-  return { tree, layers, inputs }
-})
 
 export interface TreeTarget {
   /** The tree's directory. */
@@ -156,7 +118,7 @@ export interface Place {
  * its place; until then a failure changes nothing. From then on the journal stays until all is done.
  */
 export const carryOut = Effect.fn("TreeRepair.carryOut")(function* (
-  proved: Pick<Proved, "tree" | "inputs">,
+  proved: Pick<ProvedTree.Proved, "tree" | "inputs">,
   plan: TreePlan,
   { image, root, target }: Place
 ): Effect.fn.Return<TreeDone, SourceError | WriteError, WorkerPool> {
@@ -209,7 +171,7 @@ interface Ready {
 const isLost = ({ what }: Unrestored): boolean => what === "entry" || what === "device" || what === "fifo"
 
 const prepare = Effect.fnUntraced(function* (
-  { inputs, tree: expected }: Pick<Proved, "tree" | "inputs">,
+  { inputs, tree: expected }: Pick<ProvedTree.Proved, "tree" | "inputs">,
   { mend, target }: TreePlan,
   journal: Journal.Journal
 ): Effect.fn.Return<Ready, SourceError | WriteError, WorkerPool> {

@@ -25,6 +25,7 @@ import { SourceError } from "../layout/Failure.ts"
 import { type Candidate, choose, type ImageSource, matching, type Selector } from "../layout/ImageSource.ts"
 import * as LayerCopy from "../layout/LayerCopy.ts"
 import * as MountsFiles from "../layout/mounts/MountsFiles.ts"
+import * as ProvedTree from "../layout/ProvedTree.ts"
 import * as Receipt from "../layout/Receipt.ts"
 import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
 import { auditConfigs } from "../layout/runtime-bundle/BundleVerifier.ts"
@@ -35,7 +36,6 @@ import { tolerancesFor } from "../layout/UnpackImage.ts"
 import type { Depth, Verdict, Verification } from "../layout/Verifier.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { type OverlayNamespace, overlayLayer } from "../rootfs/OverlayLayer.ts"
-import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 import * as Layouts from "./Layouts.ts"
 import type { Uri, UsageError } from "./Uri.ts"
@@ -375,7 +375,7 @@ const compareTree = Effect.fnUntraced(function* (
     return undefined
   }
   const { rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
-  const { tree } = yield* treeOf(wanted)
+  const { tree } = yield* ProvedTree.prove(wanted, "cannot compare with")
   // That there is none is for the verifier to say.
   if (rootfs === undefined) return undefined
   const subject = path.relative(path.resolve(target.path), rootfs)
@@ -400,7 +400,7 @@ const compareMounts = Effect.fnUntraced(function* (
   report: Collector
 ) {
   const layers: Array<{ readonly repeated: boolean; readonly trees: ReadonlyArray<FileTree> }> = []
-  yield* treeOf(wanted, (whole, layer) => {
+  yield* ProvedTree.prove(wanted, "cannot compare with", (whole, layer) => {
     const trees = marks.map((mark) => overlayLayer(whole, layer, mark))
     const again = wanted.layers.findIndex(({ diffId }) => diffId === wanted.layers[layer.layer]!.diffId) < layer.layer
     layers.push({ repeated: again && trees[0]!.names === 1 && trees[0]!.root.inode.xattrs === undefined, trees })
@@ -447,26 +447,3 @@ const readSmall = (store: Store, name: string): Uint8Array | undefined => {
   const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
   return read !== undefined && "bytes" in read ? read.bytes : undefined
 }
-
-/** The tree that the source's layers make, each of them proved meanwhile. */
-const treeOf = Effect.fnUntraced(function* (
-  image: Image.Image,
-  onLayer: (tree: FileTree, layer: ReadLayer) => void = () => {}
-) {
-  const damaged = (reason: "Unreadable" | "Damaged", message: string) =>
-    new SourceError({ reason, message: `cannot compare with ${image.source}: ${message}` })
-  const { layers, tree } = yield* readLayers(
-    image.layers.map(({ bytes, edits }) => ({ region: bytes, edits })),
-    { diffIds: true, onLayer }
-  ).pipe(Effect.mapError(({ message, reason }) => damaged(reason === "unreadable" ? "Unreadable" : "Damaged", message)))
-  for (const [index, { diffId }] of layers.entries()) {
-    const { diffId: expected, name } = image.layers[index]!
-    if (`sha256:${diffId}` !== expected) {
-      return yield* damaged(
-        "Damaged",
-        `layer ${index} (${name}) is damaged: expected diff_id ${expected}, found sha256:${diffId}`
-      )
-    }
-  }
-  return { tree }
-})

@@ -142,17 +142,6 @@ const copiesOf = Effect.fnUntraced(function* (source: Uri, options: Layouts.Sour
   return { images, graph: opened.source.graph, uri: opened.source.uri } satisfies Copies
 })
 
-/** What there is to do, and how it is done. */
-interface Work {
-  readonly changes: ReadonlyArray<Restore.Change>
-  readonly impossible: ReadonlyArray<Restore.Change>
-  readonly run: Effect.Effect<
-    { readonly repaired: ReadonlyArray<Restore.Change>; readonly impossible: ReadonlyArray<Restore.Change> },
-    WriteError | SourceError,
-    WorkerPool
-  >
-}
-
 interface WorkOptions extends Layouts.SourceOptions {
   readonly policy: Policy
   readonly tolerances: ReadonlyArray<Tolerance>
@@ -163,7 +152,7 @@ const workOf = (
   copies: Copies,
   before: Verification,
   options: WorkOptions
-): Effect.Effect<Work, UsageError | SourceError | WriteError, Scope.Scope | WorkerPool> => {
+): Effect.Effect<Restore.Work, UsageError | SourceError | WriteError, Scope.Scope | WorkerPool> => {
   switch (target.scheme) {
     case "tar":
       return archiveWork(target, copies, before, options)
@@ -223,7 +212,7 @@ const changesOf = ({ files, leftovers }: Restore.Plan): ReadonlyArray<Restore.Ch
   ...leftovers.map((name) => ({ path: name, reason: "a run that was cut off left it" }))
 ]
 
-const restoring = (restored: Restore.Restoring, plan: Restore.Plan): Work => ({
+const restoring = (restored: Restore.Restoring, plan: Restore.Plan): Restore.Work => ({
   changes: changesOf(plan),
   impossible: plan.impossible,
   run: Effect.map(Restore.carryOut(restored, plan), ({ impossible, written }) => ({
@@ -241,7 +230,7 @@ const directoryWork = Effect.fnUntraced(function* (
   const slots = DirectoryRepair.slots(target.path)
   const flagged = flaggedBy(before)
   const subjects = subjectsOf(before)
-  const works: Array<Work> = []
+  const works: Array<Restore.Work> = []
   for (const slot of slots) {
     const image = copies.images.find((one) => DirectoryRepair.isImage(target.path, slot, one))
     if (image === undefined) continue
@@ -280,7 +269,7 @@ const directoryWork = Effect.fnUntraced(function* (
 })
 
 /** Images share files: each is written once. */
-const all = (works: ReadonlyArray<Work>): Work => {
+const all = (works: ReadonlyArray<Restore.Work>): Restore.Work => {
   const distinct = (changes: ReadonlyArray<Restore.Change>) => [
     ...new Map(changes.map((one) => [one.path, one])).values()
   ]
@@ -322,7 +311,7 @@ const archiveWork = Effect.fnUntraced(function* (
   copies: Copies,
   before: Verification,
   options: Layouts.SourceOptions
-): Effect.fn.Return<Work, SourceError, Scope.Scope | WorkerPool> {
+): Effect.fn.Return<Restore.Work, SourceError, Scope.Scope | WorkerPool> {
   const {
     found,
     image,

@@ -17,6 +17,7 @@ import * as DockerSave from "../docker-archive/DockerSave.ts"
 import * as SavedIdentity from "../docker-archive/SavedIdentity.ts"
 import type { SourceError } from "../Failure.ts"
 import * as Journal from "../Journal.ts"
+import * as ProvedTree from "../ProvedTree.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
 import type { Store } from "../Store.ts"
@@ -105,7 +106,7 @@ export const isImage = (root: string, { receipt, saved }: Slot, image: Image.Ima
 
 /** The tree beside a manifest, when it is to be looked at. */
 export interface Expanded {
-  readonly proved: TreeRepair.Proved
+  readonly proved: ProvedTree.Proved
   readonly plan: TreeRepair.TreePlan
 }
 
@@ -129,7 +130,7 @@ export const planTree = Effect.fn("DirectoryRepair.planTree")(function* (
   const isThere = fs.lstatSync(place, { throwIfNoEntry: false }) !== undefined
   // A manifest of several images has no place for their trees.
   if (others > 0 || (!isThere && (recorded === undefined || isLost)) || !isSuspect(directory)) return undefined
-  const proved = yield* TreeRepair.prove(image)
+  const proved = yield* ProvedTree.prove(image, "cannot use")
   const expected = ExpandedTree.expectation(proved.tree, recorded)
   const plan = yield* TreeRepair.plan(
     proved.tree,
@@ -279,7 +280,7 @@ const catalogNames = (names: ReadonlyArray<string>, image: Image.Image): Readonl
 export const expandedAnew = (
   manifest: string,
   image: Image.Image,
-  { layers, tree }: TreeRepair.Proved,
+  { layers, tree }: ProvedTree.Proved,
   { lost, unrestored }: TreeRepair.TreeDone
 ): ExpandedTree.Expanded => ({
   directory: ExpandedTree.directoryOf(manifest),

@@ -15,6 +15,7 @@ import { version } from "../../version.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import type { SourceError, WriteError } from "../Failure.ts"
 import * as Journal from "../Journal.ts"
+import * as ProvedTree from "../ProvedTree.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
 import { readRegion, type Store } from "../Store.ts"
@@ -50,16 +51,6 @@ const readSmall = (store: Store, name: string, limit = Json.maxBytes): Uint8Arra
   return read !== undefined && "bytes" in read ? read.bytes : undefined
 }
 
-export interface BundlePlan {
-  readonly changes: ReadonlyArray<Restore.Change>
-  readonly impossible: ReadonlyArray<Restore.Change>
-  readonly run: Effect.Effect<
-    { readonly repaired: ReadonlyArray<Restore.Change>; readonly impossible: ReadonlyArray<Restore.Change> },
-    WriteError | SourceError,
-    WorkerPool
-  >
-}
-
 export interface PlanOptions {
   readonly tolerances: ReadonlyArray<Tolerance>
   readonly policy: Policy
@@ -78,7 +69,7 @@ export const plan = Effect.fn("BundleRepair.plan")(function* (
   flagged: Restore.Flagged,
   subjects: ReadonlyArray<string>,
   { policy, tolerances }: PlanOptions
-): Effect.fn.Return<BundlePlan, SourceError | WriteError, WorkerPool> {
+): Effect.fn.Return<Restore.Work, SourceError | WriteError, WorkerPool> {
   const store = DirectoryStore.make(root)
   const names = store.list("") ?? []
   const { receipt } = identify(root)
@@ -110,10 +101,10 @@ export const plan = Effect.fn("BundleRepair.plan")(function* (
       subjects.some((subject) => subject === Files.rootfs || subject.startsWith(`${Files.rootfs}/`)))
   const isConfigSuspect = flagged(Files.config, ours ? undefined : "error") && !isRecorded(store, Files.config, receipt)
   let tree: TreeRepair.TreePlan | undefined
-  let proved: TreeRepair.Proved | undefined
+  let proved: ProvedTree.Proved | undefined
   const outcome: { lost: number; unrestored: ReadonlyArray<KeptUnrestored> } = { lost: 0, unrestored: [] }
   if (isTreeSuspect || isConfigSuspect) {
-    const all = yield* TreeRepair.prove(image)
+    const all = yield* ProvedTree.prove(image, "cannot use")
     proved = all
     const configs = yield* configFiles(image, all.tree, all.inputs, streamed)
     if (isConfigSuspect) wantBytes(Files.config, configs.find(({ file }) => file.path === Files.config)!.bytes)
@@ -172,7 +163,7 @@ const manifestOf = (tree: FileTree): Buffer => Buffer.concat([...Mtree.write(tre
 const receiptAnew = (
   root: string,
   image: Image.Image,
-  { layers, tree }: TreeRepair.Proved,
+  { layers, tree }: ProvedTree.Proved,
   lost: number,
   unrestored: ReadonlyArray<KeptUnrestored>
 ): Receipt.Receipt => ({
