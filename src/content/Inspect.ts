@@ -186,7 +186,8 @@ class LayerPass {
   readonly #problem: (problem: Problem) => void
   readonly #decoder: Codec.Decoder | undefined
   readonly #hash: crypto.Hash | undefined
-  readonly #scanner: TarScanner
+  /** None where the bytes are not known to be a tar's. */
+  readonly #scanner: TarScanner | undefined
   readonly #scan: LayerScan
   readonly #plain: Output.Writer | undefined
   readonly #edits: EditChain | undefined
@@ -225,11 +226,14 @@ class LayerPass {
     this.compression = known ? detected : "none"
     this.#plain = plain
     this.#scan = new LayerScan(onProblem)
-    this.#scanner = new TarScanner({
-      onEntry: (entry) => this.#scan.entry(entry),
-      onTrailing: (chunk, from, to) => (this.#trailing ??= new TrailingToc()).write(chunk, from, to),
-      onProblem: (problem) => (problem.check === "tar.trailing-data" ? this.#behind.push(problem) : onProblem(problem))
-    })
+    this.#scanner = known
+      ? new TarScanner({
+          onEntry: (entry) => this.#scan.entry(entry),
+          onTrailing: (chunk, from, to) => (this.#trailing ??= new TrailingToc()).write(chunk, from, to),
+          onProblem: (problem) =>
+            problem.check === "tar.trailing-data" ? this.#behind.push(problem) : onProblem(problem)
+        })
+      : undefined
     this.#onProblem = onProblem
     const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)
     this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, otherLayers)
@@ -243,7 +247,7 @@ class LayerPass {
     const piece = from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to)
     this.#hash?.update(piece)
     this.#size += piece.length
-    this.#scanner.write(piece, 0, piece.length)
+    this.#scanner?.write(piece, 0, piece.length)
     this.#plain?.write(piece)
   }
 
@@ -260,7 +264,7 @@ class LayerPass {
     }
     if (this.#complete) this.#edits?.end()
     // What is missing behind a broken stream is the compression's fault: said once, not as a cut tar as well.
-    if (this.#complete) this.#entries = this.#scanner.end().entries
+    if (this.#complete && this.#scanner !== undefined) this.#entries = this.#scanner.end().entries
     if (this.#complete && this.#trailing?.end() === true) {
       const { offset } = this.#behind.pop()!
       this.#onProblem({

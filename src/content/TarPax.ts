@@ -152,6 +152,9 @@ export const parsePax = (bytes: Buffer, from: number, to: number, sink: PaxFault
       sink.paxFault("a pax record has no keyword", at - from)
     } else if (nul) {
       sink.paxFault("a pax keyword holds a NUL", at - from)
+    } else if (bytes[start] === 0x20 || bytes[start] === 0x09) {
+      // GNU tar skips it and knows the keyword, others take it for a part of one that they do not know.
+      sink.paxFault("a pax keyword begins with a blank", at - from)
     } else {
       const keyword = keywordOf(bytes, start, equals)
       const value = bytes.toString("latin1", equals + 1, end - 1)

@@ -86,7 +86,7 @@ const reportedGap = (start: number): Gap => ({ start, report: false, stored: 0, 
 const globalOverrides = ["path", "linkpath", "size"]
 
 /** Every member with records of its own gets a copy of the global ones: their number has to be bounded, too. */
-const maxGlobalRecords = 1000
+const maxGlobalRecords = 100
 
 /** Longer names are shortened in problems, so that a thousand problems stay small. PATH_MAX of Linux. */
 const maxShownPath = 4096
@@ -495,6 +495,7 @@ export class TarScanner {
     this.extensionType = type
     this.extensionOffset = offset
     const size = this.number(bytes, at, 124, 12, "size", offset, undefined)
+    const sizeBad = this.numberBad
     // Nothing uses the others, but readers parse all fields of all headers and end where one is malformed.
     this.number(bytes, at, 100, 8, "mode", offset, undefined)
     this.number(bytes, at, 108, 8, "uid", offset, undefined)
@@ -503,6 +504,11 @@ export class TarScanner {
     if (formatOf(bytes, at) !== "v7") {
       this.number(bytes, at, 329, 8, "devmajor", offset, undefined)
       this.number(bytes, at, 337, 8, "devminor", offset, undefined)
+    }
+    if (sizeBad) {
+      // Where the next header is, and what was meant for it, nobody knows.
+      this.clearPending()
+      return this.openGap(reportedGap(this.position))
     }
     if (size > this.maxMetadata) {
       this.problem(
@@ -562,7 +568,15 @@ export class TarScanner {
     }
   }
 
-  private longText(bytes: Buffer, from: number, to: number, offset: number, again: boolean, what: string): ByteString {
+  /** Undefined for an empty one: the header's own name counts then, as in Go. */
+  private longText(
+    bytes: Buffer,
+    from: number,
+    to: number,
+    offset: number,
+    again: boolean,
+    what: string
+  ): ByteString | undefined {
     if (again) this.problem("tar.bad-long-name", `a second ${what} for the same member`, offset)
     const end = fieldEnd(bytes, from, to - from)
     for (let i = end; i < to; i++) {
@@ -571,7 +585,10 @@ export class TarScanner {
         break
       }
     }
-    if (end === from) this.problem("tar.bad-long-name", `a ${what} is empty`, offset)
+    if (end === from) {
+      this.problem("tar.bad-long-name", `a ${what} is empty`, offset)
+      return undefined
+    }
     return bytes.toString("latin1", from, end)
   }
 
@@ -655,6 +672,9 @@ export class TarScanner {
       }
       if (this.longName !== undefined && this.pax?.has("path") && path !== this.longName) {
         this.problem("tar.bad-long-name", "a GNU long name and a pax path that differ", offset, path)
+      }
+      if (this.longLink !== undefined && this.pax?.has("linkpath") && linkname !== "" && linkname !== this.longLink) {
+        this.problem("tar.bad-long-name", "a GNU long link name and a pax linkpath that differ", offset, path)
       }
     }
     const sparse = pax === undefined ? undefined : paxSparse(pax, repeated)
@@ -750,6 +770,7 @@ export class TarScanner {
       case 0:
       case 0x37: // contiguous file
       case 0x53: // S, GNU sparse
+        if (type === 0x37) this.uncommonType('"7": a contiguous file', offset, path)
         if (!path.endsWith("/")) return "file"
         // Before ustar, directories had the type of files and a slash; without a body nobody takes them for a file.
         if (type === 0 && size === 0) return "directory"
@@ -773,8 +794,10 @@ export class TarScanner {
       case 0x36:
         return "fifo"
       case 0x44: // D, GNU incremental: a directory with the list of its files as body
+        this.uncommonType('"D": a directory of a GNU incremental backup', offset, path)
         return "directory"
       case 0x56: // V, GNU volume label: describes the archive, is none of its files
+        this.uncommonType('"V": a GNU volume label', offset, path)
         if (size > 0) {
           this.problem("tar.bad-size", "a volume label with a size, which some readers pass over", offset, path)
         }
@@ -795,6 +818,10 @@ export class TarScanner {
         // POSIX: a type that is not known is treated as a regular file.
         return "file"
     }
+  }
+
+  private uncommonType(what: string, offset: number, path: ByteString): void {
+    this.problem("tar.uncommon-type", `type ${what}, which no program that unpacks images knows`, offset, path)
   }
 
   private start(entry: Mutable<TarEntry>): void {

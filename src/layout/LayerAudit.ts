@@ -292,7 +292,7 @@ export class LayerAudit {
     told: Set<string>
   ): void {
     const report = this.#report
-    report.ran("layer.hardlink-missing-target", "layer.whiteout-of-nothing")
+    report.ran("layer.hardlink-missing-target", "layer.hardlink-bad-target", "layer.whiteout-of-nothing")
     const counts = new Map<CheckId, number>()
     const once = (check: CheckId, path: string, message: string): void => {
       const key = `${blob.subject}\0${check}\0${path}`
@@ -303,16 +303,18 @@ export class LayerAudit {
       if (count <= maxAcross) report.report(check, blob.subject, `${message} (${ByteString.display(path)})`)
     }
     for (const [path, target] of own.openLinks) {
-      if (!tables.visible(target, lower)) {
+      const shown = tables.shown(target, lower)
+      if (shown === undefined || shown === "directory") {
         once(
-          "layer.hardlink-missing-target",
+          shown === undefined ? "layer.hardlink-missing-target" : "layer.hardlink-bad-target",
           path,
-          `a hardlink names ${JSON.stringify(ByteString.display(target))}, which no layer has before it`
+          `a hardlink names ${JSON.stringify(ByteString.display(target))}, ` +
+            (shown === undefined ? "which no layer has before it" : "which is a directory")
         )
       }
     }
     for (const path of own.whiteouts) {
-      if (!tables.visible(path, lower))
+      if (tables.shown(path, lower) === undefined)
         once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
     }
     for (const [check, count] of counts) {
@@ -343,6 +345,7 @@ export const contentChecks: ReadonlyArray<ContentCheck> = [
   "tar.bad-size",
   "tar.bad-pax",
   "tar.bad-type",
+  "tar.uncommon-type",
   "tar.bad-long-name",
   "tar.bad-sparse",
   "tar.truncated",
@@ -368,6 +371,12 @@ export const contentChecks: ReadonlyArray<ContentCheck> = [
   "layer.whiteout-of-own-path",
   "layer.sparse-entry",
   "layer.hardlink-missing-target",
+  "layer.hardlink-bad-target",
   "layer.path-through-non-directory",
-  "layer.table-of-contents"
+  "layer.table-of-contents",
+  "layer.duplicate-whiteout",
+  "layer.path-unusable",
+  "layer.root-not-directory",
+  "layer.overlay-artifact",
+  "layer.too-large"
 ]

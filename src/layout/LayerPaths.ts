@@ -1,17 +1,28 @@
 import type { ByteString } from "../content/ByteString.ts"
 import type { LayerFacts } from "../content/LayerScan.ts"
+import { PathSet } from "../content/PathSet.ts"
+
+/** What stands at a path: `behind-symlink` when names alone cannot tell. */
+export type Shown = "directory" | "other" | "behind-symlink"
 
 /** Tables unpacked for look-ups, made when the first question needs them. */
 interface Unpacked {
-  /** Every path with the directories above it. */
-  readonly present: ReadonlySet<ByteString>
-  /** Paths that are no directories: they hide what lower layers have below them. */
-  readonly leaves: ReadonlySet<ByteString>
+  /** The layer's directories, those included that only entries below them imply (but for `deep`). */
+  readonly directories: ReadonlySet<ByteString>
+  /** Paths that are no directories. */
+  readonly others: ReadonlySet<ByteString>
+  /** Entries, sorted, far below the last directory that has an entry: what they imply would fill any memory. */
+  readonly deep: ReadonlyArray<ByteString>
+  /** What lies below one of these, lower layers cannot show: what is no directory, and whiteouts. */
+  readonly covers: PathSet
   /** What lies below a link cannot be told by name: a runtime looks behind it. */
   readonly symlinks: ReadonlySet<ByteString>
   readonly whiteouts: ReadonlySet<ByteString>
-  readonly opaques: ReadonlySet<ByteString>
+  readonly opaqueRoot: boolean
 }
+
+/** Directories without entries of their own above one entry, of which each is remembered. */
+const maxImplied = 32
 
 /** Answers what a stack of layers shows at a path, from the facts that one pass over each layer gave. */
 export class LayerPaths {
@@ -23,19 +34,18 @@ export class LayerPaths {
     this.#maxBytes = maxBytes
   }
 
-  /** Whether `path` exists, or may exist behind a symlink, when `layers` (base first, each with its table of paths) are applied (layer.md). */
-  visible(path: ByteString, layers: ReadonlyArray<LayerFacts>): boolean {
+  /** What `path` is when `layers` (base first, each with its table of paths) are applied (layer.md); undefined: nothing. */
+  shown(path: ByteString, layers: ReadonlyArray<LayerFacts>): Shown | undefined {
     for (let index = layers.length - 1; index >= 0; index--) {
       const layer = this.#table(layers[index]!)
-      if (layer.present.has(path)) return true
-      if (layer.whiteouts.has(path) || layer.opaques.has("")) return false
-      for (let slash = path.lastIndexOf("/"); slash > 0; slash = path.lastIndexOf("/", slash - 1)) {
-        const parent = path.slice(0, slash)
-        if (layer.symlinks.has(parent)) return true
-        if (layer.whiteouts.has(parent) || layer.opaques.has(parent) || layer.leaves.has(parent)) return false
-      }
+      if (layer.directories.has(path)) return "directory"
+      if (layer.others.has(path)) return "other"
+      if (isAbove(path, layer.deep)) return "directory"
+      if (layer.whiteouts.has(path) || layer.opaqueRoot) return undefined
+      const cover = layer.covers.above(path)
+      if (cover !== undefined) return layer.symlinks.has(cover) ? "behind-symlink" : undefined
     }
-    return false
+    return undefined
   }
 
   #table(facts: LayerFacts): Unpacked {
@@ -54,22 +64,56 @@ export class LayerPaths {
 }
 
 const unpack = (facts: LayerFacts, packed: Uint8Array): Unpacked => {
-  const present = new Set<ByteString>()
-  const leaves = new Set<ByteString>()
+  const directories = new Set<ByteString>([""])
+  const others = new Set<ByteString>()
   const symlinks = new Set<ByteString>()
+  const covers = new PathSet()
+  const deep: Array<ByteString> = []
   const bytes = Buffer.from(packed.buffer, packed.byteOffset, packed.length)
   for (let from = 0; from < bytes.length; ) {
     const end = bytes.indexOf(0, from)
     const path = bytes.toString("latin1", from + 1, end)
-    present.add(path)
-    if (bytes[from] === 0x66) leaves.add(path)
-    else if (bytes[from] === 0x6c) symlinks.add(path)
+    if (bytes[from] === 0x64) directories.add(path)
+    else {
+      others.add(path)
+      covers.add(path)
+      if (bytes[from] === 0x6c) symlinks.add(path)
+    }
+    let implied = 0
     for (let slash = path.lastIndexOf("/"); slash > 0; slash = path.lastIndexOf("/", slash - 1)) {
       const parent = path.slice(0, slash)
-      if (present.has(parent)) break
-      present.add(parent)
+      if (directories.has(parent)) break
+      if (++implied > maxImplied) {
+        deep.push(path)
+        break
+      }
+      directories.add(parent)
     }
     from = end + 1
   }
-  return { present, leaves, symlinks, whiteouts: new Set(facts.whiteouts), opaques: new Set(facts.opaques) }
+  for (const path of facts.whiteouts) covers.add(path)
+  for (const path of facts.opaques) covers.add(path)
+  return {
+    directories,
+    others,
+    deep: deep.sort(),
+    covers,
+    symlinks,
+    whiteouts: new Set(facts.whiteouts),
+    opaqueRoot: facts.opaques.includes("")
+  }
+}
+
+/** Whether one of the sorted paths lies below `path`. */
+const isAbove = (path: ByteString, sorted: ReadonlyArray<ByteString>): boolean => {
+  if (sorted.length === 0) return false
+  const prefix = `${path}/`
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (sorted[middle]! < prefix) low = middle + 1
+    else high = middle
+  }
+  return low < sorted.length && sorted[low]!.startsWith(prefix)
 }

@@ -281,6 +281,14 @@ describe("tar.bad-number", () => {
     assert.deepStrictEqual(paths(scanned), ["some/directory/n", "b"])
   })
 
+  it("says once that an extension's size is none, and finds the next header", () => {
+    const records = pax([["path", "lost"]])
+    const broken = member({ name: "PaxHeaders/x", type: "x", size: "junk" })
+    const scanned = scanAll(a, broken.subarray(0, 512), records.subarray(512), b, end)
+    assert.deepStrictEqual(found(scanned), [["tar.bad-number", 1024, undefined]])
+    assert.deepStrictEqual(paths(scanned), ["a", "b"])
+  })
+
   it("leaves v7's unused fields alone", () => {
     clean(header({ format: "v7", raw: [[329, "garbage"]] }), end)
   })
@@ -295,8 +303,7 @@ describe("tar.bad-type", () => {
     "3": "char",
     "4": "block",
     "5": "directory",
-    "6": "fifo",
-    "7": "file"
+    "6": "fifo"
   }
   for (const [type, name] of Object.entries(types)) {
     it(`knows ${JSON.stringify(type)} as ${name}`, () => {
@@ -305,9 +312,28 @@ describe("tar.bad-type", () => {
   }
 
   it("knows what GNU and Solaris write", () => {
-    assert.strictEqual(only(member({ name: "d/", type: "D", format: "gnu" }, "Yfile\0\0")).type, "directory")
-    assert.deepStrictEqual(paths(clean(member({ name: "label", type: "V", format: "gnu" }), a, end)), ["a"])
     assert.strictEqual(only(pax([["path", "sun"]], "X"), a).path, "sun")
+  })
+
+  it("reports what tar programs know and those of images do not (tar.uncommon-type)", () => {
+    const dump = scanAll(member({ name: "d/", type: "D", format: "gnu" }, "Yfile\0\0"), a, end)
+    assert.deepStrictEqual(found(dump), [["tar.uncommon-type", 0, "d/"]])
+    assert.deepStrictEqual(
+      dump.entries.map(({ entry }) => entry.type),
+      ["directory", "file"]
+    )
+    const label = scanAll(member({ name: "label", type: "V", format: "gnu" }), a, end)
+    assert.deepStrictEqual(found(label), [["tar.uncommon-type", 0, "label"]])
+    assert.deepStrictEqual(paths(label), ["a"])
+    const contiguous = scanAll(member({ name: "c", type: "7" }, "body"), a, end)
+    assert.deepStrictEqual(found(contiguous), [["tar.uncommon-type", 0, "c"]])
+    assert.deepStrictEqual(
+      contiguous.entries.map(({ entry, body }) => [entry.type, body.toString()]),
+      [
+        ["file", "body"],
+        ["file", "alpha"]
+      ]
+    )
   })
 
   it("reports the rest, and takes their size as POSIX says", () => {
@@ -325,7 +351,7 @@ describe("tar.bad-type", () => {
     const scanned = scanAll(
       member({ name: "d/", type: "0" }),
       member({ name: "e/", type: "\0" }, "body"),
-      member({ name: "f/", type: "7" }),
+      member({ name: "f/", type: "0" }),
       b,
       end
     )
@@ -505,7 +531,8 @@ describe("tar.bad-pax", () => {
     ["an mtime without digits", record("mtime", "-")],
     ["an atime that is text", record("atime", "now")],
     ["a ctime with a space", record("ctime", " 1")],
-    ["a NUL in uname", record("uname", "ro\0ot")]
+    ["a NUL in uname", record("uname", "ro\0ot")],
+    ["a blank before the keyword, which GNU tar passes over", record(" path", "b")]
   ]
   for (const [what, body] of malformed) {
     it(`reports ${what}`, () => {
@@ -534,7 +561,10 @@ describe("tar.bad-pax", () => {
     const dangling = scanAll(a, pax([["path", "none"]]), end)
     assert.deepStrictEqual(found(dangling), [["tar.bad-pax", 1024, undefined]])
     const label = scanAll(pax([["path", "none"]]), member({ type: "V", format: "gnu" }), a, end)
-    assert.deepStrictEqual(found(label), [["tar.bad-pax", 0, undefined]])
+    assert.deepStrictEqual(found(label), [
+      ["tar.bad-pax", 0, undefined],
+      ["tar.uncommon-type", 1024, "none"]
+    ])
     assert.deepStrictEqual(paths(label), ["a"])
     const atEnd = scanAll(a, pax([["path", "none"]]))
     assert.deepStrictEqual(
@@ -584,7 +614,12 @@ describe("tar.bad-long-name", () => {
     ["an empty one", [member({ type: "L", format: "gnu" }), a], 0],
     ["more behind its NUL", [member({ type: "L", format: "gnu" }, "name\0more\0"), a], 0],
     ["a link name for a file", [longName("target", "K"), a], 1024],
-    ["one that contradicts a pax path", [longName(long), pax([["path", "other"]]), a], 2048]
+    ["one that contradicts a pax path", [longName(long), pax([["path", "other"]]), a], 2048],
+    [
+      "a link name that contradicts a pax linkpath",
+      [longName("target", "K"), pax([["linkpath", "other"]]), member({ type: "2" })],
+      2048
+    ]
   ]
   for (const [what, parts, offset] of faults) {
     it(`reports ${what}`, () => {
@@ -594,9 +629,13 @@ describe("tar.bad-long-name", () => {
         relevant.map(([, at]) => at),
         [offset]
       )
-      assert.isTrue(scanned.problems.every(({ check }) => check === "tar.bad-long-name" || check === "tar.path-empty"))
+      assert.isTrue(scanned.problems.every(({ check }) => check === "tar.bad-long-name"))
     })
   }
+
+  it("takes the header's own name where the long one is empty, as Go does", () => {
+    assert.deepStrictEqual(paths(scanAll(member({ type: "L", format: "gnu" }), a, end)), ["a"])
+  })
 })
 
 describe("tar.bad-sparse", () => {
@@ -899,7 +938,10 @@ describe("tar.bad-size: hardlinks with a size", () => {
 
   it("and labels with one: libarchive passes over no body", () => {
     const scanned = scanAll(member({ name: "label", type: "V", format: "gnu" }, "body"), b, end)
-    assert.deepStrictEqual(found(scanned), [["tar.bad-size", 0, "label"]])
+    assert.deepStrictEqual(found(scanned), [
+      ["tar.uncommon-type", 0, "label"],
+      ["tar.bad-size", 0, "label"]
+    ])
     assert.deepStrictEqual(paths(scanned), ["b"])
   })
 

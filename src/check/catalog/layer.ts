@@ -93,6 +93,14 @@ export const layer = {
       "The specification forbids it, but builders that join tars write it, and every implementation does the same: the later entry's attributes count, nothing is removed.",
     remedy: "None is needed to use the image. A rebuild with a tool that writes each path once gets rid of it."
   },
+  "layer.duplicate-whiteout": {
+    severity: "warning",
+    title: "a whiteout stands twice in one layer",
+    spec: "image-spec layer.md, creating layers: layers MUST NOT include duplicate entries",
+    rules: [48],
+    explanation: "The specification forbids it; every implementation does the same with one as with two.",
+    remedy: "None is needed to use the image."
+  },
   "layer.bad-whiteout": {
     severity: "warning",
     title: "a whiteout without a name",
@@ -152,13 +160,56 @@ export const layer = {
     explanation: "Neither this layer nor a lower one has the path that the hardlink names: unpacking fails there.",
     remedy: "Rebuild the layer; a filter may have removed the target."
   },
+  "layer.hardlink-bad-target": {
+    severity: "error",
+    title: "a hardlink to a directory",
+    spec: "image-spec layer.md, hardlinks; POSIX link()",
+    rules: [98],
+    explanation: "No system links directories: unpacking fails there.",
+    remedy: "Rebuild the layer."
+  },
+  "layer.root-not-directory": {
+    severity: "error",
+    title: "an entry would replace the root by something else",
+    spec: "image-spec layer.md, applying changesets",
+    rules: [97, 98],
+    explanation: "The entry's name is that of the root itself, and it is no directory.",
+    remedy: "Treat the image as hostile."
+  },
+  "layer.path-unusable": {
+    severity: "error",
+    title: "an entry has a name that no file system can hold",
+    spec: "image-spec layer.md; path_resolution(7)",
+    rules: [97],
+    explanation:
+      "The name or the link's target has more than 4095 bytes, or more than 255 between two slashes: unpacking fails there. The entry was not looked at any further.",
+    remedy: "Rebuild the layer with a shorter name."
+  },
+  "layer.overlay-artifact": {
+    severity: "warning",
+    title: "the layer holds overlay's own marks",
+    spec: "Linux, filesystems/overlayfs.rst; image-spec layer.md, whiteouts",
+    rules: [],
+    explanation:
+      "A 0:0 character device or an attribute trusted.overlay.* or user.overlay.*: in a lower directory of an overlay mount these hide or redirect what is below, elsewhere they do nothing, so that the image is not the same everywhere.",
+    remedy:
+      "Rebuild the layer with whiteouts as image-spec has them: it was packed from an overlay directory as it was."
+  },
+  "layer.too-large": {
+    severity: "error",
+    title: "a layer has more entries than are looked at",
+    spec: "tallyman",
+    rules: [],
+    explanation: "The layer names more files than any image needs; those from some point on were not judged.",
+    remedy: "Treat the image as hostile."
+  },
   "layer.path-through-non-directory": {
     severity: "warning",
     title: "an entry below something that is no directory",
     spec: "image-spec layer.md, applying changesets",
     rules: [98],
     explanation:
-      "The entry's parent is a symlink or a file in the same layer. Implementations differ: some follow the link inside the root, some replace it.",
+      "The entry's parent, or a hardlink's target's, is a symlink or a file in the same layer. Implementations differ: some follow the link inside the root, some replace it.",
     remedy: "Rebuild the layer with the entry at its real path."
   }
 } as const satisfies CatalogFamily

@@ -46,6 +46,15 @@ export const tar = {
       "The type is none that POSIX or a known implementation defines; readers skip it or take it for a file.",
     remedy: "Write the layer again with a tool that keeps to the format."
   },
+  "tar.uncommon-type": {
+    severity: "error",
+    title: "an entry of a type that images do not have",
+    spec: `image-spec layer.md, file types; ${posix}, typeflag; GNU tar manual`,
+    rules: [96],
+    explanation:
+      "A contiguous file, a directory of an incremental backup or a volume label: tar programs know them, but Docker, containerd, Podman and umoci all fail to unpack a layer that has one.",
+    remedy: "Write the layer again with regular files and directories, and without a label."
+  },
   "tar.bad-long-name": {
     severity: "error",
     title: "a long name without its entry",

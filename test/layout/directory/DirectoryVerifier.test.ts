@@ -577,6 +577,7 @@ const cases: ReadonlyArray<Case> = [
   tarCase("tar.bad-pax", pax("99 path=x\n"), { title: "a length beyond the header" }),
   tarCase("tar.bad-pax", pax("path=x\n"), { title: "no length" }),
   tarCase("tar.bad-type", Buffer.concat([withField(Entry.file("a"), field.type, "@"), end])),
+  tarCase("tar.uncommon-type", Buffer.concat([withField(Entry.file("a"), field.type, "7"), end])),
   tarCase("tar.bad-long-name", Buffer.concat([withField(Entry.file("././@LongLink", "name\0"), field.type, "L"), end])),
   tarCase(
     "tar.bad-sparse",
@@ -606,9 +607,22 @@ const cases: ReadonlyArray<Case> = [
   // layers as changesets
   layerCase("layer.duplicate-path", [Entry.file("a"), Entry.file("./a", "other")]),
   layerCase("layer.duplicate-directory", [Entry.directory("a"), Entry.file("a/b"), Entry.directory("./a")]),
+  layerCase("layer.duplicate-path", [Entry.file("d/../a"), Entry.file("a", "other")], undefined, {
+    title: "by another way"
+  }),
+  layerCase("layer.duplicate-whiteout", [Entry.whiteout("below"), Entry.whiteout("./below")]),
+  layerCase("layer.duplicate-whiteout", [Entry.opaque("d"), Entry.file("d/a"), Entry.opaque("d")], undefined, {
+    title: "opaque"
+  }),
   layerCase("layer.bad-whiteout", [Entry.file("d/.wh.")]),
   layerCase("layer.whiteout-not-empty", [Entry.file(".wh.below", "x")]),
+  layerCase("layer.whiteout-not-empty", [Entry.file(".wh.below/hidden", "x")], undefined, {
+    title: "entries below one"
+  }),
   layerCase("layer.whiteout-of-own-path", [Entry.file("below"), Entry.whiteout("below")]),
+  layerCase("layer.whiteout-of-own-path", [Entry.whiteout("below"), Entry.file("below/deeper/a")], undefined, {
+    title: "a directory without an entry"
+  }),
   layerCase("layer.whiteout-of-nothing", [Entry.whiteout("nothing")]),
   layerCase("layer.sparse-entry", [Entry.sparse("s", { realSize: 4096, segments: [[0, bytes("x")]] })]),
   layerCase("layer.hardlink-missing-target", [Entry.hardlink("a", "gone")]),
@@ -618,7 +632,36 @@ const cases: ReadonlyArray<Case> = [
     undefined,
     { title: "below a file" }
   ),
+  layerCase("layer.hardlink-missing-target", [Entry.whiteout("below"), Entry.hardlink("a", "below")], undefined, {
+    title: "hidden by the same layer"
+  }),
+  layerCase("layer.hardlink-bad-target", [Entry.directory("d"), Entry.hardlink("a", "d")]),
+  layerCase(
+    "layer.hardlink-bad-target",
+    [Entry.hardlink("a", "etc")],
+    [Entry.file("etc/passwd"), Entry.file("below")],
+    {
+      title: "of a lower layer"
+    }
+  ),
+  layerCase("layer.root-not-directory", [Entry.symlink(".", "etc")]),
+  layerCase("layer.path-unusable", [Entry.file("x".repeat(256))], undefined, { title: "a component" }),
+  layerCase("layer.path-unusable", [Entry.file(`${"abcdefg/".repeat(512)}x`)], undefined, { title: "a path" }),
+  layerCase("layer.path-unusable", [Entry.symlink("l", "x/".repeat(2048))], undefined, { title: "a target" }),
+  layerCase("layer.overlay-artifact", [Entry.device("gone", "char", 0, 0)], undefined, { title: "a device" }),
+  layerCase(
+    "layer.overlay-artifact",
+    [Entry.directory("d", { xattrs: { "trusted.overlay.opaque": "y" } })],
+    undefined,
+    { title: "an attribute" }
+  ),
   layerCase("layer.path-through-non-directory", [Entry.symlink("l", "d"), Entry.file("l/x")]),
+  layerCase(
+    "layer.path-through-non-directory",
+    [Entry.file("d/x"), Entry.symlink("l", "d"), Entry.hardlink("y", "l/x")],
+    undefined,
+    { title: "a hardlink's target" }
+  ),
 
   // compressed layers
   gzipCase("compression.truncated", (stored) => stored.subarray(0, -9)),

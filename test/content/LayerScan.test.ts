@@ -1,0 +1,200 @@
+import { assert, describe, it } from "vitest"
+import { type LayerFacts, LayerScan } from "../../src/content/LayerScan.ts"
+import type { Problem } from "../../src/content/Problem.ts"
+import type { TarEntry } from "../../src/content/TarEntry.ts"
+
+const entry = (path: string, more: Partial<TarEntry> = {}): TarEntry => ({
+  index: 0,
+  headerOffset: 0,
+  dataOffset: 512,
+  size: 0,
+  realSize: 0,
+  type: "file",
+  typeflag: "0",
+  path,
+  linkname: "",
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  uname: "",
+  gname: "",
+  mtimeSeconds: 0,
+  mtimeNanoseconds: 0,
+  devmajor: 0,
+  devminor: 0,
+  pax: undefined,
+  sparse: undefined,
+  ...more
+})
+
+const directory = (path: string): TarEntry => entry(path, { type: "directory" })
+const symlink = (path: string, linkname: string): TarEntry => entry(path, { type: "symlink", linkname })
+const hardlink = (path: string, linkname: string): TarEntry => entry(path, { type: "hardlink", linkname })
+
+const scan = (
+  entries: Iterable<TarEntry>,
+  held?: number
+): { readonly found: ReadonlyArray<string>; readonly facts: LayerFacts } => {
+  const problems: Array<Problem> = []
+  const layer = new LayerScan((problem) => problems.push(problem), held)
+  for (const one of entries) layer.entry(one)
+  const facts = layer.end(true)
+  return { found: problems.map(({ check, path }) => (path === undefined ? check : `${check} ${path}`)), facts }
+}
+
+describe("hardlinks", () => {
+  it("lead to files and symlinks that came before them", () => {
+    const { facts, found } = scan([
+      entry("a"),
+      symlink("s", "nowhere"),
+      hardlink("b", "./a"),
+      hardlink("c", "b"),
+      hardlink("t", "s"),
+      hardlink("d", "x/../a")
+    ])
+    assert.deepStrictEqual(found, [])
+    assert.deepStrictEqual(facts.openLinks, [])
+  })
+
+  it("leave to lower layers what this one has not", () => {
+    assert.deepStrictEqual(scan([hardlink("b", "/lower/a"), hardlink("c", "later"), entry("later")]).facts.openLinks, [
+      ["b", "lower/a"],
+      ["c", "later"]
+    ])
+  })
+
+  it("do not lead to directories, nor through what a whiteout hides", () => {
+    assert.deepStrictEqual(scan([directory("d"), hardlink("b", "d/"), hardlink("c", ".")]).found, [
+      "layer.hardlink-bad-target b",
+      "layer.hardlink-bad-target c"
+    ])
+    assert.deepStrictEqual(scan([entry(".wh.a"), hardlink("b", "a/x"), entry("o/.wh..wh..opq")]).found, [
+      "layer.hardlink-missing-target b"
+    ])
+    // An opaque whiteout counts from the beginning, an explicit one from where it stands.
+    assert.deepStrictEqual(scan([hardlink("b", "o/x"), entry("o/.wh..wh..opq")]).found, [
+      "layer.hardlink-missing-target b"
+    ])
+    assert.deepStrictEqual(scan([hardlink("b", "a"), entry(".wh.a")]).facts.openLinks, [["b", "a"]])
+  })
+
+  it("below a symlink of the layer may lead anywhere", () => {
+    const { facts, found } = scan([entry("d/x"), symlink("l", "d"), hardlink("b", "l/x")])
+    assert.deepStrictEqual(found, ["layer.path-through-non-directory b"])
+    assert.deepStrictEqual(facts.openLinks, [])
+  })
+
+  it("without a target have been reported by then", () => {
+    const { facts, found } = scan([hardlink("b", "")])
+    assert.deepStrictEqual([found, facts.openLinks], [[], []])
+  })
+})
+
+describe("whiteouts", () => {
+  it("hide what the layer adds even where only entries below it show that", () => {
+    assert.deepStrictEqual(scan([entry(".wh.d"), entry("d/e/f")]).found, ["layer.whiteout-of-own-path d"])
+    assert.deepStrictEqual(scan([entry("d/.wh.e"), entry("d/e/f/g"), entry("d/ee")]).found, [
+      "layer.whiteout-of-own-path d/e"
+    ])
+    assert.deepStrictEqual(scan([entry(".wh.d"), entry("dd/x")]).found, [])
+  })
+
+  it("that stand twice are told, and counted once", () => {
+    const { facts, found } = scan([
+      entry(".wh.a"),
+      entry("x/../.wh.a"),
+      entry("o/.wh..wh..opq"),
+      entry("./o/.wh..wh..opq")
+    ])
+    assert.deepStrictEqual(found, ["layer.duplicate-whiteout .wh.a", "layer.duplicate-whiteout o/.wh..wh..opq"])
+    assert.deepStrictEqual([facts.whiteouts, facts.opaques], [["a"], ["o"]])
+  })
+
+  it("have nothing below them, told once for each", () => {
+    const { facts, found } = scan([directory(".wh.d"), entry(".wh.d/a"), entry(".wh.d/b"), entry("p/.wh.q/r/s")])
+    assert.deepStrictEqual(found, ["layer.whiteout-not-empty .wh.d", "layer.whiteout-not-empty p/.wh.q"])
+    assert.deepStrictEqual(Buffer.from(facts.paths!).toString("latin1"), "")
+  })
+
+  it("of the aufs driver are passed over, but for files that hardlinks name", () => {
+    const { facts, found } = scan([
+      directory(".wh..wh.plnk"),
+      entry(".wh..wh.plnk/1.2", { size: 1 }),
+      hardlink("a", ".wh..wh.plnk/1.2"),
+      entry(".wh..wh.aufs", { size: 1 })
+    ])
+    assert.deepStrictEqual([found, facts.openLinks], [[], []])
+  })
+
+  it("are all kept, however many", () => {
+    const { facts } = scan(Array.from({ length: 150_000 }, (_, i) => entry(`.wh.${i}`)))
+    assert.strictEqual(facts.whiteouts.length, 150_000)
+  })
+})
+
+describe("names", () => {
+  it("that no file system can hold are reported and not kept", () => {
+    const { facts, found } = scan([
+      entry("x".repeat(255)),
+      entry("y".repeat(256)),
+      entry(`${"a/".repeat(2047)}b`),
+      entry(`${"a/".repeat(2048)}b`),
+      entry(`${"./".repeat(4000)}c`),
+      symlink("s", "t".repeat(4095)),
+      symlink("u", "t".repeat(4096)),
+      hardlink("h", `d/${"y".repeat(256)}`)
+    ])
+    assert.deepStrictEqual(found, [
+      `layer.path-unusable ${"y".repeat(256)}`,
+      `layer.path-unusable ${`${"a/".repeat(2048)}b`.slice(0, 4095)}`,
+      "layer.path-unusable u",
+      "layer.path-unusable h"
+    ])
+    assert.lengthOf(Buffer.from(facts.paths!).toString("latin1").split("\0"), 5)
+  })
+
+  it("of the root are a directory's", () => {
+    assert.deepStrictEqual(scan([directory("./"), directory(".")]).found, [])
+    assert.deepStrictEqual(scan([symlink("./", "etc"), entry("a/..")]).found, [
+      "layer.root-not-directory ./",
+      "layer.root-not-directory a/.."
+    ])
+    assert.deepStrictEqual(scan([entry("")]).found, [])
+  })
+
+  it("that are long are looked through in proportion to their length", () => {
+    const deep = Array.from({ length: 3000 }, (_, i) => entry(`${i}/${"a/".repeat(2000)}x`))
+    const started = performance.now()
+    assert.deepStrictEqual(scan([entry("7"), ...deep, entry(".wh.nothing")]).found, [
+      `layer.path-through-non-directory 7/${"a/".repeat(2000)}x`
+    ])
+    assert.isBelow(performance.now() - started, 10_000)
+  })
+
+  it("are kept until they are too many, and then the rest is said to be unseen", () => {
+    const few = scan(
+      Array.from({ length: 10 }, (_, i) => entry(`${i}`)),
+      5 * 129
+    )
+    assert.deepStrictEqual(few.found, ["layer.too-large"])
+    assert.isUndefined(few.facts.paths)
+  })
+})
+
+describe("overlay's own marks", () => {
+  it("are reported", () => {
+    const marked = (keyword: string): TarEntry => entry("d", { type: "directory", pax: new Map([[keyword, "y"]]) })
+    for (const keyword of [
+      "SCHILY.xattr.trusted.overlay.opaque",
+      "SCHILY.xattr.user.overlay.redirect",
+      "LIBARCHIVE.xattr.trusted.overlay.metacopy"
+    ]) {
+      assert.deepStrictEqual(scan([marked(keyword)]).found, ["layer.overlay-artifact d"])
+    }
+    for (const keyword of ["SCHILY.xattr.user.overlayed", "SCHILY.acl.access", "LIBARCHIVE.creationtime", "mtime"]) {
+      assert.deepStrictEqual(scan([marked(keyword)]).found, [])
+    }
+    assert.deepStrictEqual(scan([entry("gone", { type: "char" })]).found, ["layer.overlay-artifact gone"])
+    assert.deepStrictEqual(scan([entry("dev/null", { type: "char", devmajor: 1, devminor: 3 })]).found, [])
+  })
+})
