@@ -10,13 +10,13 @@ import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { type TarEntry, xattrsOf } from "../content/TarEntry.ts"
 import { ContentHash } from "./ContentHash.ts"
-import { type FileTree, Inode, impliedDirectory, pathOf, TreeNode } from "./FileTree.ts"
+import { type FileTree, heldBy, Inode, impliedDirectory, pathOf, TreeNode } from "./FileTree.ts"
 import { ProblemList, type RootfsProblem, type TreeCheck } from "./RootfsProblem.ts"
 
 export interface LayerOptions {
   /** Compute sha256 of every file's content, for which `onBody` must be called. Default true. */
   readonly digests?: boolean
-  /** A sparse file larger than this gets no digest, as hashing holes takes time in proportion. Default 64 GiB. */
+  /** Sparse files get no digest beyond so many bytes of them all, as hashing holes takes time. Default 64 GiB. */
   readonly maxSparseDigest?: number
   /** Told of each file whose content an entry or a whiteout of this layer hides for good. */
   readonly onShadowed?: (shadowed: Shadowed) => void
@@ -64,6 +64,12 @@ const maxName = 255
 const maxSymlinks = 40
 /** Directories above each other; twice what fits in one path, which symlinks can add up to. */
 const maxDepth = 2048
+/** Steps that symlinks add to the ways to all of a layer's entries: forty long ones could cost milliseconds for each. */
+const maxLinkSteps = 10_000_000
+/** What is shown of names and targets, so that a thousand problems stay small. */
+const maxShown = 4096
+/** What a hardlink that waits for its target takes besides its names, and a file that the aufs driver kept aside. */
+const linkCost = 128
 
 const whiteoutPrefix = ".wh."
 const opaqueMarker = ".wh..wh..opq"
@@ -91,6 +97,18 @@ export const splitPath = (path: ByteString): Array<ByteString> | undefined => {
   }
   return length - 1 > maxPath ? undefined : parts
 }
+
+/** What is needed of a hardlink's entry. */
+interface Link {
+  readonly path: ByteString
+  readonly linkname: ByteString
+}
+
+const linkHeld = (link: Link): number => link.path.length + link.linkname.length + linkCost
+
+/** What is kept of a name that may be a MiB long, without what it was cut from. */
+const shortened = (text: string): string =>
+  text.length <= maxShown ? text : Buffer.from(text.slice(0, maxShown), "utf16le").toString("utf16le")
 
 /** Whether ".." leads above where `path` begins. */
 const escapes = (path: ByteString): boolean => {
@@ -122,12 +140,16 @@ export class LayerApplier {
   readonly #hidden: Array<readonly [TreeNode, ByteString]> = []
   readonly #opaque = new Set<TreeNode>()
   /** Hardlinks whose target had not come yet. */
-  readonly #pending: Array<TarEntry> = []
+  readonly #pending: Array<Link> = []
+  /** Names of this layer that a whiteout has gone through already: nothing of lower layers is left at or below them. */
+  readonly #pruned = new Set<TreeNode>()
   /** Bodies that the aufs driver kept aside for hardlinks to name. */
   readonly #aufsFiles = new Map<ByteString, Inode>()
   #hash: ContentHash | undefined
   #hashed: Inode | undefined
   #complete = true
+  #linkSteps = 0
+  #sparseBytes = 0
   #entries = 0
   #contentBytes = 0
   #whiteouts = 0
@@ -150,7 +172,13 @@ export class LayerApplier {
     if (inode === undefined || inode.type !== "file" || !this.#digests) return
     // A hardlink's inode is another member's, perhaps one at the same position of a lower layer.
     if (inode.entry !== entry.index || inode.layer !== this.#layer) return
-    if (inode.sparse !== undefined && inode.size > this.#maxSparseDigest) return
+    if (inode.sparse !== undefined) {
+      this.#sparseBytes += inode.size
+      if (this.#sparseBytes > this.#maxSparseDigest) {
+        this.#sparseBytes -= inode.size
+        return
+      }
+    }
     this.#hashed = inode
     this.#hash = new ContentHash(inode.size, inode.sparse)
   }
@@ -168,7 +196,13 @@ export class LayerApplier {
   finish(): AppliedLayer {
     // A body that the archive's end cut off is not what the entry promised: no digest vouches for it.
     this.#hash = undefined
-    for (const entry of this.#pending) this.#late(entry)
+    for (const entry of this.#pending) {
+      this.#tree.held -= linkHeld(entry)
+      this.#late(entry)
+    }
+    for (const [name, inode] of this.#aufsFiles) {
+      this.#tree.held -= name.length + linkCost + heldBy(inode)
+    }
     return {
       layer: this.#layer,
       complete: this.#complete,
@@ -191,23 +225,34 @@ export class LayerApplier {
     message: string,
     more: { expected?: string; actual?: string } = {}
   ): void {
-    this.#problems.add({ check, path, message, layer: this.#layer, ...more })
+    const { expected, actual } = more
+    this.#problems.add({
+      check,
+      path: shortened(path),
+      message,
+      layer: this.#layer,
+      ...(expected === undefined ? {} : { expected: shortened(expected) }),
+      ...(actual === undefined ? {} : { actual: shortened(actual) })
+    })
   }
 
   /** The inode that the entry put into the tree, if it did. */
   #apply(entry: TarEntry): Inode | undefined {
-    if (this.#tree.names >= this.#tree.maxNames) {
+    const { names, maxNames, held, maxHeld } = this.#tree
+    if (names >= maxNames || held >= maxHeld) {
       this.#problem(
         "rootfs.too-large",
         "",
-        `the image has more than ${this.#tree.maxNames} files; the rest is not looked at`
+        names >= maxNames
+          ? `the image has more than ${maxNames} files; the rest is not looked at`
+          : `names, link targets, extended attributes and sparse maps take more than ${maxHeld} bytes; the rest is not looked at`
       )
       this.#complete = false
       return undefined
     }
     const parts = splitPath(entry.path)
     if (parts === undefined) {
-      this.#problem("rootfs.path-unusable", entry.path.slice(0, 512), "no file system can hold this name")
+      this.#problem("rootfs.path-unusable", entry.path, "no file system can hold this name")
       return undefined
     }
     const name = parts.pop()
@@ -231,7 +276,9 @@ export class LayerApplier {
       return undefined
     }
     const { root } = this.#tree
+    this.#tree.held -= heldBy(root.inode)
     root.inode = this.#inode(entry)
+    this.#tree.held += heldBy(root.inode)
     root.inode.nlink = 1
     root.layer = this.#layer
     this.#entries++
@@ -251,6 +298,7 @@ export class LayerApplier {
     const inode = this.#inode(entry)
     const existing = parent.children!.get(name)
     if (existing !== undefined && inode.type === "directory" && existing.inode.type === "directory") {
+      this.#tree.held += heldBy(inode) - heldBy(existing.inode)
       existing.inode = inode
       inode.nlink = 1
       existing.layer = this.#layer
@@ -264,6 +312,8 @@ export class LayerApplier {
 
   /** Puts a name for `inode` below `parent` in place of whatever is there. */
   #attach(parent: TreeNode, name: ByteString, inode: Inode): TreeNode {
+    if (inode.nlink === 0) this.#tree.held += heldBy(inode)
+    this.#tree.held += name.length
     if (inode.type === "directory") inode.nlink = 1
     else inode.nlink++
     const existing = parent.children!.get(name)
@@ -328,7 +378,7 @@ export class LayerApplier {
     inode.xattrs = xattrs
   }
 
-  #hardlink(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString, late: boolean): Inode | undefined {
+  #hardlink(entry: Link, parts: ReadonlyArray<ByteString>, name: ByteString, late: boolean): Inode | undefined {
     if (escapes(entry.linkname)) return this.#badTarget(entry, "a hardlink to a path that leads out of the root")
     const found = this.#linkTarget(entry)
     if (found === undefined) {
@@ -337,7 +387,8 @@ export class LayerApplier {
           expected: Bytes.display(entry.linkname)
         })
       } else {
-        this.#pending.push(entry)
+        this.#pending.push({ path: entry.path, linkname: entry.linkname })
+        this.#tree.held += linkHeld(entry)
       }
       return undefined
     }
@@ -363,13 +414,13 @@ export class LayerApplier {
     return target
   }
 
-  #badTarget(entry: TarEntry, message: string): undefined {
+  #badTarget(entry: Link, message: string): undefined {
     this.#problem("rootfs.hardlink-bad-target", entry.path, message, { actual: Bytes.display(entry.linkname) })
     return undefined
   }
 
   /** A hardlink that came before its target: tar and every runtime fail on it, so it is reported although it resolves. */
-  #late(entry: TarEntry): void {
+  #late(entry: Link): void {
     const parts = splitPath(entry.path)
     const name = parts?.pop()
     if (parts === undefined || name === undefined) return
@@ -380,7 +431,7 @@ export class LayerApplier {
     })
   }
 
-  #linkTarget(entry: TarEntry): TreeNode | Inode | undefined {
+  #linkTarget(entry: Link): TreeNode | Inode | undefined {
     const parts = splitPath(entry.linkname)
     const name = parts?.pop()
     if (parts === undefined || name === undefined) return undefined
@@ -405,6 +456,8 @@ export class LayerApplier {
         )
         return
       }
+      // What came to it since then is this layer's own.
+      if (this.#opaque.has(parent)) return
       this.#opaque.add(parent)
       for (const child of parent.children!.values()) this.#prune(child)
       return
@@ -418,6 +471,7 @@ export class LayerApplier {
       }
       return
     }
+    if (this.#pruned.has(node)) return
     this.#hidden.push([parent, name])
     this.#prune(node)
   }
@@ -431,8 +485,13 @@ export class LayerApplier {
       this.#remove(node, "deleted")
       return
     }
+    if (this.#pruned.has(node)) return
+    this.#pruned.add(node)
     if (node.inode.type !== "directory") return
-    if (node.inode.layer !== this.#layer) node.inode = impliedDirectory()
+    if (node.inode.layer !== this.#layer) {
+      this.#tree.held -= heldBy(node.inode)
+      node.inode = impliedDirectory()
+    }
     for (const child of node.children!.values()) this.#prune(child)
   }
 
@@ -442,8 +501,11 @@ export class LayerApplier {
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       const { inode } = next
       this.#tree.names--
+      this.#tree.held -= next.name.length
+      // A directory has one name.
+      if (--inode.nlink === 0) this.#tree.held -= heldBy(inode)
       if (next.children !== undefined) for (const child of next.children.values()) stack.push(child)
-      else if (--inode.nlink === 0 && inode.type === "file") {
+      else if (inode.nlink === 0 && inode.type === "file") {
         if (how === "overwritten") this.#overwrittenBytes += inode.dataSize
         else this.#deletedBytes += inode.dataSize
         this.#onShadowed?.({ path: pathOf(next), size: inode.dataSize, layer: inode.layer, by: this.#layer, how })
@@ -456,6 +518,7 @@ export class LayerApplier {
     if (parts[0] === aufsLinks && parts.length === 1 && entry.type === "file") {
       const inode = this.#inode(entry)
       this.#aufsFiles.set(name, inode)
+      this.#tree.held += name.length + linkCost + heldBy(inode)
       return inode
     }
     if (!parts.some((part) => part.startsWith(aufsPrefix))) {
@@ -481,8 +544,10 @@ export class LayerApplier {
     let next = 0
     for (;;) {
       let part: ByteString
-      if (todo !== undefined && todo.length > 0) part = todo.pop()!
-      else if (next < parts.length) part = parts[next++]!
+      if (todo !== undefined && todo.length > 0) {
+        part = todo.pop()!
+        if (++this.#linkSteps > maxLinkSteps) return this.#tooManyLinks(subject)
+      } else if (next < parts.length) part = parts[next++]!
       else break
       if (++steps > 2 * maxPath) return this.#loop(subject)
       if (part === "" || part === ".") continue
@@ -534,6 +599,15 @@ export class LayerApplier {
       expected: "directory",
       actual: `symlink ${Bytes.display(pathOf(symlink))} to ${Bytes.display(symlink.inode.link)}`
     })
+  }
+
+  #tooManyLinks(subject: ByteString): undefined {
+    this.#problem(
+      "rootfs.path-unusable",
+      subject,
+      "the ways to entries of this layer lead through more symlinks than are followed"
+    )
+    return undefined
   }
 
   #loop(subject: ByteString): undefined {

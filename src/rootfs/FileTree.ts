@@ -61,6 +61,19 @@ export class Inode {
 /** `mtimeNanoseconds` of a source that tells whole seconds and no more. */
 export const secondsOnly = -2
 
+/** What a segment of a sparse map takes in memory, and an extended attribute besides its bytes. */
+const segmentCost = 128
+const xattrCost = 64
+
+/** Bytes of memory that depend on what the inode has: for `FileTree.held`. */
+export const heldBy = (inode: Inode): number => {
+  let held = inode.link.length + (inode.sparse === undefined ? 0 : inode.sparse.length * segmentCost)
+  if (inode.xattrs !== undefined) {
+    for (const [name, value] of inode.xattrs) held += name.length + value.length + xattrCost
+  }
+  return held
+}
+
 /** A name in the tree. */
 export class TreeNode {
   readonly name: ByteString
@@ -131,11 +144,22 @@ export class FileTree {
   names = 1
   /** Not more than these are taken in: a few hundred MB of deep paths could otherwise fill any memory. */
   readonly maxNames: number
+  /** Bytes of names, link targets, extended attributes and sparse maps in the tree, which may be a MiB for one entry. */
+  held = 0
+  readonly maxHeld: number
 
-  constructor(options: { readonly root?: Inode; readonly records?: TreeRecords; readonly maxNames?: number } = {}) {
+  constructor(
+    options: {
+      readonly root?: Inode
+      readonly records?: TreeRecords
+      readonly maxNames?: number
+      readonly maxHeld?: number
+    } = {}
+  ) {
     this.root = new TreeNode("", undefined, options.root ?? impliedDirectory(), unknown)
     this.records = options.records ?? allRecords
     this.maxNames = options.maxNames ?? 4_000_000
+    this.maxHeld = options.maxHeld ?? 256 * 1024 * 1024
   }
 
   /** The node at a normalised path ("usr/bin/env", "" for the root); symlinks are not followed. */

@@ -3,7 +3,7 @@ import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import type { TarEntry } from "../../src/content/TarEntry.ts"
 import { LayerApplier, type Shadowed, splitPath } from "../../src/rootfs/ApplyLayer.ts"
-import { FileTree, isImplied } from "../../src/rootfs/FileTree.ts"
+import { FileTree, heldBy, type Inode, isImplied } from "../../src/rootfs/FileTree.ts"
 import {
   apply,
   device,
@@ -15,7 +15,9 @@ import {
   type Member,
   opaque,
   problemsOf,
+  scan,
   symlink,
+  tar,
   whiteout
 } from "./Layers.ts"
 
@@ -513,6 +515,62 @@ describe("what was in vain", () => {
     assert.deepStrictEqual(applied.tree.totals(), { names: 3, directories: 1, files: 2, bytes: 3 })
   })
 
+  it("takes in names, targets, attributes and maps up to so many bytes", () => {
+    const big = (name: string): Member => file(name, "", { xattrs: new Map([["user.big", Buffer.alloc(5000, "x")]]) })
+    const dangling = (name: string): Member => hardlink(name, `${"x".repeat(200)}/${"y/".repeat(1000)}z`)
+    for (const make of [big, dangling, (name: string) => symlink(name, "t".repeat(4000))]) {
+      const tree = new FileTree({ maxHeld: 20_000 })
+      const applier = new LayerApplier(tree, 0)
+      scan(tar(Array.from({ length: 50 }, (_, index) => make(`f${index}`))), applier)
+      const result = applier.finish()
+      assert.isFalse(result.complete)
+      assert.isTrue(result.problemCounts.has("rootfs.too-large"))
+      assert.isBelow(tree.held, 25_000)
+    }
+    // What is replaced counts no more.
+    const tree = new FileTree({ maxHeld: 20_000 })
+    for (let layer = 0; layer < 50; layer++) {
+      const applier = new LayerApplier(tree, layer)
+      scan(tar([big("f"), whiteout("g"), symlink("g", "t".repeat(4000)), big("d/x")]), applier)
+      assert.isTrue(applier.finish().complete)
+    }
+  })
+
+  it("takes no names from a tree whose whiteouts repeat, and no time in the square", () => {
+    const files = Array.from({ length: 5000 }, (_, index) => file(`d/${index}`))
+    const again = Array.from({ length: 5000 }, () => [opaque("d"), whiteout("d")]).flat()
+    const started = performance.now()
+    const { tree, layers } = apply([
+      [dir("d/"), file("d/lower")],
+      [...files, ...again]
+    ])
+    assert.isBelow(performance.now() - started, 5000)
+    assert.strictEqual(tree.names, 5002)
+    assert.isUndefined(tree.lookup("d/lower"))
+    assert.lengthOf(layers[1]!.hidden, 1)
+  })
+
+  it("follows so many symlinks in all of a layer, and says where it stops", () => {
+    const chain = Array.from({ length: 38 }, (_, index) => symlink(`s${index + 1}`, `s${index}${"/.".repeat(150)}`))
+    const many = Array.from({ length: 2500 }, (_, index) => file(`s38/f${index}`))
+    const { layers } = apply([[dir("s0/"), ...chain, ...many, file("s0/direct")]])
+    const found = layers[0]!.problemCounts
+    assert.isAbove(found.get("rootfs.path-unusable") ?? 0, 0)
+    assert.isBelow(found.get("rootfs.path-unusable") ?? 0, 2500)
+  })
+
+  it("keeps little of monstrous names in problems", () => {
+    const monster = "m".repeat(100_000)
+    const { layers } = apply([[file(`d/${monster}`), hardlink("l", `../${monster}`)]])
+    assert.deepStrictEqual(
+      layers[0]!.problems.map(({ actual, check, path }) => [check, path.length, actual?.length]),
+      [
+        ["rootfs.path-unusable", 4096, undefined],
+        ["rootfs.hardlink-bad-target", 1, 4096]
+      ]
+    )
+  })
+
   it("counts names exactly, whatever happens", () => {
     const name = fc.constantFrom("a", "b", "a/a", "a/b", "b/a", "a/a/a", "b/b/a")
     const member: fc.Arbitrary<Member> = fc.oneof(
@@ -536,6 +594,12 @@ describe("what was in vain", () => {
           assert.strictEqual(node.children !== undefined, node.inode.type === "directory")
         })
         assert.strictEqual(tree.names, names)
+        let held = 0
+        tree.forEach((node) => {
+          held += node.name.length
+        })
+        for (const inode of links.keys()) held += heldBy(inode as Inode)
+        assert.strictEqual(tree.held, held)
         for (const [, { inode }] of tree.entries()) assert.strictEqual(inode.nlink, links.get(inode))
       }),
       { numRuns: 500 }
