@@ -14,6 +14,8 @@ export interface LayerFacts {
   readonly whiteouts: ReadonlyArray<ByteString.ByteString>
   /** Directories made opaque. */
   readonly opaques: ReadonlyArray<ByteString.ByteString>
+  /** Directories that entries lie in and that have no entry themselves; of each entry, the nearest. */
+  readonly implied: ReadonlyArray<ByteString.ByteString>
   /**
    * Every path the layer adds, as latin1 bytes: each a type letter ("d" directory, "l" symlink, "f" anything else), the
    * path and a NUL. Undefined when it would be larger than `maxPathBytes`, or when not all entries were looked at.
@@ -32,6 +34,9 @@ const maxName = 255
 /** What is kept of all entries, in bytes, reckoned with what an entry costs by itself: some four million of them. */
 const maxHeld = 640 * 1024 * 1024
 const entryCost = 128
+
+/** More than any image has above one entry, while a hostile name has two thousand, which together take a thousandfold. */
+const maxImplied = 32
 
 /** Directories longer than this ask `PathSet` for what is above them: one by one would take time in the square. */
 const longPath = 512
@@ -292,6 +297,7 @@ export class LayerScan {
       openLinks: this.#openLinks,
       whiteouts: [...this.#whiteouts],
       opaques: [...this.#opaques],
+      implied: this.#implied(),
       paths: keepPaths && !this.#full && this.#pathBytes <= maxPathBytes ? this.#packed() : undefined
     }
   }
@@ -379,9 +385,32 @@ export class LayerScan {
     }
   }
 
+  #implied(): ReadonlyArray<ByteString.ByteString> {
+    const implied = new Set<ByteString.ByteString>()
+    for (const directory of this.#parents) {
+      let parent = directory
+      for (let left = directory.length > longPath ? 1 : maxImplied; left > 0; left--) {
+        if (this.#directories.has(parent) || implied.has(parent)) break
+        implied.add(parent)
+        const slash = parent.lastIndexOf("/")
+        if (slash <= 0) break
+        parent = parent.slice(0, slash)
+      }
+    }
+    return [...implied]
+  }
+
   /** Entries below something that, in the same layer, can hold no entries. */
   #underNonDirectories(): void {
     const wrong = new Set<ByteString.ByteString>()
+    for (const path of this.#whiteouts) {
+      if (path.includes("/") && this.#symlinks.size > 0 && this.#symlinks.above(path) !== undefined) {
+        this.#whiteoutThroughSymlink(path)
+      }
+    }
+    for (const path of this.#opaques) {
+      if (this.#symlinks.has(path) || this.#symlinks.above(path) !== undefined) this.#whiteoutThroughSymlink(path)
+    }
     const long: Array<ByteString.ByteString> = []
     for (const directory of this.#parents) {
       if (directory.length > longPath) {
@@ -410,6 +439,14 @@ export class LayerScan {
         })
       }
     }
+  }
+
+  #whiteoutThroughSymlink(path: ByteString.ByteString): void {
+    this.#problem({
+      check: "layer.path-through-non-directory",
+      message: "what a whiteout hides lies below a symlink of the same layer",
+      path
+    })
   }
 
   #packed(): Uint8Array {

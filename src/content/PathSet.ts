@@ -13,8 +13,11 @@ export class PathSet {
   /** Of all members, made when a long path first asks. */
   #hashes: Set<number> | undefined
 
+  #longest = 0
+
   add(path: ByteString): void {
     this.#paths.add(path)
+    if (path.length > this.#longest) this.#longest = path.length
     this.#hashes?.add(hashOf(path))
   }
 
@@ -46,7 +49,7 @@ export class PathSet {
     }
     const candidates: Array<number> = []
     let hash = seed
-    for (let i = 0; i < path.length; i++) {
+    for (let i = 0, end = Math.min(path.length, this.#longest + 1); i < end; i++) {
       const char = path.charCodeAt(i)
       if (char === 0x2f && i > 0 && this.#hashes.has(hash)) candidates.push(i)
       hash = Math.imul(hash ^ char, factor)

@@ -271,10 +271,11 @@ export class LayerAudit {
       for (const [index, own] of facts.entries()) {
         if (own === undefined) continue
         const lower = facts.slice(0, index)
-        if (own.openLinks.length === 0 && own.whiteouts.length === 0) continue
+        const asks = own.openLinks.length > 0 || own.whiteouts.length > 0
+        if (!asks && (own.implied.length === 0 || index === 0)) continue
         if (lower.some((one) => one === undefined || one.paths === undefined)) {
           report.skip(
-            "layer.hardlink-missing-target",
+            asks ? "layer.hardlink-missing-target" : "layer.path-through-non-directory",
             `${stack.image}: a layer below ${blobs[index]!.subject} could not be read as tar`
           )
           continue
@@ -311,11 +312,27 @@ export class LayerAudit {
           `a hardlink names ${JSON.stringify(ByteString.display(target))}, ` +
             (shown === undefined ? "which no layer has before it" : "which is a directory")
         )
+      } else if (shown === "behind-symlink") {
+        once("layer.path-through-non-directory", path, "a hardlink's target lies below a symlink of a lower layer")
       }
     }
     for (const path of own.whiteouts) {
-      if (tables.shown(path, lower) === undefined)
+      const shown = tables.shown(path, lower)
+      if (shown === undefined)
         once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
+      else if (shown === "behind-symlink") {
+        once("layer.path-through-non-directory", path, "what a whiteout hides lies below a symlink of a lower layer")
+      }
+    }
+    for (const path of own.implied) {
+      const shown = tables.shown(path, lower)
+      if (shown === "symlink" || shown === "other") {
+        once(
+          "layer.path-through-non-directory",
+          path,
+          `entries lie below it that a lower layer has as a ${shown === "symlink" ? "symlink" : "file"}`
+        )
+      }
     }
     for (const [check, count] of counts) {
       if (count > maxAcross) report.report(check, blob.subject, `and ${count - maxAcross} more of these in this layer`)

@@ -3,7 +3,7 @@ import type { LayerFacts } from "../content/LayerScan.ts"
 import { PathSet } from "../content/PathSet.ts"
 
 /** What stands at a path: `behind-symlink` when names alone cannot tell. */
-export type Shown = "directory" | "other" | "behind-symlink"
+export type Shown = "directory" | "symlink" | "other" | "behind-symlink"
 
 /** Tables unpacked for look-ups, made when the first question needs them. */
 interface Unpacked {
@@ -39,7 +39,7 @@ export class LayerPaths {
     for (let index = layers.length - 1; index >= 0; index--) {
       const layer = this.#table(layers[index]!)
       if (layer.directories.has(path)) return "directory"
-      if (layer.others.has(path)) return "other"
+      if (layer.others.has(path)) return layer.symlinks.has(path) ? "symlink" : "other"
       if (isAbove(path, layer.deep)) return "directory"
       if (layer.whiteouts.has(path) || layer.opaqueRoot) return undefined
       const cover = layer.covers.above(path)

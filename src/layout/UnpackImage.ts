@@ -109,7 +109,7 @@ const plainEvidence = (evidence: Inspect.Evidence): Inspect.Evidence => ({
     diffId: evidence.digests.sha256!,
     uncompressedSize: evidence.size,
     entries: 0,
-    facts: { openLinks: [], whiteouts: [], opaques: [], paths: undefined },
+    facts: { openLinks: [], whiteouts: [], opaques: [], implied: [], paths: undefined },
     complete: true
   }
 })

@@ -126,6 +126,14 @@ describe("whiteouts", () => {
     assert.deepStrictEqual([found, facts.openLinks], [[], []])
   })
 
+  it("that lead through a symlink of the layer are told", () => {
+    assert.deepStrictEqual(scan([symlink("l", "/etc"), entry("l/.wh.passwd"), entry("l/d/.wh..wh..opq")]).found, [
+      "layer.path-through-non-directory l/passwd",
+      "layer.path-through-non-directory l/d"
+    ])
+    assert.deepStrictEqual(scan([symlink("l", "/etc"), entry(".wh.m"), entry("ll/.wh.passwd")]).found, [])
+  })
+
   it("are all kept, however many", () => {
     const { facts } = scan(Array.from({ length: 150_000 }, (_, i) => entry(`.wh.${i}`)))
     assert.strictEqual(facts.whiteouts.length, 150_000)
@@ -178,6 +186,15 @@ describe("names", () => {
     )
     assert.deepStrictEqual(few.found, ["layer.too-large"])
     assert.isUndefined(few.facts.paths)
+  })
+})
+
+describe("directories without entries", () => {
+  it("are told, for lower layers may have something else there", () => {
+    const { facts } = scan([directory("a"), entry("a/b/c/d"), entry("a/b/c/e"), entry("f"), symlink("g/h", "x")])
+    assert.sameMembers([...facts.implied], ["a/b/c", "a/b", "g"])
+    assert.lengthOf(scan([entry(`${"a/".repeat(100)}x`)]).facts.implied, 32)
+    assert.deepStrictEqual(scan([entry(`${"a/".repeat(2000)}x`)]).facts.implied, ["a/".repeat(2000).slice(0, -1)])
   })
 })
 

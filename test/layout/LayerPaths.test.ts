@@ -7,6 +7,7 @@ const layer = (paths: ReadonlyArray<string>, more: Partial<LayerFacts> = {}): La
   openLinks: [],
   whiteouts: [],
   opaques: [],
+  implied: [],
   paths: Buffer.from(paths.map((path) => `${path}\0`).join(""), "latin1"),
   ...more
 })
@@ -21,7 +22,7 @@ describe("what layers show at a path", () => {
     assert.strictEqual(shown("usr", base), "directory")
     assert.strictEqual(shown("", base), "directory")
     assert.strictEqual(shown("usr/a", base), "other")
-    assert.strictEqual(shown("ln", base), "other")
+    assert.strictEqual(shown("ln", base), "symlink")
     assert.strictEqual(shown("implied/by", base), "directory")
     assert.isUndefined(shown("usr/b", base))
     assert.isUndefined(shown("us", base))

@@ -209,7 +209,7 @@ export const layer = {
     spec: "image-spec layer.md, applying changesets",
     rules: [98],
     explanation:
-      "The entry's parent, or a hardlink's target's, is a symlink or a file in the same layer. Implementations differ: some follow the link inside the root, some replace it.",
+      "The parent of the entry, of a hardlink's target or of what a whiteout hides is a symlink or a file, in the same layer or in a lower one. Implementations differ: some follow the link inside the root, some replace it by a directory, so that what was behind it is gone from its place.",
     remedy: "Rebuild the layer with the entry at its real path."
   }
 } as const satisfies CatalogFamily

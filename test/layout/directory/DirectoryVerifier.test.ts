@@ -662,6 +662,29 @@ const cases: ReadonlyArray<Case> = [
     undefined,
     { title: "a hardlink's target" }
   ),
+  layerCase(
+    "layer.path-through-non-directory",
+    [Entry.file("lib/x")],
+    [Entry.file("usr/lib/y"), Entry.symlink("lib", "usr/lib")],
+    {
+      title: "a lower layer's symlink"
+    }
+  ),
+  layerCase("layer.path-through-non-directory", [Entry.file("lib/d/x")], [Entry.file("lib")], {
+    title: "a lower layer's file"
+  }),
+  layerCase(
+    "layer.path-through-non-directory",
+    [Entry.hardlink("x", "lib/y")],
+    [Entry.file("usr/lib/y"), Entry.symlink("lib", "usr/lib")],
+    { title: "a hardlink's target below a lower layer's symlink" }
+  ),
+  layerCase(
+    "layer.path-through-non-directory",
+    [Entry.whiteout("lib/y")],
+    [Entry.file("usr/lib/y"), Entry.symlink("lib", "usr/lib")],
+    { title: "a whiteout below a lower layer's symlink" }
+  ),
 
   // compressed layers
   gzipCase("compression.truncated", (stored) => stored.subarray(0, -9)),
