@@ -47,7 +47,7 @@ export const tar = {
     remedy: "Write the layer again with a tool that keeps to the format."
   },
   "tar.uncommon-type": {
-    severity: "error",
+    severity: "warning",
     title: "an entry of a type that images do not have",
     spec: `image-spec layer.md, file types; ${posix}, typeflag; GNU tar manual`,
     rules: [96],
