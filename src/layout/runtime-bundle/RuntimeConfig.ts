@@ -4,7 +4,11 @@ import * as path from "node:path"
 import * as Either from "effect/Either"
 import type { ContainerConfig, ImageConfig } from "../../image/ImageConfig.ts"
 
-export const ociVersion = "1.2.0"
+/**
+ * The oldest that has all that is written here, which every later one takes: crun reads no version beyond those that it
+ * knows.
+ */
+export const ociVersion = "1.0.2"
 
 /** `process.user` on POSIX platforms. */
 export interface User {

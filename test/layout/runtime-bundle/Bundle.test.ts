@@ -467,20 +467,40 @@ describe.skipIf(!usable)("other programs", () => {
     })
   )
 
-  peerTest(["runc", "gnutar"], "runc runs it", () =>
-    withScratch(async (directory) => {
-      const shell = ["/bin/busybox", "/usr/bin/busybox"].find((at) => fs.existsSync(at))
-      if (shell === undefined) return
-      const image = imageOf([[dir("bin/"), file("bin/busybox", fs.readFileSync(shell), { mode: 0o755 })]], {
-        Entrypoint: ["/bin/busybox", "echo"],
-        Cmd: ["hello", "bundle"]
+  for (const runtime of ["runc", "crun"] as const) {
+    peerTest([runtime, "gnutar"], `${runtime} runs it`, () =>
+      withScratch(async (directory) => {
+        const shell = ["/bin/busybox", "/usr/bin/busybox"].find((at) => fs.existsSync(at))
+        if (shell === undefined) return
+        const image = imageOf([[dir("bin/"), file("bin/busybox", fs.readFileSync(shell), { mode: 0o755 })]], {
+          Entrypoint: ["/bin/busybox", "echo"],
+          Cmd: ["hello", "bundle"]
+        })
+        const out = await Effect.runPromise(unpacked(directory, "oci", image))
+        const args = ["--root", path.join(directory, "state"), "run", "--bundle", out, `tallyman-${process.pid}`]
+        // crun does not run where both versions of cgroups are mounted: it is shown the second alone.
+        const ran =
+          runtime === "runc"
+            ? run("runc", args, { allowFailure: true })
+            : run(
+                "unshare",
+                [
+                  "-m",
+                  "sh",
+                  "-c",
+                  'mount -t cgroup2 none /sys/fs/cgroup; exec "$0" "$@"',
+                  "crun",
+                  "--cgroup-manager=disabled",
+                  ...args
+                ],
+                {
+                  allowFailure: true
+                }
+              )
+        // Where the system lets nobody make containers there is nothing to learn of the bundle.
+        if (ran.code !== 0 && /cgroup|permission|not permitted/i.test(ran.stderr)) return
+        assert.strictEqual(ran.stdout, "hello bundle\n", ran.stderr)
       })
-      const out = await Effect.runPromise(unpacked(directory, "oci", image))
-      const args = ["--root", path.join(directory, "state"), "run", "--bundle", out, `tallyman-${process.pid}`]
-      const ran = run("runc", args, { allowFailure: true })
-      // Where the system lets nobody make containers there is nothing to learn of the bundle.
-      if (ran.code !== 0 && /cgroup|permission|not permitted/i.test(ran.stderr)) return
-      assert.strictEqual(ran.stdout, "hello bundle\n", ran.stderr)
-    })
-  )
+    )
+  }
 })
