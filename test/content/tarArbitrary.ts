@@ -161,7 +161,9 @@ const build = (plans: ReadonlyArray<Plan>, lower: ReadonlyArray<RandomLayer>): R
     if (
       [...taken.keys()].some((other) => {
         const at = other.lastIndexOf("/") + 1
-        return other.slice(at).startsWith(".wh.") && `${other.slice(0, at)}${other.slice(at + 4)}` === path
+        if (!other.slice(at).startsWith(".wh.")) return false
+        const gone = `${other.slice(0, at)}${other.slice(at + 4)}`
+        return path === gone || path.startsWith(`${gone}/`)
       })
     )
       continue
