@@ -40,6 +40,9 @@ export interface ArchiveOptions {
 /** Entries of an archive beyond this are no image's. */
 const maxEntries = 1_000_000
 
+/** Each takes a file of its own while the archive is open. */
+const maxSparse = 1000
+
 const unreadable = (file: string, cause: unknown): SourceError =>
   new SourceError({
     reason: (cause as NodeJS.ErrnoException).code === "ENOENT" ? "NotFound" : "Unreadable",
@@ -132,7 +135,8 @@ export const temporaryFile = (directory: string): Effect.Effect<string, SourceEr
   ).pipe(Effect.map(({ file }) => file))
 
 type Member =
-  | { readonly kind: "file"; readonly offset: number; readonly size: number }
+  /** As it is looked up: an archive can have a million. */
+  | { readonly kind: "file"; readonly region: Region }
   | { readonly kind: "sparse"; readonly entry: TarEntry }
   | { readonly kind: "directory" }
   /** Relative to the archive's root, `..` not yet resolved. */
@@ -150,6 +154,7 @@ const index = Effect.fnUntraced(function* (
   const doubled = new Map<string, Array<Member>>()
   const problems: Array<Problem> = [...earlier]
   let entries = 0
+  let sparse = 0
   yield* Effect.try({
     try: () => {
       walk(
@@ -157,11 +162,14 @@ const index = Effect.fnUntraced(function* (
         (entry) => {
           if (++entries > maxEntries) return
           const name = textOf(normalizePath(entry.path))
-          const member = memberOf(entry)
+          const member = memberOf(entry, region)
           const known = members.get(name)
           if (known !== undefined && !(known.kind === "directory" && member.kind === "directory")) {
-            doubled.set(name, [...(doubled.get(name) ?? [known]), member])
+            const all = doubled.get(name)
+            if (all === undefined) doubled.set(name, [known, member])
+            else all.push(member)
           }
+          if (member.kind === "sparse") sparse++
           members.set(name, member)
         },
         (problem) => problems.push(problem)
@@ -182,6 +190,12 @@ const index = Effect.fnUntraced(function* (
     })
   }
   const expanded = new Map<string, Region>()
+  if (sparse > maxSparse) {
+    return yield* new SourceError({
+      reason: "Limit",
+      message: `cannot read ${file}: expected at most ${maxSparse} sparse entries, found ${sparse}`
+    })
+  }
   for (const [name, member] of members) {
     if (member.kind === "sparse") {
       const temporary = yield* temporaryFile(temporaryDirectory)
@@ -197,12 +211,12 @@ const index = Effect.fnUntraced(function* (
       expanded.set(name, { path: temporary, offset: 0, size: member.entry.realSize })
     }
   }
-  const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(region.path, all)] as const))
+  const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(all)] as const))
   const linkAt = (name: string): string | undefined => {
     const member = members.get(name)
     return member?.kind === "link" ? member.target : undefined
   }
-  const children = childrenOf(members.keys())
+  const children = childrenOf(members)
   const lookup = (name: string): StoreEntry | undefined => {
     const resolved = resolveLinks(name, linkAt)
     if ("failure" in resolved) return { kind: "other", what: resolved.failure.replace(/^it is /, "") }
@@ -210,7 +224,7 @@ const index = Effect.fnUntraced(function* (
     if (member === undefined) return children.has(resolved.path) ? { kind: "directory" } : undefined
     switch (member.kind) {
       case "file":
-        return { kind: "file", region: { path: region.path, offset: region.offset + member.offset, size: member.size } }
+        return member
       case "sparse":
         return { kind: "file", region: expanded.get(resolved.path)! }
       case "directory":
@@ -228,11 +242,11 @@ const index = Effect.fnUntraced(function* (
     size: region.size,
     problems,
     duplicates,
-    files: () =>
-      [...members]
-        .filter(([, member]) => member.kind === "file" || member.kind === "sparse")
-        .map(([name]) => name)
-        .sort(),
+    files: () => {
+      const names: Array<string> = []
+      for (const [name, { kind }] of members) if (kind === "file" || kind === "sparse") names.push(name)
+      return names.sort()
+    },
     list: (directory) => children.get(directory),
     lookup,
     entries: (directory) => {
@@ -255,11 +269,11 @@ const index = Effect.fnUntraced(function* (
 
 const textOf = (name: ByteString.ByteString): string => ByteString.toText(name) ?? ByteString.display(name)
 
-const memberOf = (entry: TarEntry): Member => {
+const memberOf = (entry: TarEntry, { offset, path }: Region): Member => {
   switch (entry.type) {
     case "file":
       return entry.sparse === undefined
-        ? { kind: "file", offset: entry.dataOffset, size: entry.size }
+        ? { kind: "file", region: { path, offset: offset + entry.dataOffset, size: entry.size } }
         : { kind: "sparse", entry }
     case "directory":
       return { kind: "directory" }
@@ -278,20 +292,23 @@ const memberOf = (entry: TarEntry): Member => {
   }
 }
 
-const childrenOf = (names: Iterable<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
-  const sets = new Map<string, Set<string>>([["", new Set()]])
-  for (const name of names) {
-    for (let path = name; path !== ""; ) {
-      const slash = path.lastIndexOf("/")
-      const parent = slash < 0 ? "" : path.slice(0, slash)
-      const known = sets.get(parent)
-      if (known === undefined) sets.set(parent, new Set([path.slice(slash + 1)]))
-      else if (known.has(path.slice(slash + 1))) break
-      else known.add(path.slice(slash + 1))
-      path = parent
+/** Names directly below each directory, those that no member stands for but others imply among them. */
+const childrenOf = (members: ReadonlyMap<string, unknown>): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const lists = new Map<string, Array<string>>([["", []]])
+  const add = (name: string): void => {
+    const slash = name.lastIndexOf("/")
+    const parent = slash < 0 ? "" : name.slice(0, slash)
+    const last = name.slice(slash + 1)
+    const known = lists.get(parent)
+    if (known !== undefined) known.push(last)
+    else {
+      lists.set(parent, [last])
+      if (!members.has(parent)) add(parent)
     }
   }
-  return new Map([...sets].map(([directory, set]) => [directory, [...set].sort()]))
+  for (const name of members.keys()) if (name !== "") add(name)
+  for (const list of lists.values()) list.sort()
+  return lists
 }
 
 /** Large enough that an archive of small documents takes few reads, small enough that headers between layers cost little. */
@@ -359,20 +376,21 @@ const expand = (region: Region, entry: TarEntry, temporary: string): void => {
   }
 }
 
-const sameBytes = (file: string, members: ReadonlyArray<Member>): boolean => {
+const sameBytes = (members: ReadonlyArray<Member>): boolean => {
   const first = members[0]!
   if (first.kind !== "file") return members.every((one) => JSON.stringify(one) === JSON.stringify(first))
   const digest = (member: Member): string =>
     member.kind !== "file"
       ? member.kind
       : Inspect.run({
-          region: { path: file, offset: member.offset, size: member.size },
+          region: member.region,
           algorithms: [],
           as: "blob",
           keepPaths: false,
           limits: {}
         }).digests.sha256!
   return (
-    members.every((one) => one.kind === "file" && one.size === first.size) && new Set(members.map(digest)).size === 1
+    members.every((one) => one.kind === "file" && one.region.size === first.region.size) &&
+    new Set(members.map(digest)).size === 1
   )
 }

@@ -160,6 +160,46 @@ describe("an archive as a store", () => {
     )
   )
 
+  it.scoped("lists directories whether or not they are members, before or after what is in them", () =>
+    withStore(
+      [
+        Entry.file("a/b/c", "1"),
+        Entry.directory("a/b/"),
+        Entry.file("a/d", "2"),
+        Entry.directory("e/"),
+        Entry.file("e/f/g", "3"),
+        Entry.directory("./")
+      ],
+      (store) => {
+        assert.deepStrictEqual(store.list(""), ["a", "e"])
+        assert.deepStrictEqual(store.list("a"), ["b", "d"])
+        assert.deepStrictEqual(store.list("a/b"), ["c"])
+        assert.deepStrictEqual(store.list("e"), ["f"])
+        assert.strictEqual(store.lookup("e/f")?.kind, "directory")
+        assert.isUndefined(store.list("a/d"))
+      }
+    )
+  )
+
+  it.scoped("takes thousands of members of one name for what they are", () =>
+    withStore(
+      Array.from({ length: 20_000 }, (_, index) => Entry.file("same", index === 19_999 ? "x" : "y")),
+      (store) => {
+        assert.deepStrictEqual([...store.duplicates], [["same", false]])
+        assert.strictEqual(text(store.lookup("same")), "x")
+      }
+    )
+  )
+
+  it.scoped("makes no file for each of thousands of sparse members", () =>
+    Effect.gen(function* () {
+      const map = { realSize: 4096, segments: [[0, Buffer.from("x")]] } as const
+      const entries = Array.from({ length: 1001 }, (_, index) => Entry.sparse(`s${index}`, map))
+      const failed = yield* Effect.flip(withStore(entries, () => undefined))
+      assert.strictEqual(failed.reason, "Limit")
+    })
+  )
+
   it.scoped("keeps names that are not UTF-8 apart", () =>
     withStore(
       [Entry.file(Uint8Array.of(0xe9), "1"), Entry.file(Uint8Array.of(0xe8), "2"), Entry.file("\u00e9", "3")],
