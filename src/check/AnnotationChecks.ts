@@ -42,6 +42,8 @@ const defined: ReadonlySet<string> = new Set([
 const component = "[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 const refGrammar = new RegExp(`^${component}(?:/${component})*$`)
 
+const none: ReadonlyMap<string, string> = new Map()
+
 /**
  * The annotations of `value` that are strings. `field` names the place in the document, for example `annotations` or
  * `manifests[2].annotations`; absent ones are no finding.
@@ -52,11 +54,12 @@ export const checkAnnotations = (
   subject: string,
   report: Collector
 ): ReadonlyMap<string, string> => {
+  // An index has one for each of its entries, most of them empty.
+  if (value === undefined) return none
   const found = new Map<string, string>()
-  if (value === undefined) return found
   if (value === null) {
     report.report("annotation.null", subject, `${field} is null`, { expected: "an object, or nothing", actual: "null" })
-    return found
+    return none
   }
   if (!Json.isObject(value)) {
     report.report("annotation.not-a-map", subject, `${field} is not an object`, {

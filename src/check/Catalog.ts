@@ -10,6 +10,7 @@ import { descriptor } from "./catalog/descriptor.ts"
 import { catalogFile, directory, receipt } from "./catalog/directory.ts"
 import { image } from "./catalog/image.ts"
 import { index } from "./catalog/image-index.ts"
+import { json } from "./catalog/json.ts"
 import { layer } from "./catalog/layer.ts"
 import { manifest } from "./catalog/manifest.ts"
 import { mounts } from "./catalog/mounts.ts"
@@ -18,6 +19,7 @@ import { rootfs } from "./catalog/rootfs.ts"
 import { compression, tar } from "./catalog/tar.ts"
 
 const entries = {
+  ...json,
   ...manifest,
   ...image,
   ...config,

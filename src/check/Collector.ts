@@ -1,10 +1,14 @@
 import { type CheckId, catalog } from "./Catalog.ts"
 import { CheckResults, finding, Skipped } from "./CheckResults.ts"
-import type { Detail, Finding } from "./Finding.ts"
+import type { Detail, Finding, Severity } from "./Finding.ts"
 import type { Policy } from "./Policy.ts"
 
 /** Findings of one check about one subject that are listed: a hostile document can break the same rule a million times. */
 const maxAlike = 200
+
+/** Findings of one check, and of all, that are listed: a hostile layout can hold a million files that are wrong. */
+const maxOfCheck = 30_000
+const maxListed = 60_000
 
 /** Gathers findings while one verification runs; the severity comes from the catalogue unless a policy changes it. */
 export class Collector {
@@ -13,6 +17,11 @@ export class Collector {
   readonly #told = new Set<string>()
   /** How many findings a check has about a subject. */
   readonly #counts = new Map<string, number>()
+  /** How many findings of a check are listed, and how many are not for want of room. */
+  readonly #listed = new Map<CheckId, number>()
+  readonly #left = new Map<CheckId, { count: number; readonly subject: string }>()
+  /** Subjects with errors, listed or not, and how many each has. */
+  readonly #errors = new Map<string, number>()
   readonly #checked = new Set<string>()
   readonly #skipped = new Map<string, Skipped>()
 
@@ -28,6 +37,13 @@ export class Collector {
       return
     }
     this.#checked.add(check)
+    if (this.#isFull(check)) {
+      if (severity === "error") this.#count(subject)
+      const left = this.#left.get(check)
+      if (left === undefined) this.#left.set(check, { count: 1, subject })
+      else left.count++
+      return
+    }
     const pair = `${check}\0${subject}`
     const count = this.#counts.get(pair) ?? 0
     if (count >= maxAlike) {
@@ -38,7 +54,17 @@ export class Collector {
     if (this.#told.has(key)) return
     this.#told.add(key)
     this.#counts.set(pair, count + 1)
+    this.#listed.set(check, (this.#listed.get(check) ?? 0) + 1)
+    if (severity === "error") this.#count(subject)
     this.#results.push(finding(severity, check, subject, message, detail))
+  }
+
+  #isFull(check: CheckId): boolean {
+    return this.#results.length >= maxListed || (this.#listed.get(check) ?? 0) >= maxOfCheck
+  }
+
+  #count(subject: string): void {
+    this.#errors.set(subject, (this.#errors.get(subject) ?? 0) + 1)
   }
 
   /** Says that these checks ran, whatever they found. */
@@ -51,20 +77,26 @@ export class Collector {
     this.#skipped.set(`${check}\0${reason}`, new Skipped({ check, reason }, { disableValidation: true }))
   }
 
-  get errorSubjects(): ReadonlySet<string> {
-    return new Set(this.#results.filter((one) => one.severity === "error").map((one) => one.subject))
+  /** Subjects that have errors, and how many. */
+  get errorsBySubject(): ReadonlyMap<string, number> {
+    return this.#errors
   }
 
   /** One finding for all those of a kind that are not listed. */
   #unlisted(): ReadonlyArray<Finding> {
-    return [...this.#counts].flatMap(([pair, count]) => {
+    const severityOf = (check: CheckId): Severity => {
+      const severity = this.#policy[check] ?? catalog[check].severity
+      return severity === "ignore" ? "info" : severity
+    }
+    const alike = [...this.#counts].flatMap(([pair, count]) => {
       if (count <= maxAlike) return []
       const [check, subject] = pair.split("\0") as [CheckId, string]
-      const severity = this.#policy[check] ?? catalog[check].severity
-      return severity === "ignore"
-        ? []
-        : [finding(severity, check, subject, `and ${count - maxAlike} more of these, which are not listed`)]
+      return [finding(severityOf(check), check, subject, `and ${count - maxAlike} more of these, which are not listed`)]
     })
+    const left = [...this.#left].map(([check, { count, subject }]) =>
+      finding(severityOf(check), check, subject, `it is the first of ${count} more of these, which are not listed`)
+    )
+    return [...alike, ...left]
   }
 
   results(): CheckResults {

@@ -2,6 +2,7 @@
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 import type { Collector } from "./Collector.ts"
+import { checkNames, nameChecks } from "./NameChecks.ts"
 
 /** What later checks need of a config, as far as it could be made out. */
 export interface CheckedConfig {
@@ -10,11 +11,55 @@ export interface CheckedConfig {
   readonly os: string | undefined
   readonly architecture: string | undefined
   readonly variant: string | undefined
+  readonly osVersion: string | undefined
 }
 
-/** Reports everything that is wrong with a parsed config. */
-export const checkConfig = (value: unknown, subject: string, report: Collector): CheckedConfig | undefined => {
+const properties: ReadonlyArray<string> = [
+  "created",
+  "author",
+  "architecture",
+  "os",
+  "variant",
+  "os.version",
+  "os.features",
+  "config",
+  "rootfs",
+  "history"
+]
+
+/** Properties of `config`, with what they hold. */
+const execution: Readonly<Record<string, Form>> = {
+  User: "string",
+  ExposedPorts: "object",
+  Env: "strings",
+  Volumes: "object",
+  WorkingDir: "string",
+  Labels: "object",
+  StopSignal: "string",
+  ArgsEscaped: "boolean",
+  Entrypoint: "strings",
+  Cmd: "strings"
+}
+
+/** Docker takes a plain string for a command, as images of schema 1 times carry it. */
+const dockerExecution: typeof execution = { ...execution, Entrypoint: "command", Cmd: "command" }
+
+const step: Readonly<Record<string, Form>> = {
+  created_by: "string",
+  author: "string",
+  comment: "string",
+  empty_layer: "boolean"
+}
+
+/** Reports everything that is wrong with a parsed config; `form` is whose media type it has. */
+export const checkConfig = (
+  value: unknown,
+  form: "oci" | "docker",
+  subject: string,
+  report: Collector
+): CheckedConfig | undefined => {
   report.ran(
+    ...nameChecks,
     "config.missing-field",
     "config.empty-field",
     "config.wrong-type",
@@ -30,6 +75,7 @@ export const checkConfig = (value: unknown, subject: string, report: Collector):
     })
     return undefined
   }
+  checkNames(value, properties, "", subject, report)
   for (const field of ["architecture", "os"]) {
     const found = value[field]
     if (found === "") report.report("config.empty-field", subject, `${field} is empty`)
@@ -47,23 +93,8 @@ export const checkConfig = (value: unknown, subject: string, report: Collector):
     history: "array"
   })
   if (Json.isObject(value["config"])) {
-    optional(
-      value["config"],
-      subject,
-      report,
-      {
-        User: "string",
-        ExposedPorts: "object",
-        Env: "strings",
-        Volumes: "object",
-        WorkingDir: "string",
-        Labels: "object",
-        StopSignal: "string",
-        Entrypoint: "command",
-        Cmd: "command"
-      },
-      "config."
-    )
+    checkNames(value["config"], Object.keys(execution), "config", subject, report)
+    optional(value["config"], subject, report, form === "docker" ? dockerExecution : execution, "config.")
     for (const [key, label] of Object.entries(
       Json.isObject(value["config"]["Labels"]) ? value["config"]["Labels"] : {}
     )) {
@@ -74,17 +105,23 @@ export const checkConfig = (value: unknown, subject: string, report: Collector):
   const diffIds = rootfs(value["rootfs"], subject, report)
   if (diffIds !== undefined) history(value["history"], diffIds.length, subject, report)
   const text = (field: string): string | undefined => (typeof value[field] === "string" ? value[field] : undefined)
-  return { diffIds, os: text("os"), architecture: text("architecture"), variant: text("variant") }
+  return {
+    diffIds,
+    os: text("os"),
+    architecture: text("architecture"),
+    variant: text("variant"),
+    osVersion: text("os.version")
+  }
 }
 
-type Form = "string" | "strings" | "object" | "array" | "command"
+type Form = "string" | "strings" | "boolean" | "object" | "array" | "command"
 
 const forms: Readonly<Record<Form, readonly [name: string, fits: (value: unknown) => boolean]>> = {
   string: ["a string", (value) => typeof value === "string"],
   strings: ["an array of strings", (value) => Array.isArray(value) && value.every((one) => typeof one === "string")],
+  boolean: ["a boolean", (value) => typeof value === "boolean"],
   object: ["an object", Json.isObject],
   array: ["an array", Array.isArray],
-  // Images of schema 1 times carry a plain string here.
   command: ["an array of strings", (value) => typeof value === "string" || forms.strings[1](value)]
 }
 
@@ -112,6 +149,7 @@ const rootfs = (value: unknown, subject: string, report: Collector): ReadonlyArr
     wrongType(report, subject, "rootfs", "an object", value)
     return undefined
   }
+  checkNames(value, ["type", "diff_ids"], "rootfs", subject, report)
   if (value["type"] !== "layers") {
     report.report("config.rootfs-type", subject, 'rootfs.type is not "layers"', {
       expected: "layers",
@@ -147,16 +185,21 @@ const rootfs = (value: unknown, subject: string, report: Collector): ReadonlyArr
 const history = (value: unknown, layers: number, subject: string, report: Collector): void => {
   if (!Array.isArray(value)) return
   let counted = 0
+  let unclear = false
   for (const [index, entry] of value.entries()) {
     if (!Json.isObject(entry)) {
       wrongType(report, subject, `history[${index}]`, "an object", entry)
       continue
     }
     created(entry["created"], subject, `history[${index}].created`, report)
-    if (entry["empty_layer"] !== true) counted++
+    checkNames(entry, ["created", ...Object.keys(step)], `history[${index}]`, subject, report)
+    optional(entry, subject, report, step, `history[${index}].`)
+    const empty = entry["empty_layer"]
+    if (empty !== undefined && empty !== null && typeof empty !== "boolean") unclear = true
+    else if (empty !== true) counted++
   }
   // An empty history is the same as none: several builders leave it at that.
-  if (value.length > 0 && counted !== layers) {
+  if (value.length > 0 && !unclear && counted !== layers) {
     report.report("history.count-mismatch", subject, "history does not have one entry for each layer", {
       expected: `${layers} entries without empty_layer`,
       actual: `${counted}`
@@ -172,7 +215,9 @@ export const isDateTime = (text: string): boolean => {
   const match = dateTime.exec(text)
   if (match === null) return false
   const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])]
-  return month >= 1 && month <= 12 && day >= 1 && day <= new Date(Date.UTC(year, month, 0)).getUTCDate()
+  const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0
+  const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1]
+  return days !== undefined && day >= 1 && day <= days
 }
 
 const created = (value: unknown, subject: string, field: string, report: Collector): void => {

@@ -6,6 +6,7 @@ import * as MediaType from "../image/MediaType.ts"
 import { checkAnnotations } from "./AnnotationChecks.ts"
 import type { CheckId } from "./Catalog.ts"
 import type { Collector } from "./Collector.ts"
+import { checkNames, nameChecks } from "./NameChecks.ts"
 
 /** What could be made out of a descriptor: a property that is missing or malformed is undefined. */
 export interface Descriptor {
@@ -24,6 +25,7 @@ export interface Descriptor {
 
 /** Every id that looking at a descriptor can report. */
 export const descriptorChecks: ReadonlyArray<CheckId> = [
+  ...nameChecks,
   "descriptor.missing-field",
   "descriptor.wrong-type",
   "descriptor.bad-media-type",
@@ -43,6 +45,17 @@ export const descriptorChecks: ReadonlyArray<CheckId> = [
   "annotation.bad-ref-name"
 ]
 
+const properties: ReadonlyArray<string> = [
+  "mediaType",
+  "digest",
+  "size",
+  "urls",
+  "annotations",
+  "data",
+  "artifactType",
+  "platform"
+]
+
 /** Reports what is wrong with the descriptor at `field` of a document; undefined when it is none at all. */
 export const checkDescriptor = (
   value: unknown,
@@ -54,6 +67,7 @@ export const checkDescriptor = (
     wrongType(report, subject, field, "a descriptor", value)
     return undefined
   }
+  checkNames(value, properties, field, subject, report)
   const mediaType = text(value, "mediaType", field, subject, report)
   const digest = digestOf(value, field, subject, report)
   const size = sizeOf(value, field, subject, report)
@@ -142,7 +156,12 @@ const sizeOf = (
 ): number | undefined => {
   const size = value["size"]
   if (size === undefined || size === null) missing(report, subject, `${field}.size`)
-  else if (typeof size !== "number") wrongType(report, subject, `${field}.size`, "a number", size)
+  else if (size instanceof Json.Decimal) {
+    report.report("descriptor.bad-size", subject, `${field}.size is not written as a whole number`, {
+      expected: "digits only",
+      actual: size.literal.slice(0, 100)
+    })
+  } else if (typeof size !== "number") wrongType(report, subject, `${field}.size`, "a number", size)
   else if (!Number.isSafeInteger(size) || size < 0) {
     report.report("descriptor.bad-size", subject, `${field}.size is no byte count`, {
       expected: "a whole number, 0 or more",

@@ -7,7 +7,8 @@ import type { CheckId } from "./Catalog.ts"
 import type { Collector } from "./Collector.ts"
 import type { CheckedConfig } from "./ConfigChecks.ts"
 import { artifactType, checkDescriptor, type Descriptor } from "./DescriptorChecks.ts"
-import { schemaVersion } from "./ManifestChecks.ts"
+import { foreign, schemaVersion } from "./ManifestChecks.ts"
+import { checkNames } from "./NameChecks.ts"
 
 /** One entry of an index. */
 export interface IndexEntry {
@@ -41,6 +42,17 @@ export const indexChecks: ReadonlyArray<CheckId> = [
   "index.empty-platform"
 ]
 
+const properties: ReadonlyArray<string> = [
+  "schemaVersion",
+  "mediaType",
+  "artifactType",
+  "manifests",
+  "subject",
+  "annotations"
+]
+
+const platformProperties: ReadonlyArray<string> = ["architecture", "os", "os.version", "os.features", "variant"]
+
 /** Reports everything that is wrong with a parsed index; `declared` is undefined for index.json, which nothing refers to. */
 export const checkIndex = (
   value: unknown,
@@ -57,7 +69,8 @@ export const checkIndex = (
   }
   schemaVersion(value["schemaVersion"], "index.bad-schema-version", subject, report)
   mediaType(value, declared, subject, report)
-  const odd = ["config", "layers", "fsLayers"].filter((field) => value[field] !== undefined)
+  checkNames(value, properties, "", subject, report)
+  const odd = foreign(value, ["config", "layers", "fsLayers"])
   if (odd.length > 0) {
     report.report("index.ambiguous", subject, `the index has ${odd.join(" and ")}, which belong to manifests`, {
       expected: "manifests",
@@ -85,7 +98,7 @@ const mediaType = (
   if (own === undefined || own === null || own === "") {
     if (declared !== undefined) report.report("index.no-media-type", subject, "the index does not say its media type")
   } else if (typeof own !== "string") wrongType(report, subject, "mediaType", "a string", own)
-  else if (MediaType.kind(own) !== "index" || (declared !== undefined && own !== declared)) {
+  else if (MediaType.kind(own) !== "index" || own !== (declared ?? MediaType.ociIndex)) {
     report.report("index.media-type-mismatch", subject, "the index says another media type than its place", {
       expected: declared ?? MediaType.ociIndex,
       actual: own.slice(0, 300)
@@ -135,6 +148,7 @@ const platform = (value: unknown, field: string, subject: string, report: Collec
     report.report("index.empty-platform", subject, `${field} says nothing`)
     return undefined
   }
+  checkNames(value, platformProperties, field, subject, report)
   const required = (name: string): string | undefined => {
     const found = value[name]
     if (typeof found === "string") {
@@ -183,7 +197,7 @@ export const checkPlatform = (
   by: string,
   report: Collector
 ): void => {
-  report.ran("index.platform-mismatch", "index.variant-mismatch")
+  report.ran("index.platform-mismatch", "index.variant-mismatch", "index.os-version-mismatch")
   // Attestations are listed for no platform.
   if (!config.os || !config.architecture || stated.os === "unknown") return
   const have = Platform.normalize({
@@ -204,6 +218,12 @@ export const checkPlatform = (
     report.report("index.platform-mismatch", subject, `its config is for another platform than ${by} says`, detail)
   } else if (stated.variant && config.variant && have.variant !== want.variant) {
     report.report("index.variant-mismatch", subject, `its config is for another variant than ${by} says`, detail)
+  }
+  if (stated.osVersion && config.osVersion && stated.osVersion !== config.osVersion) {
+    report.report("index.os-version-mismatch", subject, `its config is for another os.version than ${by} says`, {
+      expected: stated.osVersion.slice(0, 200),
+      actual: config.osVersion.slice(0, 200)
+    })
   }
 }
 

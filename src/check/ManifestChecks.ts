@@ -5,6 +5,7 @@ import { checkAnnotations } from "./AnnotationChecks.ts"
 import type { CheckId } from "./Catalog.ts"
 import type { Collector } from "./Collector.ts"
 import { artifactType, checkDescriptor, type Descriptor } from "./DescriptorChecks.ts"
+import { checkNames } from "./NameChecks.ts"
 
 /** What later checks need of a manifest, as far as it could be made out. */
 export interface CheckedManifest {
@@ -36,6 +37,25 @@ const maxLayers = 100_000
 
 const nonDistributable = "application/vnd.oci.image.layer.nondistributable."
 
+const properties: ReadonlyArray<string> = [
+  "schemaVersion",
+  "mediaType",
+  "artifactType",
+  "config",
+  "layers",
+  "subject",
+  "annotations"
+]
+
+/** Those of other documents that `value` has, in whatever case: readers in Go find them all the same. */
+export const foreign = (
+  value: Readonly<Record<string, unknown>>,
+  properties: ReadonlyArray<string>
+): ReadonlyArray<string> => [
+  ...properties.filter((name) => value[name] !== undefined),
+  ...Json.caseVariants(value, properties).map(([name]) => name)
+]
+
 /** Reports everything that is wrong with a parsed manifest; `declared` is the media type of what refers to it. */
 export const checkManifest = (
   value: unknown,
@@ -52,7 +72,8 @@ export const checkManifest = (
   }
   schemaVersion(value["schemaVersion"], "manifest.bad-schema-version", subject, report)
   const docker = mediaType(value, declared, subject, report)
-  const odd = ["manifests", "fsLayers"].filter((field) => value[field] !== undefined)
+  checkNames(value, properties, "", subject, report)
+  const odd = foreign(value, ["manifests", "fsLayers"])
   if (odd.length > 0) {
     report.report(
       "manifest.ambiguous",
@@ -108,7 +129,10 @@ export const schemaVersion = (value: unknown, check: CheckId, subject: string, r
   if (value === 2) return
   report.report(check, subject, value === undefined ? "schemaVersion is missing" : "schemaVersion is not 2", {
     expected: "2",
-    actual: value === undefined ? "nothing" : String(JSON.stringify(value)).slice(0, 100)
+    actual:
+      value === undefined
+        ? "nothing"
+        : (value instanceof Json.Decimal ? value.literal : String(JSON.stringify(value))).slice(0, 100)
   })
 }
 

@@ -10,9 +10,32 @@ export interface JsonProblem {
 
 export interface JsonDocument {
   readonly raw: Uint8Array
-  /** undefined when the document could not be parsed; a problem says why. */
+  /**
+   * undefined when the document could not be parsed; a problem says why. A `size` or `schemaVersion` that is written with
+   * a point or an exponent is a `Decimal`.
+   */
   readonly value: unknown
   readonly problems: ReadonlyArray<JsonProblem>
+}
+
+/**
+ * A number that has to be an integer and is not written as one, such as `1e3` or `2.0`: its value may be whole, but
+ * readers in Go refuse the document.
+ */
+export class Decimal {
+  readonly literal: string
+
+  constructor(literal: string) {
+    this.literal = literal
+  }
+
+  toJSON(): number {
+    return Number(this.literal)
+  }
+
+  toString(): string {
+    return this.literal
+  }
 }
 
 /** Real documents nest less than 20 levels; recursive code further up stays safe below this. */
@@ -20,8 +43,11 @@ export const maxDepth = 128
 /** Larger than any manifest or config a registry accepts (4 MiB is the usual limit), small enough to hold in memory. */
 export const maxBytes = 32 * 1024 * 1024
 
-/** An index of 100,000 images has fewer; what has more would take a hundred times its bytes in memory. */
-export const maxValues = 2_000_000
+/** An index of 50,000 images has fewer; what has more would take a hundred times its bytes in memory. */
+export const maxValues = 1_000_000
+
+/** No object of a real document has more; each name costs as much memory as a small document. */
+export const maxNames = 250_000
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
@@ -48,16 +74,21 @@ export const parse = (raw: Uint8Array): JsonDocument => {
     return { raw, value: undefined, problems }
   }
   if (scan.tooMany) {
-    problems.push({ kind: "too-large", message: `JSON holds more than ${maxValues} values` })
+    problems.push({
+      kind: "too-large",
+      message: `JSON holds more than ${maxValues} values, or more than ${maxNames} names in one object`
+    })
     return { raw, value: undefined, problems }
   }
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    problems.push({ kind: "invalid-json", message: describe(text, cause) })
+    // Bytes that are no UTF-8 rarely parse: that they do not is the same fault.
+    if (problems.length === 0) problems.push({ kind: "invalid-json", message: describe(text, cause) })
     return { raw, value: undefined, problems }
   }
+  for (const { literal, path } of scan.decimals) place(value, path, new Decimal(literal))
   for (const key of scan.duplicates) {
     problems.push({
       kind: "duplicate-key",
@@ -77,30 +108,52 @@ const describe = (text: string, cause: unknown): string => {
 
 interface KeyScan {
   readonly duplicates: ReadonlyArray<string>
+  readonly decimals: ReadonlyArray<{ readonly path: ReadonlyArray<string | number>; readonly literal: string }>
   readonly tooDeep: boolean
   readonly tooMany: boolean
 }
 
 const maxDuplicates = 20
+/** Each is a fault of its own. */
+const maxDecimals = 100
+
+/** Properties of manifests and indexes that are integers. */
+const integers: ReadonlySet<string> = new Set(["size", "schemaVersion"])
+
+/** An object or array that is open: its names so far, the last of them; or how many entries it has behind it. */
+interface Open {
+  readonly keys: Set<string> | undefined
+  key: string
+  index: number
+}
+
+const place = (value: unknown, path: ReadonlyArray<string | number>, number: Decimal): void => {
+  let at = value as Record<string | number, unknown> | undefined
+  for (const step of path.slice(0, -1)) at = at?.[step] as Record<string | number, unknown> | undefined
+  const last = path.at(-1)!
+  // Where a name stands twice the path may lead to the other one.
+  if (typeof at === "object" && at !== null && typeof at[last] === "number") at[last] = number
+}
 
 /**
  * One iterative pass over the text for what the parsed value no longer shows. It may run over text that is not JSON, in
  * which case its answer does not matter: the parser refuses that text.
  */
 const scanKeys = (text: string): KeyScan => {
-  const stack: Array<Set<string> | undefined> = []
+  const stack: Array<Open> = []
   const duplicates = new Set<string>()
+  const decimals: Array<KeyScan["decimals"][number]> = []
   let expectKey = false
   let values = 0
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case 0x7b: // {
-        stack.push(new Set())
+        stack.push({ keys: new Set(), key: "", index: 0 })
         values++
         expectKey = true
         break
       case 0x5b: // [
-        stack.push(undefined)
+        stack.push({ keys: undefined, key: "", index: 0 })
         values++
         expectKey = false
         break
@@ -109,29 +162,61 @@ const scanKeys = (text: string): KeyScan => {
         stack.pop()
         expectKey = false
         break
-      case 0x2c: // ,
-        expectKey = stack.at(-1) !== undefined
+      case 0x2c: {
+        // ,
+        const open = stack.at(-1)
+        expectKey = open?.keys !== undefined
+        if (open !== undefined) open.index++
         values++
         break
+      }
+      case 0x2e: // .
+      case 0x45: // E
+      case 0x65: {
+        // e
+        const open = stack.at(-1)
+        if (open?.keys !== undefined && integers.has(open.key) && decimals.length < maxDecimals) {
+          const literal = numberAround(text, i)
+          if (/^-?\d/.test(literal))
+            decimals.push({ path: stack.map((one) => (one.keys === undefined ? one.index : one.key)), literal })
+          while (isOfNumber(text.charCodeAt(i + 1))) i++
+        }
+        break
+      }
       case 0x22: {
         // "
         const end = endOfString(text, i)
-        if (expectKey) {
+        const open = stack.at(-1)
+        if (expectKey && open?.keys !== undefined) {
           const literal = text.slice(i + 1, end)
-          const key = literal.includes("\\") ? unescaped(`"${literal}"`) : literal
-          const keys = stack.at(-1)
-          if (keys?.has(key) && duplicates.size < maxDuplicates) duplicates.add(key)
-          keys?.add(key)
+          // Readers in Go take every lone surrogate for one character.
+          const key = literal.includes("\\") ? wellFormed(unescaped(`"${literal}"`)) : literal
+          if (open.keys.has(key) && duplicates.size < maxDuplicates) duplicates.add(key)
+          open.keys.add(key)
+          if (open.keys.size > maxNames) return { duplicates: [], decimals: [], tooDeep: false, tooMany: true }
+          open.key = key
           expectKey = false
         }
         i = end
         break
       }
     }
-    if (stack.length > maxDepth) return { duplicates: [], tooDeep: true, tooMany: false }
-    if (values > maxValues) return { duplicates: [], tooDeep: false, tooMany: true }
+    if (stack.length > maxDepth) return { duplicates: [], decimals: [], tooDeep: true, tooMany: false }
+    if (values > maxValues) return { duplicates: [], decimals: [], tooDeep: false, tooMany: true }
   }
-  return { duplicates: [...duplicates], tooDeep: false, tooMany: false }
+  return { duplicates: [...duplicates], decimals, tooDeep: false, tooMany: false }
+}
+
+/** A character that numbers have: `-+.`, a digit, `E` or `e`. */
+const isOfNumber = (char: number): boolean =>
+  (char >= 0x30 && char <= 0x39) || char === 0x2d || char === 0x2b || char === 0x2e || char === 0x45 || char === 0x65
+
+/** The number of which the character at `at` is part, or the `e` of `true`. */
+const numberAround = (text: string, at: number): string => {
+  let [from, end] = [at, at]
+  while (from > 0 && isOfNumber(text.charCodeAt(from - 1))) from--
+  while (isOfNumber(text.charCodeAt(end))) end++
+  return text.slice(from, end)
 }
 
 /** Where the string that begins at `start` ends, by search: most of a document is text. The text's length if nowhere. */
@@ -152,9 +237,27 @@ const unescaped = (literal: string): string => {
   }
 }
 
+const wellFormed = (text: string): string => Buffer.from(text, "utf8").toString("utf8")
+
 /** A JSON object, as against null and arrays. */
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
+  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Decimal)
+
+const folded = (name: string): string => name.replaceAll("\u017f", "s").replaceAll("\u212a", "k").toLowerCase()
+
+/**
+ * Names in `value` that are none of `known` and differ from one of them in case only, with it. Names are told apart by
+ * case (RFC 8259), but readers in Go take such a one for the property, and the last one wins.
+ */
+export const caseVariants = (
+  value: Readonly<Record<string, unknown>>,
+  known: ReadonlyArray<string>
+): ReadonlyArray<readonly [name: string, property: string]> =>
+  Object.keys(value).flatMap((name) => {
+    if (known.includes(name)) return []
+    const property = known.find((one) => one.length === name.length && folded(one) === folded(name))
+    return property === undefined ? [] : [[name, property] as const]
+  })
 
 /** For messages: what kind of JSON value stands where another was expected. */
 export const typeName = (value: unknown): string =>
@@ -164,4 +267,6 @@ export const typeName = (value: unknown): string =>
       ? "null"
       : Array.isArray(value)
         ? "an array"
-        : `a${typeof value === "object" ? "n object" : ` ${typeof value}`}`
+        : value instanceof Decimal
+          ? `the number ${value.literal.slice(0, 50)}`
+          : `a${typeof value === "object" ? "n object" : ` ${typeof value}`}`

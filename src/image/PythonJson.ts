@@ -1,3 +1,5 @@
+import * as Json from "./Json.ts"
+
 /**
  * JSON as Python's `json.dumps(value, indent=4, sort_keys=True)` writes it: the form of the older tool's catalogs,
  * manifests and re-serialised configs. Writing our catalogs the same way keeps a directory that both write canonical,
@@ -5,7 +7,8 @@
  */
 export const stringify = (value: unknown, indent = ""): string => {
   if (typeof value === "string") return ascii(value)
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null"
+  if (typeof value !== "object" || value === null || value instanceof Json.Decimal)
+    return JSON.stringify(value) ?? "null"
   const inner = `${indent}    `
   if (Array.isArray(value)) {
     return value.length === 0 ? "[]" : `[\n${value.map((one) => inner + stringify(one, inner)).join(",\n")}\n${indent}]`

@@ -49,9 +49,10 @@ export const show = (reference: Reference): string =>
   }`
 
 /** True when a user who typed `wanted` may mean `name`: docker.io, library/ and `latest` may be left out. */
-export const same = (wanted: string, name: string): boolean => wanted === name || familiar(wanted) === familiar(name)
+export const same = (wanted: string, name: string): boolean => familiar(wanted) === familiar(name)
 
-const familiar = (text: string): string => {
+/** What names that mean the same have in common. */
+export const familiar = (text: string): string => {
   const { name, tag, digest } = split(text)
   const short = name
     .replace(/^(?:index\.)?docker\.io\//, "")

@@ -47,13 +47,38 @@ export const layerChecks: BlobChecks = {
 
 interface Blob extends BlobTarget {
   readonly checks: BlobChecks
-  readonly sizes: Array<Said<number>>
-  readonly digests: Array<Said<string>>
-  /** diff_ids by what says them; each said value once. */
-  readonly diffIds: Map<string, string>
-  readonly compressions: Map<Compression, string>
+  /** What was said about it, each value once. A layout can hold hundreds of thousands of blobs of which little is said. */
+  sizes?: Sayings<number>
+  digests?: Sayings<string>
+  diffIds?: Sayings<string>
+  compressions?: Sayings<Compression>
   evidence?: Inspect.Evidence
 }
+
+/** Values and what said each first; most have one. */
+class Sayings<A> {
+  readonly #first: Said<A>
+  #more: Map<A, string> | undefined
+
+  constructor(first: Said<A>) {
+    this.#first = first
+  }
+
+  /** Whether the value is new. */
+  add({ by, value }: Said<A>): boolean {
+    if (value === this.#first.value || this.#more?.has(value)) return false
+    this.#more ??= new Map()
+    this.#more.set(value, by)
+    return true
+  }
+
+  *[Symbol.iterator](): Iterator<readonly [value: A, by: string]> {
+    yield [this.#first.value, this.#first.by]
+    if (this.#more !== undefined) yield* this.#more
+  }
+}
+
+const none: Iterable<never> = []
 
 interface Stack {
   readonly image: string
@@ -78,12 +103,9 @@ export class LayerAudit {
     const known = this.#blobs.get(key)
     if (known === undefined || (known.as === "blob" && target.as === "layer")) {
       this.#blobs.set(key, {
+        ...known,
         ...target,
-        checks,
-        sizes: known?.sizes ?? [],
-        digests: known?.digests ?? [],
-        diffIds: known?.diffIds ?? new Map<string, string>(),
-        compressions: known?.compressions ?? new Map<Compression, string>()
+        checks
       })
     }
     return key
@@ -97,8 +119,8 @@ export class LayerAudit {
   size(key: string, said: Said<number>): void {
     const blob = this.#blobs.get(key)!
     this.#report.ran(blob.checks.size)
-    if (blob.sizes.some((one) => one.value === said.value)) return
-    blob.sizes.push(said)
+    if (blob.sizes === undefined) blob.sizes = new Sayings(said)
+    else if (!blob.sizes.add(said)) return
     if (blob.region.size !== said.value) {
       this.#report.report(blob.checks.size, blob.subject, `its size is not what ${said.by} says`, {
         expected: `${said.value} bytes`,
@@ -109,19 +131,23 @@ export class LayerAudit {
 
   /** What the digest of the bytes as stored should be. */
   digest(key: string, said: Said<string>): void {
-    const { digests } = this.#blobs.get(key)!
-    if (!digests.some((one) => one.value === said.value)) digests.push(said)
+    const blob = this.#blobs.get(key)!
+    if (blob.digests === undefined) blob.digests = new Sayings(said)
+    else blob.digests.add(said)
   }
 
   /** What the sha256 of the uncompressed tar should be. */
   diffId(key: string, said: Said<string>): void {
-    const { diffIds } = this.#blobs.get(key)!
-    if (!diffIds.has(said.value)) diffIds.set(said.value, said.by)
+    const blob = this.#blobs.get(key)!
+    if (blob.diffIds === undefined) blob.diffIds = new Sayings(said)
+    else blob.diffIds.add(said)
   }
 
   /** What compression a media type declares. */
   compression(key: string, said: Said<Compression>): void {
-    this.#blobs.get(key)!.compressions.set(said.value, said.by)
+    const blob = this.#blobs.get(key)!
+    if (blob.compressions === undefined) blob.compressions = new Sayings(said)
+    else blob.compressions.add(said)
   }
 
   /** An image's layers from the base up, for checks across them; undefined where one is not there. */
@@ -144,9 +170,13 @@ export class LayerAudit {
 
   /** Fast depth: what is there can be opened. Existence and sizes were compared as they were said. */
   openAll(): void {
+    // The blobs of an archive are all in one file.
+    const known = new Map<string, NodeJS.ErrnoException | undefined>()
     for (const blob of this.#blobs.values()) {
       this.#report.ran(blob.checks.unreadable)
-      const why = Inspect.cannotOpen(blob.region.path)
+      const { path } = blob.region
+      if (!known.has(path)) known.set(path, Inspect.cannotOpen(path))
+      const why = known.get(path)
       if (why !== undefined)
         this.#report.report(blob.checks.unreadable, blob.subject, `it cannot be read: ${Failure.describe(why)}`)
     }
@@ -164,7 +194,7 @@ export class LayerAudit {
         Inspect.job,
         blobs.map((blob, index) => ({
           region: blob.region,
-          algorithms: [...new Set(blob.digests.flatMap((one) => Digest.computable(one.value) ?? []))],
+          algorithms: [...new Set([...(blob.digests ?? none)].flatMap(([one]) => Digest.computable(one) ?? []))],
           as: blob.as,
           keepPaths: stacked.has(keys[index]),
           limits
@@ -188,9 +218,9 @@ export class LayerAudit {
         subject,
         `reading it failed after ${evidence.size} bytes: ${Failure.describe(evidence.failure)}`
       )
-      for (const one of blob.digests)
-        report.skip(checks.digest, `${subject} cannot be read, so ${one.value} was not compared`)
-      for (const value of blob.diffIds.keys())
+      for (const [value] of blob.digests ?? none)
+        report.skip(checks.digest, `${subject} cannot be read, so ${value} was not compared`)
+      for (const [value] of blob.diffIds ?? none)
         report.skip("layer.diff-id-mismatch", `${subject} cannot be read, so ${value} was not compared`)
       return
     }
@@ -200,7 +230,7 @@ export class LayerAudit {
         actual: `${evidence.size} bytes`
       })
     }
-    for (const said of blob.digests) this.#judgeDigest(blob, said, evidence)
+    for (const [value, by] of blob.digests ?? none) this.#judgeDigest(blob, { value, by }, evidence)
     const { layer } = evidence
     if (layer === undefined) return
     for (const family of contentChecks) report.ran(family)
@@ -210,7 +240,7 @@ export class LayerAudit {
         actual: problem.actual
       })
     }
-    for (const [declared, by] of blob.compressions) {
+    for (const [declared, by] of blob.compressions ?? none) {
       report.ran("compression.media-type-mismatch")
       if (declared !== layer.compression) {
         report.report("compression.media-type-mismatch", subject, `its bytes are not compressed as ${by} declares`, {
@@ -221,7 +251,7 @@ export class LayerAudit {
     }
     const actual = `sha256:${layer.diffId}`
     let mismatches = 0
-    for (const [expected, by] of blob.diffIds) {
+    for (const [expected, by] of blob.diffIds ?? none) {
       report.ran("layer.diff-id-mismatch")
       if (!layer.complete) {
         report.skip(
@@ -266,6 +296,13 @@ export class LayerAudit {
     const tables = new LayerPaths(maxPathBytes)
     const told = new Set<string>()
     for (const stack of this.#stacks) {
+      if (stack.layers.length > maxStack) {
+        report.skip(
+          "layer.hardlink-missing-target",
+          `${stack.image}: it has ${stack.layers.length} layers, of which none can be held against all those below it`
+        )
+        continue
+      }
       const blobs = stack.layers.map((key) => (key === undefined ? undefined : this.#blobs.get(key)))
       const facts = blobs.map((blob) => (blob?.evidence?.layer?.complete ? blob.evidence.layer.facts : undefined))
       for (const [index, own] of facts.entries()) {
@@ -281,6 +318,13 @@ export class LayerAudit {
           continue
         }
         this.#acrossLayer(blobs[index]!, own, lower as ReadonlyArray<LayerFacts>, tables, told)
+        if (tables.exhausted) {
+          report.skip(
+            "layer.hardlink-missing-target",
+            `${stack.image}: it has more links and whiteouts than are followed`
+          )
+          return
+        }
       }
     }
   }
@@ -296,6 +340,7 @@ export class LayerAudit {
     report.ran("layer.hardlink-missing-target", "layer.hardlink-bad-target", "layer.whiteout-of-nothing")
     const counts = new Map<CheckId, number>()
     const once = (check: CheckId, path: string, message: string): void => {
+      if (tables.exhausted) return
       const key = `${blob.subject}\0${check}\0${path}`
       if (told.has(key)) return
       told.add(key)
@@ -339,6 +384,9 @@ export class LayerAudit {
     }
   }
 }
+
+/** Runtimes take 127 layers at most. */
+const maxStack = 2000
 
 /** As many as one layer's own problems of a kind. */
 const maxAcross = 100

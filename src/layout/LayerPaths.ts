@@ -24,19 +24,31 @@ interface Unpacked {
 /** Directories without entries of their own above one entry, of which each is remembered. */
 const maxImplied = 32
 
+/** A hundred layers with as many whiteouts each as large ones have take a tenth of it. */
+const maxSteps = 200_000_000
+
 /** Answers what a stack of layers shows at a path, from the facts that one pass over each layer gave. */
 export class LayerPaths {
   readonly #unpacked = new Map<LayerFacts, Unpacked>()
   readonly #maxBytes: number
   #bytes = 0
+  #steps = 0
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
   }
 
+  /** Whether more has been asked than there is time for: answers mean nothing from then on. */
+  get exhausted(): boolean {
+    return this.#steps > maxSteps
+  }
+
   /** What `path` is when `layers` (base first, each with its table of paths) are applied (layer.md); undefined: nothing. */
   shown(path: ByteString, layers: ReadonlyArray<LayerFacts>): Shown | undefined {
     for (let index = layers.length - 1; index >= 0; index--) {
+      // A look at one layer costs a step for the path and some for the directories above it.
+      this.#steps += 1 + (path.length >> 4)
+      if (this.exhausted) return undefined
       const layer = this.#table(layers[index]!)
       if (layer.directories.has(path)) return "directory"
       if (layer.others.has(path)) return layer.symlinks.has(path) ? "symlink" : "other"

@@ -40,6 +40,13 @@ export const unsafeName = (name: string): string | undefined => {
   return name.split("/").includes("..") ? "it has a `..` component" : undefined
 }
 
+/** A name without the parts that mean nothing: `./a//b` is `a/b`. */
+export const plainName = (name: string): string =>
+  name
+    .split("/")
+    .filter((part) => part !== "" && part !== ".")
+    .join("/")
+
 export type ReadResult = { readonly bytes: Uint8Array } | { readonly failure: string }
 
 /** Reads a whole region of at most `limit` bytes, into memory of its real size only. */

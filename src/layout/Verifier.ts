@@ -42,18 +42,33 @@ export class Verifier extends Context.Tag("tallyman/Verifier")<
   }
 >() {}
 
-/** An image is right when none of the subjects it is made of has an error. */
+/** An image and the subjects of findings that concern it. */
+export interface Judged {
+  readonly image: string
+  readonly subjects: ReadonlySet<string>
+  /** More of them, which it has in common with other images. */
+  readonly shared?: ReadonlySet<string>
+}
+
+/** An image is right when none of the subjects it is made of has an error; `errors` are how many each subject has. */
 export const verdicts = (
-  results: CheckResults,
-  images: ReadonlyArray<{ readonly image: string; readonly subjects: ReadonlySet<string> }>
+  errors: ReadonlyMap<string, number>,
+  images: ReadonlyArray<Judged>
 ): ReadonlyArray<Verdict> => {
-  const errors = new Map<string, number>()
-  for (const { severity, subject } of results.results) {
-    if (severity === "error") errors.set(subject, (errors.get(subject) ?? 0) + 1)
+  const totals = new Map<ReadonlySet<string>, number>()
+  const total = (subjects: ReadonlySet<string>): number => {
+    let count = 0
+    for (const subject of subjects) count += errors.get(subject) ?? 0
+    return count
   }
-  return images.map(({ image, subjects }) => {
+  return images.map(({ image, shared, subjects }) => {
     let errorCount = 0
-    for (const subject of subjects) errorCount += errors.get(subject) ?? 0
+    for (const subject of subjects) if (!shared?.has(subject)) errorCount += errors.get(subject) ?? 0
+    if (shared !== undefined) {
+      const known = totals.get(shared) ?? total(shared)
+      totals.set(shared, known)
+      errorCount += known
+    }
     return { image, ok: errorCount === 0, errorCount }
   })
 }

@@ -183,7 +183,23 @@ describe("a collector", () => {
       ...(plain(results) as object),
       skipped: [{ check: "layer.diff-id-mismatch", reason: "fast" }]
     })
-    assert.deepStrictEqual([...report.errorSubjects], ["a/layer.tar"])
+    assert.deepStrictEqual([...report.errorsBySubject], [["a/layer.tar", 1]])
+  })
+
+  it("lists no more findings of a kind than memory is for, and counts the errors of every subject", () => {
+    const report = new Collector()
+    const count = 40_000
+    for (let index = 0; index < count; index++) report.report("layer.missing", `layer ${index}`, "it is gone")
+    const { results } = report.results()
+    assert.lengthOf(results, 30_001)
+    const last = results.at(-1)!
+    assert.strictEqual(last.check, "layer.missing")
+    assert.strictEqual(last.severity, "error")
+    assert.strictEqual(last.subject, "layer 30000")
+    assert.match(last.message, /the first of 10000 more/)
+    assert.strictEqual(report.errorsBySubject.size, count)
+    report.report("config.missing", "config", "it is gone")
+    assert.strictEqual(report.results().results[30_000]!.subject, "config")
   })
 
   it("gives a value that later reports do not change", () => {

@@ -4,6 +4,8 @@ import * as Json from "../../src/image/Json.ts"
 
 const parse = (text: string | Uint8Array): Json.JsonDocument =>
   Json.parse(typeof text === "string" ? Buffer.from(text) : text)
+// biome-ignore lint/suspicious/noExplicitAny: documents of any form
+type Doc = any
 const kinds = (text: string | Uint8Array): ReadonlyArray<string> => parse(text).problems.map((one) => one.kind)
 
 describe("a JSON document", () => {
@@ -105,5 +107,56 @@ describe("values", () => {
       assert.strictEqual(Json.typeName(value), name)
       assert.strictEqual(Json.isObject(value), isObject)
     }
+  })
+})
+
+describe("a number that has to be an integer", () => {
+  const sizeOf = (literal: string): unknown => (parse(`{"x":[{},{"size":${literal}}]}`).value as Doc).x[1].size
+
+  it("and is not written as one is kept as it was written", () => {
+    for (const literal of ["1.0", "1e3", "1E+3", "-2.50e-7", "1e999"]) {
+      const size = sizeOf(literal)
+      assert.instanceOf(size, Json.Decimal)
+      assert.strictEqual(`${size}`, literal)
+      assert.strictEqual((size as Json.Decimal).toJSON(), Number(literal))
+      assert.isFalse(Json.isObject(size))
+    }
+    for (const literal of ["1", "0", "-5", "12345678901234567890", "true", "false", '"1.5"', "null"])
+      assert.strictEqual(sizeOf(literal), JSON.parse(literal), literal)
+  })
+
+  it("is one by its name and place only", () => {
+    const text = '{"size":[1.5],"other":1.5,"schemaVersion":{"a":2.0},"false":false,"a":["size",1.5]}'
+    assert.deepStrictEqual(parse(text).value, JSON.parse(text))
+  })
+
+  it("takes time in proportion to the length, whatever stands in its place", () => {
+    const begin = performance.now()
+    for (const part of ["e", "1.", "1e", ".", "true"]) parse(`{"size":${part.repeat(2_000_000)}}`)
+    assert.isBelow(performance.now() - begin, 20_000)
+  })
+})
+
+describe("names", () => {
+  it("that differ from a property's in case only are told, as Go folds them", () => {
+    const variants = (value: Record<string, unknown>) => Json.caseVariants(value, ["layers", "mediaType", "k"])
+    assert.deepStrictEqual(variants({ layers: 1, LAYERS: 2, "layer\u017f": 3, "\u212a": 4 }), [
+      ["LAYERS", "layers"],
+      ["layer\u017f", "layers"],
+      ["\u212a", "k"]
+    ])
+    assert.deepStrictEqual(variants({ layers: 1, mediaType: 2, layer: 3, "layer s": 4, "": 5, media_type: 6 }), [])
+  })
+
+  it("that are lone surrogates are the same to other readers", () => {
+    assert.deepStrictEqual(kinds(`{"\\ud800":1,"\\udc01":2}`), ["duplicate-key"])
+    assert.deepStrictEqual(kinds(`{"\\ud83d\\ude00":1,"\\ud83d\\ude01":2}`), [])
+  })
+
+  it("are counted: an object of a million is not taken in", () => {
+    const object = (count: number): string =>
+      `{${Array.from({ length: count }, (_, index) => `"k${index}":0`).join(",")}}`
+    assert.deepStrictEqual(kinds(object(Json.maxNames)), [])
+    assert.deepStrictEqual(kinds(object(Json.maxNames + 1)), ["too-large"])
   })
 })

@@ -187,6 +187,26 @@ const repositories =
     pack(legacy((files) => files.set("repositories", value)))
 
 const cases: ReadonlyArray<Case> = [
+  {
+    id: "image.untagged-name",
+    subject: "manifest.json",
+    bytes: () =>
+      pack(
+        legacy((files) => {
+          const [saved] = JSON.parse(files.get("manifest.json")!.toString())
+          files.set("manifest.json", json([{ ...saved, RepoTags: ["app"] }]))
+          files.delete("repositories")
+        })
+      )
+  },
+  { id: "image.bad-name", subject: "manifest.json", bytes: edited((saved) => saved.RepoTags.push("App:1")) },
+  {
+    id: "json.ambiguous-name",
+    subject: "manifest.json",
+    bytes: edited((saved) => {
+      saved.layers = []
+    })
+  },
   { id: "archive.unreadable", name: "empty", subject: archive, bytes: () => new Uint8Array(0) },
   {
     id: "archive.unreadable",
@@ -706,10 +726,110 @@ describe("every check", () => {
   it("has a case here", () => {
     const covered = new Set<string>(cases.map((one) => one.id))
     assert.deepStrictEqual(
-      idsOf("archive", "repositories", "legacy").filter((id) => !covered.has(id)),
+      idsOf("image", "archive", "repositories", "legacy").filter((id) => !covered.has(id)),
       []
     )
   })
+})
+
+describe("a fault", () => {
+  const only = (files: Iterable<readonly [string, Buffer]>) =>
+    Effect.map(verify(pack(files)), (verification) => {
+      assert.isTrue(
+        verification.images.every((one) => !one.ok),
+        told(verification)
+      )
+      return complaints(verification).map((one) => `${one.check} ${one.subject}`)
+    })
+
+  const withFile = (files: Files, name: string, bytes: Buffer): Files => files.set(name, bytes)
+
+  it.effect("of one document is not one of those that it would be compared with", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* only(withFile(hybrid(), "manifest.json", Buffer.from("["))), [
+        "manifest.invalid-json manifest.json"
+      ])
+      assert.deepStrictEqual(yield* only(withFile(hybrid(), "manifest.json", Buffer.from("{}"))), [
+        "manifest.not-an-array manifest.json"
+      ])
+      assert.deepStrictEqual(yield* only(withFile(hybrid(), "index.json", Buffer.from("["))), [
+        "index.invalid-json index.json"
+      ])
+      assert.deepStrictEqual(yield* only(withFile(hybrid(), "repositories", Buffer.from("["))), [
+        "repositories.invalid-json repositories"
+      ])
+    })
+  )
+
+  it.effect("of a config is found however the config is spelt in manifest.json", () =>
+    Effect.gen(function* () {
+      for (const spelt of [(name: string) => `./${name}`, (name: string) => `.//${name}`]) {
+        let config = ""
+        const files = legacy((all, names) => {
+          const [saved] = JSON.parse(all.get("manifest.json")!.toString())
+          config = spelt(names.config)
+          all.set("manifest.json", json([{ ...saved, Config: config }]))
+        })
+        const sound = yield* verify(pack(files))
+        assert.deepStrictEqual(sound.results.results, [], told(sound))
+        const name = [...files.keys()].find((one) => one.endsWith(".json") && one.length > 60)!
+        files.set(name, Buffer.from(files.get(name)!.toString().replace('"sh"', '"zh"')))
+        assert.deepStrictEqual(yield* only(files), [`config.digest-mismatch ${config}`])
+      }
+    })
+  )
+
+  it.effect("of the archive as a tar is one of each image", () =>
+    Effect.gen(function* () {
+      const bytes = Buffer.concat([pack(hybrid()), Buffer.alloc(1024, 0x78)])
+      const verification = yield* verify(bytes, "fast")
+      assert.isAbove(found(verification, "tar.trailing-data", archive).length, 0, told(verification))
+      assert.isFalse(verification.images[0]!.ok)
+    })
+  )
+})
+
+describe("thousands of images", () => {
+  it.effect("of one config are told apart in time, in manifest.json, repositories and index.json", () =>
+    Effect.gen(function* () {
+      const count = 20_000
+      const files = hybrid()
+      const [saved] = JSON.parse(files.get("manifest.json")!.toString())
+      const [entry] = JSON.parse(files.get("index.json")!.toString()).manifests
+      const id = JSON.parse(files.get("repositories")!.toString()).app["1"]
+      const names = Array.from({ length: count }, (_, index) => `app:${index}`)
+      files.set("manifest.json", json(names.map((name) => ({ ...saved, LayerSources: null, RepoTags: [name] }))))
+      files.set("repositories", json({ app: Object.fromEntries(names.map((name) => [name.slice(4), id])) }))
+      files.set(
+        "index.json",
+        json({
+          schemaVersion: 2,
+          manifests: names.map((name) => ({ ...entry, annotations: { "io.containerd.image.name": name } }))
+        })
+      )
+      const begin = performance.now()
+      const verification = yield* verify(pack(files), "fast")
+      assert.isBelow(performance.now() - begin, 60_000)
+      assert.deepStrictEqual(verification.results.results, [], told(verification).slice(0, 1000))
+      assert.lengthOf(verification.images, count)
+      assert.isTrue(verification.images.every((one) => one.ok))
+    })
+  )
+
+  it.effect("that stand on one another, from before manifest.json, are followed as far as real ones go", () =>
+    Effect.gen(function* () {
+      const ids = Array.from({ length: 1000 }, (_, index) => index.toString(16).padStart(64, "0"))
+      const files: Files = new Map()
+      for (const [index, id] of ids.entries()) {
+        files.set(`${id}/json`, json({ id, ...(index === 0 ? {} : { parent: ids[index - 1] }) }))
+        files.set(`${id}/layer.tar`, tar({}))
+      }
+      files.set("repositories", json({ app: Object.fromEntries(ids.map((id, index) => [index, id])) }))
+      const verification = yield* verify(pack(files), "fast")
+      assert.lengthOf(found(verification, "manifest.too-many-layers", "repositories"), 1)
+      assert.isFalse(verification.images.at(-1)!.ok)
+    })
+  )
 })
 
 describe("receipts", () => {

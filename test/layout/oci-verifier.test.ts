@@ -112,7 +112,152 @@ const braces = (files: Files): void => {
   put(files, Buffer.from("{}"))
 }
 
+/** The document's bytes with this text in place of that. */
+const replacing = (text: string, other: string) => (document: Doc) =>
+  Buffer.from(JSON.stringify(document).replace(text, other))
+
+/** The size of a document's first descriptor, spelt another way. */
+const sizeAs = (form: (size: number) => string) => (document: Doc) => {
+  const { size } = document.config ?? document.manifests[0]
+  return replacing(`"size":${size}`, `"size":${form(size)}`)(document)
+}
+
 const cases: ReadonlyArray<Case> = [
+  // Names that readers in Go take for others.
+  {
+    id: "json.ambiguous-name",
+    name: "layers of a manifest",
+    subject: manifest,
+    edits: { manifest: replacing('"layers":', '"Layers":[],"layers":') }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "layers with a long s",
+    subject: manifest,
+    edits: { manifest: replacing('"layers":', '"layer\u017f":[],"layers":') }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "the digest of a descriptor",
+    subject: manifest,
+    edits: { manifest: replacing('"digest":', `"Digest":"sha256:${zeros}","digest":`) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "manifests of index.json",
+    subject: "index.json",
+    edits: { index: setting("MANIFESTS", []) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "a platform",
+    subject: "index.json",
+    edits: { entry: setting("platform", { ...platform, OS: "windows" }) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "rootfs of a config",
+    subject: config,
+    edits: { config: setting("RootFS", { type: "layers", diff_ids: [] }) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "Env of a config",
+    subject: config,
+    edits: { config: ({ config: inner, ...document }) => ({ ...document, config: { ...inner, env: ["A=b"] } }) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "diff_ids of a config",
+    subject: config,
+    edits: { config: ({ rootfs, ...document }) => ({ ...document, rootfs: { ...rootfs, Diff_IDs: [] } }) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "a history entry",
+    subject: config,
+    edits: { config: (document) => ({ ...document, history: [{ empty_layer: true, Empty_Layer: false }, {}, {}] }) }
+  },
+  {
+    id: "json.ambiguous-name",
+    name: "oci-layout",
+    subject: "oci-layout",
+    edits: { layoutFile: setting("ImageLayoutVersion", "2.0.0") }
+  },
+  { id: "json.name-case", subject: manifest, edits: { manifest: setting("Annotations", { a: "b" }) } },
+  {
+    id: "json.name-case",
+    name: "a subject",
+    subject: manifest,
+    edits: {
+      manifest: setting("Subject", { mediaType: MediaType.ociManifest, digest: `sha256:${zeros}`, size: 1 })
+    }
+  },
+  { id: "manifest.ambiguous", name: "in other case", subject: manifest, edits: { manifest: setting("Manifests", []) } },
+  { id: "index.ambiguous", name: "in other case", subject: "index.json", edits: { index: setting("LAYERS", []) } },
+  // Numbers that readers in Go refuse.
+  ...(
+    [
+      ["with a point", (size) => `${size}.0`],
+      ["with an exponent", (size) => `${size}e0`],
+      ["with an exponent and a sign", (size) => `${size}0E-1`]
+    ] as ReadonlyArray<readonly [string, (size: number) => string]>
+  ).flatMap(
+    ([name, form]): ReadonlyArray<Case> => [
+      { id: "descriptor.bad-size", name, subject: manifest, edits: { manifest: sizeAs(form) } },
+      { id: "descriptor.bad-size", name: `${name}, index.json`, subject: "index.json", edits: { index: sizeAs(form) } }
+    ]
+  ),
+  {
+    id: "manifest.bad-schema-version",
+    name: "with a point",
+    subject: manifest,
+    edits: { manifest: replacing('"schemaVersion":2', '"schemaVersion":2.0') }
+  },
+  {
+    id: "index.bad-schema-version",
+    name: "with an exponent",
+    subject: "index.json",
+    edits: { index: replacing('"schemaVersion":2', '"schemaVersion":2e0') }
+  },
+  {
+    id: "config.duplicate-key",
+    name: "surrogates that are one character to others",
+    subject: config,
+    edits: { config: replacing("{", '{"\\ud800":1,"\\ud801":2,') }
+  },
+  {
+    id: "index.media-type-mismatch",
+    name: "index.json as Docker's list",
+    subject: "index.json",
+    edits: { index: setting("mediaType", MediaType.dockerManifestList) }
+  },
+  // Configs that readers in Go refuse.
+  ...Object.entries({
+    empty_layer: "true",
+    created_by: 1,
+    author: {},
+    comment: []
+  }).map(
+    ([field, value]): Case => ({
+      id: "config.wrong-type",
+      name: `history ${field}`,
+      subject: config,
+      edits: { config: (document) => ({ ...document, history: [{ [field]: value }, {}] }) }
+    })
+  ),
+  {
+    id: "config.wrong-type",
+    name: "a command that is a string",
+    subject: config,
+    edits: { config: setting("config", { Cmd: "sh -c true" }) }
+  },
+  {
+    id: "config.wrong-type",
+    name: "ArgsEscaped",
+    subject: config,
+    edits: { config: setting("config", { ArgsEscaped: "yes" }) }
+  },
   // The frame.
   { id: "oci-layout.missing", subject: "oci-layout", files: (files) => files.delete("oci-layout") },
   { id: "oci-layout.invalid-json", subject: "oci-layout", files: (files) => files.set("oci-layout", Buffer.from("{")) },
@@ -305,6 +450,14 @@ const cases: ReadonlyArray<Case> = [
     edits: {
       config: (document) => ({ ...document, architecture: "arm", variant: "v6" }),
       entry: setting("platform", { os: "linux", architecture: "arm", variant: "v7" })
+    }
+  },
+  {
+    id: "index.os-version-mismatch",
+    subject: manifest,
+    edits: {
+      config: (document) => ({ ...document, os: "windows", "os.version": "10.0.17763.1" }),
+      entry: setting("platform", { os: "windows", architecture: "amd64", "os.version": "10.0.20348.1" })
     }
   },
   {
@@ -896,6 +1049,29 @@ describe("a layout that is right", () => {
         }
       })
     },
+    "with Docker's media types and a command that is a string": {
+      docker: true,
+      config: setting("config", { Cmd: "sh -c true", Entrypoint: "sh" })
+    },
+    "with labels and annotations that differ in case only": {
+      config: setting("config", { Labels: { a: "1", A: "2" } }),
+      manifest: setting("annotations", { a: "1", A: "2" })
+    },
+    "with fractions where nothing says what they are": {
+      manifest: replacing('"schemaVersion"', '"x":[1.5,{"size":1.5,"schemaVersion":2.0}],"schemaVersion"'),
+      config: replacing('"created"', '"x":1e3,"created"')
+    },
+    "with a leap day of the year 0 and a leap second": {
+      config: (document) => ({
+        ...document,
+        created: "0000-02-29T23:59:60Z",
+        history: [{ created: "2000-02-29t00:00:00.5-23:59" }, { empty_layer: false }]
+      })
+    },
+    "for a version of Windows that index and config agree on": {
+      config: (document) => ({ ...document, os: "windows", "os.version": "10.0.17763.1", "os.features": ["win32k"] }),
+      entry: setting("platform", { os: "windows", architecture: "amd64", "os.version": "10.0.17763.1" })
+    },
     "with properties that no specification knows": {
       manifest: setting("x", { deep: [1] }),
       config: setting("moby.buildkit.cache.v0", "x"),
@@ -1028,7 +1204,7 @@ describe("every check", () => {
     const receipts: ReadonlyArray<CheckId> = ["index.missing-entry"]
     const covered = new Set<string>([...cases.map((one) => one.id), ...receipts])
     assert.deepStrictEqual(
-      idsOf("oci-layout", "index", "descriptor", "annotation", "blob").filter((id) => !covered.has(id)),
+      idsOf("json", "oci-layout", "index", "descriptor", "annotation", "blob").filter((id) => !covered.has(id)),
       []
     )
   })
@@ -1101,7 +1277,128 @@ describe("a layout whose blobs lie elsewhere", () => {
   )
 })
 
+describe("a fault", () => {
+  it.effect("of the layout as a whole is one of each image", () =>
+    Effect.gen(function* () {
+      for (const layoutFile of [() => Buffer.from("{"), setting("imageLayoutVersion", "2")]) {
+        const { images } = yield* verify(makeLayout({ layoutFile }).files)
+        assert.deepStrictEqual(images, [{ image: "v1", ok: false, errorCount: 1 }])
+      }
+    })
+  )
+
+  it.effect("is said once: bytes that are no UTF-8 do not parse either, a flag that is no flag is not counted", () =>
+    Effect.gen(function* () {
+      const utf16 = makeLayout({ layoutFile: () => Buffer.from('{"imageLayoutVersion":"1.0.0"}', "utf16le") })
+      utf16.files.set("oci-layout", Buffer.concat([Buffer.from([0xff, 0xfe]), utf16.files.get("oci-layout")!]))
+      const flag = makeLayout({ config: setting("history", [{ empty_layer: 1 }, {}, {}]) })
+      for (const [files, check] of [
+        [utf16.files, "oci-layout.invalid-json"],
+        [flag.files, "config.wrong-type"]
+      ] as const) {
+        const verification = yield* verify(files)
+        assert.deepStrictEqual(
+          complaints(verification).map((one) => one.check),
+          [check],
+          told(verification)
+        )
+      }
+    })
+  )
+
+  it.effect("of an index is not that it lists content of unknown type which an export left out", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout()
+      const path = nested(layout.files, [
+        layout.entry,
+        { mediaType: "application/vnd.example", digest: `sha256:${zeros}`, size: 1 }
+      ])
+      const verification = yield* verify(layout.files)
+      assert.deepStrictEqual(complaints(verification), [], told(verification))
+      assert.lengthOf(found(verification, "blob.absent", pathOf(`sha256:${zeros}`)), 1)
+      assert.isTrue(layout.files.has(path))
+    })
+  )
+})
+
+describe("a docker-save that was unpacked", () => {
+  const saved = (layout: Layout, changes: Doc = {}): Buffer =>
+    json([{ Config: layout.config, RepoTags: ["app:v1"], Layers: layout.layers, ...changes }])
+
+  it.effect("is fine where manifest.json and index.json tell one story", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout({ compression: "none" })
+      layout.files.set("manifest.json", saved(layout))
+      layout.files.set("repositories", json({ app: { v1: path.basename(layout.layers[1]!) } }))
+      const verification = yield* verify(layout.files)
+      assert.deepStrictEqual(verification.results.results, [], told(verification))
+      assert.deepStrictEqual(verification.images, [{ image: "app:v1", ok: true, errorCount: 0 }])
+    })
+  )
+
+  it.effect("is at fault where they tell different ones", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout({ compression: "none" })
+      for (const [changes, check, subject] of [
+        [{ RepoTags: ["app:v2"] }, "archive.index-mismatch", "index.json"],
+        [{ Layers: [...layout.layers].reverse() }, "archive.index-mismatch", "manifest.json"],
+        [{ Config: pathOf(`sha256:${zeros}`) }, "config.missing", pathOf(`sha256:${zeros}`)]
+      ] as const) {
+        layout.files.set("manifest.json", saved(layout, changes))
+        const verification = yield* verify(layout.files, "fast")
+        assert.isAbove(found(verification, check, subject).length, 0, told(verification))
+        assert.isFalse(verification.images[0]!.ok)
+      }
+    })
+  )
+
+  it.effect("is not what every manifest.json beside a layout means", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout()
+      layout.files.set("manifest.json", json({ some: "file" }))
+      const verification = yield* verify(layout.files)
+      assert.deepStrictEqual(complaints(verification), [], told(verification))
+    })
+  )
+})
+
 describe("the whole layout", () => {
+  it.effect("is followed no longer than it has images, in however many ways it leads to them", () =>
+    Effect.gen(function* () {
+      const { files } = makeLayout()
+      const inner = Array.from({ length: 1500 }, (_, index) => ({
+        mediaType: MediaType.ociManifest,
+        ...put(files, json({ schemaVersion: 2, index }))
+      }))
+      const index = putIndex(files, inner)
+      replaceIndex(
+        files,
+        Array.from({ length: 50_000 }, () => index)
+      )
+      const begin = performance.now()
+      const verification = yield* verify(files, "fast")
+      assert.isBelow(performance.now() - begin, 60_000)
+      assert.lengthOf(found(verification, "index.too-many-entries", "index.json"), 1)
+      assert.lengthOf(verification.images, 1500)
+    })
+  )
+
+  it.effect("is not searched for what reaches from each of thousands of layers into all below it", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout({
+        layers: [tar({ base: "x" }), tar({ ".wh.base": "" })],
+        manifest: (document) => ({
+          ...document,
+          layers: [document.layers[0], ...Array.from({ length: 3000 }, () => document.layers[1])]
+        })
+      })
+      const verification = yield* verify(layout.files)
+      assert.lengthOf(found(verification, "layer.count-mismatch", layout.manifest), 1)
+      const skipped = verification.results.skipped.filter((one) => one.check === "layer.hardlink-missing-target")
+      assert.match(skipped[0]!.reason, /3001 layers/)
+    })
+  )
+
   it.effect("is read before it complains, and each image gets its verdict", () =>
     Effect.gen(function* () {
       const named = (name: string, body: string): Layout =>

@@ -150,6 +150,14 @@ export const index = {
       "Builders used to take the variant from the machine they ran on, so that the config of an image for an older processor may name a newer one.",
     remedy: "Make sure that the image runs on the variant of the index; rebuild it with the variant set."
   },
+  "index.os-version-mismatch": {
+    severity: "warning",
+    title: "an image is for another version of its system than its index says",
+    spec: "image-spec image-index.md, platform, os.version; config.md, os.version",
+    rules: [33],
+    explanation: "Windows runs an image of its own version only: by the index a host picks one that it cannot run.",
+    remedy: "Report it to the tool that wrote the index."
+  },
   "index.duplicate-name": {
     severity: "warning",
     title: "one name for two different images",

@@ -10,5 +10,13 @@ export const image = {
     explanation:
       "A tag has at most 128 of [a-zA-Z0-9_.-] and begins with neither `.` nor `-`; a repository is lower case, parts separated by `/`.",
     remedy: "Tag the image anew and save it again."
+  },
+  "image.untagged-name": {
+    severity: "warning",
+    title: "an image name without a tag",
+    spec: "docker-image-spec v1.3, RepoTags: name:tag",
+    rules: [88],
+    explanation: "docker load refuses the archive: it takes names with a tag only, and none with a digest alone.",
+    remedy: "Tag the image and save it by that name."
   }
 } as const satisfies CatalogFamily

@@ -81,7 +81,7 @@ const verify = Effect.fn("DirectoryVerifier.verify")(function* (store: Store, op
   return {
     results,
     images: verdicts(
-      results,
+      report.errorsBySubject,
       images.map((image) => verdictOf(image, trees.get(image), results))
     ),
     layerCount: audit.layerCount
@@ -125,7 +125,7 @@ const auditManifest = (
     given ?? (names.includes(stored) ? ReceiptAudit.decode(store.lookup(stored), stored, report) : undefined)
   if (document === undefined) return []
   const saved = DockerSave.readManifest(document, file, report)
-  const images = saved.map((one) => SavedAudit.auditImage(store, one, audit, report))
+  const images = SavedAudit.auditImages(store, saved, audit, report)
   SavedAudit.parents(images, report)
   if (receipt !== undefined) auditReceipt(store, file, document, images, receipt, audit, report)
   else if (images.some((image) => isOurs(image, catalog))) {

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Digest from "../../image/Digest.ts"
 import * as Reference from "../../image/Reference.ts"
-import type { Store } from "../Store.ts"
+import { plainName, type Store } from "../Store.ts"
 
 export const manifestFile = "manifest.json"
 export const repositoriesFile = "repositories"
@@ -31,7 +31,7 @@ export const isRootfs = (store: Store): boolean => {
 
 /** A member that is a blob, `blobs/{algorithm}/{encoded}`: its digest. */
 export const blobDigest = (name: string): Digest.Digest | undefined => {
-  const match = /^blobs\/([^/]+)\/([^/]+)$/.exec(name)
+  const match = /^blobs\/([^/]+)\/([^/]+)$/.exec(plainName(name))
   if (match === null) return undefined
   const digest = `${match[1]}:${match[2]}`
   return Digest.isDigest(digest) ? digest : undefined

@@ -6,8 +6,8 @@ import type * as Scope from "effect/Scope"
 import { Collector } from "../../check/Collector.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
+import { caseCollisions } from "../CaseCollisions.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
-import * as Document from "../Document.ts"
 import { SourceError } from "../Failure.ts"
 import { contentChecks, LayerAudit, placeOf } from "../LayerAudit.ts"
 import { type AuditedLayout, auditLayout } from "../oci-layout/LayoutAudit.ts"
@@ -17,12 +17,10 @@ import type { Receipt } from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
 import { type Verification, type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import * as Files from "./ArchiveFiles.ts"
-import * as Consistency from "./Consistency.ts"
-import * as DockerSave from "./DockerSave.ts"
 import * as IndexBeside from "./IndexBeside.ts"
 import * as LegacyAudit from "./LegacyAudit.ts"
-import * as Repositories from "./Repositories.ts"
-import * as SavedAudit from "./SavedAudit.ts"
+import type * as Repositories from "./Repositories.ts"
+import * as SavedImages from "./SavedImages.ts"
 
 export interface ArchiveVerifierOptions extends ArchiveStore.ArchiveOptions {
   readonly path: string
@@ -78,22 +76,21 @@ const verify = Effect.fn("ArchiveVerifier.verify")(function* (
     has(OciFiles.indexFile) || has(OciFiles.layoutFile)
       ? auditLayout(beside ? IndexBeside.asLayout(store) : store, audit, report, beside ? { frame: false } : {})
       : undefined
-  const saved = has(Files.manifestFile) ? auditSaved(store, layout, audit, report) : undefined
-  const repositories = Repositories.read(store, saved !== undefined, report)
-  if (layout !== undefined && saved !== undefined) Consistency.compareIndex(saved, layout.images, report)
-  if (saved !== undefined && repositories !== undefined)
-    Consistency.compareRepositories(store, saved, repositories, report)
+  const { images: saved, named, repositories } = SavedImages.audit(store, layout, audit, report)
   const legacy =
     saved === undefined && layout === undefined ? auditLegacy(store, subject, repositories ?? [], audit, report) : []
   auditReceipt(file, store, subject, options.receipt, layout, audit, report)
-  rest(store, saved ?? [], layout, audit, report)
+  rest(store, named, layout, audit, report)
   yield* finish(audit, report, options)
-  const results = report.results()
   const images = [
-    ...imagesOf(saved ?? [], layout),
-    ...legacy.map(({ label, subjects }) => ({ image: label, subjects }))
+    ...SavedImages.named(saved ?? [], layout, [subject]),
+    ...legacy.map(({ label, subjects }) => ({ image: label, subjects: new Set([...subjects, subject]) }))
   ]
-  return { results, images: verdicts(results, images), layerCount: audit.layerCount }
+  return {
+    results: report.results(),
+    images: verdicts(report.errorsBySubject, images),
+    layerCount: audit.layerCount
+  }
 })
 
 /** What an archive does once it does for each member: the first few tell enough. */
@@ -130,39 +127,9 @@ const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collec
     if (same) report.report("archive.repeated-member", name, "it is in the archive more than once, with the same bytes")
     else report.report("archive.duplicate-member", name, "it is in the archive more than once, with different bytes")
   }
-  const seen = new Map<string, string>()
-  for (const name of store.files()) {
-    const known = seen.get(name.toLowerCase())
-    if (known === undefined) seen.set(name.toLowerCase(), name)
-    else report.report("archive.case-collision", name, `it differs from ${JSON.stringify(known)} in case only`)
-  }
+  for (const [name, known] of caseCollisions(store.files()))
+    report.report("archive.case-collision", name, `it differs from ${JSON.stringify(known)} in case only`)
 }
-
-const auditSaved = (
-  store: ArchiveStore.ArchiveStore,
-  layout: AuditedLayout | undefined,
-  audit: LayerAudit,
-  report: Collector
-): ReadonlyArray<SavedAudit.AuditedImage> => {
-  const document = Document.read(store, Files.manifestFile, Document.manifestChecks, report)
-  if (document === undefined) return []
-  const images = DockerSave.readManifest(document, Files.manifestFile, report, store).map((one) =>
-    SavedAudit.auditImage(store, one, audit, report, otherTypesOf(one, layout))
-  )
-  SavedAudit.parents(images, report)
-  Consistency.layerSources(store, document.value, images, report)
-  return images
-}
-
-/** What the layout says of an image's layers that are no tars. */
-const otherTypesOf = (
-  { config }: DockerSave.SavedImage,
-  layout: AuditedLayout | undefined
-): ReadonlyMap<string, string> | undefined =>
-  config === undefined
-    ? undefined
-    : layout?.images.find((one) => one.config !== undefined && one.config === SavedAudit.promisedDigest(config))
-        ?.otherTypes
 
 const auditLegacy = (
   store: ArchiveStore.ArchiveStore,
@@ -229,38 +196,20 @@ const looksLikeContent = /^(?:(?:sha256:)?[a-f0-9]{64}(?:\.json|\.tar(?:\.gz)?)?
 /** What nothing refers to. */
 const rest = (
   store: ArchiveStore.ArchiveStore,
-  saved: ReadonlyArray<SavedAudit.AuditedImage>,
+  known: ReadonlySet<string>,
   layout: AuditedLayout | undefined,
   audit: LayerAudit,
   report: Collector
 ): void => {
   report.ran("archive.unreferenced")
-  const known = new Set(
-    saved.flatMap((image) => [image.saved.config, ...(image.saved.layers ?? [])].flatMap((name) => name ?? []))
-  )
   layout?.rest(known)
-  for (const name of [...(layout?.documents.keys() ?? [])]) known.add(IndexBeside.memberOf(store, name) ?? name)
+  const documents = new Set<string>()
+  for (const name of layout?.documents.keys() ?? []) documents.add(IndexBeside.memberOf(store, name) ?? name)
   for (const name of store.files()) {
-    if (known.has(name) || !looksLikeContent.test(name)) continue
+    if (known.has(name) || documents.has(name) || !looksLikeContent.test(name)) continue
     const entry = store.lookup(name)
     if (entry?.kind === "file" && !audit.has(entry.region)) {
       report.report("archive.unreferenced", name, "nothing in the archive refers to it")
     }
   }
-}
-
-/** Images that manifest.json has, with what index.json says about them, and those that only index.json has. */
-const imagesOf = (saved: ReadonlyArray<SavedAudit.AuditedImage>, layout: AuditedLayout | undefined) => {
-  const told = new Set<string>()
-  const listed = saved.map((image) => {
-    const config = Consistency.configOf(image)
-    const same = layout?.images.filter((one) => config !== undefined && one.config === config) ?? []
-    for (const one of same) told.add(one.digest)
-    return {
-      image: image.saved.names.join(", ") || config || image.saved.subject,
-      subjects: new Set([...image.subjects, ...same.flatMap((one) => [...one.subjects])])
-    }
-  })
-  const others = layout?.images.filter((one) => !told.has(one.digest)) ?? []
-  return [...listed, ...others.map(({ label, subjects }) => ({ image: label, subjects }))]
 }

@@ -28,8 +28,16 @@ export const compareIndex = (
   report.ran("archive.index-mismatch")
   const byConfig = new Map<string, Array<LayoutImage>>()
   for (const image of layout) {
-    if (image.kind === "image" && image.config !== undefined)
-      byConfig.set(image.config, [...(byConfig.get(image.config) ?? []), image])
+    if (image.kind !== "image" || image.config === undefined) continue
+    const known = byConfig.get(image.config)
+    if (known === undefined) byConfig.set(image.config, [image])
+    else known.push(image)
+  }
+  const known = new Map<string, LayerLists>()
+  const listsOf = (config: string, same: ReadonlyArray<LayoutImage>): LayerLists => {
+    const found = known.get(config) ?? layerLists(same)
+    known.set(config, found)
+    return found
   }
   const tagsByConfig = new Map<string, Set<string>>()
   for (const image of saved) {
@@ -44,7 +52,7 @@ export const compareIndex = (
         expected: config,
         actual: [...byConfig.keys()].slice(0, 3).join(", ") || "no image"
       })
-    } else compareLayers(image, same, report)
+    } else compareLayers(image, listsOf(config, same), report)
   }
   for (const [config, tags] of tagsByConfig) {
     const images = byConfig.get(config)
@@ -67,18 +75,29 @@ export const compareIndex = (
   }
 }
 
-const compareLayers = ({ saved }: AuditedImage, same: ReadonlyArray<LayoutImage>, report: Collector): void => {
+const list = (digests: ReadonlyArray<string | undefined>): string => digests.map((one) => one ?? "nothing").join(", ")
+
+/** Layers of all images that have one config, as text. */
+interface LayerLists {
+  readonly first: string
+  readonly all: ReadonlySet<string>
+}
+
+const layerLists = (same: ReadonlyArray<LayoutImage>): LayerLists => {
+  const all = new Set(same.map((image) => list(image.layers)))
+  return { first: [...all][0]!, all }
+}
+
+const compareLayers = ({ saved }: AuditedImage, lists: LayerLists, report: Collector): void => {
   const own = saved.layers?.map(Files.blobDigest)
   if (own === undefined || own.some((digest) => digest === undefined)) return
-  const list = (digests: ReadonlyArray<string | undefined>): string => digests.map((one) => one ?? "nothing").join(", ")
-  const others = same.map((image) => list(image.layers))
-  if (others.includes(list(own))) return
+  if (lists.all.has(list(own))) return
   report.report(
     "archive.index-mismatch",
     saved.subject,
     "its layers are not those of the image in index.json with its config",
     {
-      expected: others[0]!.slice(0, 500),
+      expected: lists.first.slice(0, 500),
       actual: list(own).slice(0, 500)
     }
   )
@@ -93,22 +112,34 @@ const compareNames = (
 ): void => {
   const given = names.filter(({ ref, whole }) => ref !== undefined || whole !== undefined)
   if (tags.size === 0 || given.length === 0) return
+  const whole = new Set(given.flatMap((name) => (name.whole === undefined ? [] : [Reference.familiar(name.whole)])))
+  const refs = new Set(given.flatMap((name) => (name.whole === undefined ? [name.ref!] : [])))
+  for (const ref of [...refs]) whole.add(Reference.familiar(ref))
+  const familiar = new Set([...tags].map(Reference.familiar))
+  const bare = new Set([...tags].map((tag) => Reference.split(tag).tag))
   // A reference name may be the tag alone.
-  const agree = (tag: string, { ref, whole }: EntryName): boolean =>
-    whole !== undefined ? Reference.same(tag, whole) : Reference.same(tag, ref!) || Reference.split(tag).tag === ref
-  const left = [...tags].filter((tag) => !given.some((name) => agree(tag, name)))
-  const right = given.filter((name) => ![...tags].some((tag) => agree(tag, name)))
+  const left = [...tags].filter(
+    (tag) => !whole.has(Reference.familiar(tag)) && !refs.has(Reference.split(tag).tag ?? "")
+  )
+  const right = given.filter(
+    (name) =>
+      !familiar.has(Reference.familiar(name.whole ?? name.ref!)) && (name.whole !== undefined || !bare.has(name.ref))
+  )
   if (left.length === 0 && right.length === 0) return
   report.report(
     "archive.index-mismatch",
     OciFiles.indexFile,
     `the image with the config ${Digest.short(config)} has other names than in manifest.json`,
     {
-      expected: [...tags].join(", "),
-      actual: given.map(({ ref, whole }) => whole ?? ref).join(", ")
+      expected: shown([...tags]),
+      actual: shown(given.map((name) => name.whole ?? name.ref!))
     }
   )
 }
+
+/** One image can have thousands of names. */
+const shown = (names: ReadonlyArray<string>): string =>
+  names.length <= 20 ? names.join(", ") : `${names.slice(0, 20).join(", ")} and ${names.length - 20} more`
 
 /** manifest.json against repositories. */
 export const compareRepositories = (
@@ -118,8 +149,16 @@ export const compareRepositories = (
   report: Collector
 ): void => {
   report.ran("archive.repositories-mismatch", "repositories.not-top")
+  const byName = new Map<string, Set<AuditedImage>>()
+  for (const image of saved) {
+    for (const tag of image.saved.names) {
+      const key = Reference.familiar(tag)
+      byName.set(key, (byName.get(key) ?? new Set()).add(image))
+    }
+  }
+  const listed = new Set(repositories.map(({ name }) => Reference.familiar(name)))
   for (const { id, name } of repositories) {
-    const named = saved.filter((image) => image.saved.names.some((tag) => Reference.same(tag, name)))
+    const named = [...(byName.get(Reference.familiar(name)) ?? [])].slice(0, maxNamed)
     if (named.length === 0) {
       report.report(
         "archive.repositories-mismatch",
@@ -155,7 +194,7 @@ export const compareRepositories = (
         Files.repositoriesFile,
         `${JSON.stringify(name)} is another image than in manifest.json`,
         {
-          expected: named.map((image) => image.saved.layers?.at(-1)).join(" or "),
+          expected: named.map((image) => image.saved.layers?.at(-1) ?? "no layer").join(" or "),
           actual: id
         }
       )
@@ -165,7 +204,7 @@ export const compareRepositories = (
     saved: { names, subject }
   } of saved) {
     for (const tag of names) {
-      if (!repositories.some(({ name }) => Reference.same(tag, name))) {
+      if (!listed.has(Reference.familiar(tag))) {
         report.report("archive.repositories-mismatch", subject, `repositories does not have ${JSON.stringify(tag)}`, {
           expected: tag,
           actual:
@@ -178,6 +217,9 @@ export const compareRepositories = (
     }
   }
 }
+
+/** A name belongs to one image; where it is given to more, some of them tell as much as all. */
+const maxNamed = 100
 
 const topLayer = (store: Store, { saved }: AuditedImage): Region | undefined => {
   const top = saved.layers?.at(-1)
@@ -220,11 +262,27 @@ export const layerSources = (
       })
       continue
     }
-    for (const [key, value] of Object.entries(sources)) layerSource(store, image, key, value, report)
+    const stored = new Map(image.saved.layers?.map((name) => [Files.blobDigest(name), name]) ?? [])
+    const diffIds = image.config?.diffIds === undefined ? undefined : new Set(image.config.diffIds)
+    for (const [key, value] of Object.entries(sources))
+      layerSource(store, image, { stored, diffIds }, key, value, report)
   }
 }
 
-const layerSource = (store: Store, image: AuditedImage, key: string, value: unknown, report: Collector): void => {
+interface Known {
+  /** Names of layers by their digests; under undefined one that has none. */
+  readonly stored: ReadonlyMap<string | undefined, string>
+  readonly diffIds: ReadonlySet<string> | undefined
+}
+
+const layerSource = (
+  store: Store,
+  image: AuditedImage,
+  { diffIds, stored }: Known,
+  key: string,
+  value: unknown,
+  report: Collector
+): void => {
   const { layers, subject } = image.saved
   const field = `LayerSources[${JSON.stringify(key.slice(0, 200))}]`
   const descriptor = checkDescriptor(value, field, subject, report)
@@ -235,13 +293,13 @@ const layerSource = (store: Store, image: AuditedImage, key: string, value: unkn
   const mismatch = (message: string, expected: string | number, actual: string | number): void =>
     report.report("archive.layer-sources-mismatch", subject, `${field} ${message}`, { expected, actual })
   // Docker's keys are diff_ids, regctl's the digests of the layers as stored.
-  if (key !== digest && image.config?.diffIds !== undefined && !image.config.diffIds.includes(key)) {
+  if (key !== digest && diffIds !== undefined && !diffIds.has(key)) {
     mismatch("is for no layer of the image", "a diff_id of the config", key.slice(0, 200))
   }
-  const path = layers?.find((one) => Files.blobDigest(one) === digest)
+  const path = stored.get(digest)
   if (path === undefined) {
-    if (layers?.every((one) => Files.blobDigest(one) !== undefined))
-      mismatch("describes none of the layers listed", layers.join(", ").slice(0, 300), digest)
+    if (layers !== undefined && !stored.has(undefined))
+      mismatch("describes none of the layers listed", layers.slice(0, 5).join(", ").slice(0, 300), digest)
     return
   }
   const entry = store.lookup(path)

@@ -3,6 +3,7 @@
  * reports whatever is wrong, for verifiers, and from which sources build images.
  */
 import type { Collector } from "../../check/Collector.ts"
+import { checkNames, nameChecks } from "../../check/NameChecks.ts"
 import * as Json from "../../image/Json.ts"
 import type * as Document from "../Document.ts"
 import { type Store, unsafeName } from "../Store.ts"
@@ -31,6 +32,7 @@ export const readManifest = (
   store?: Store
 ): ReadonlyArray<SavedImage> => {
   report.ran(
+    ...nameChecks,
     "manifest.not-an-array",
     "manifest.empty",
     "manifest.missing-field",
@@ -62,6 +64,8 @@ export const readManifest = (
   return images
 }
 
+const properties: ReadonlyArray<string> = ["Config", "RepoTags", "Layers", "Parent", "LayerSources"]
+
 const readEntry = (
   item: Readonly<Record<string, unknown>>,
   file: string,
@@ -70,6 +74,7 @@ const readEntry = (
   store: Store | undefined
 ): SavedImage => {
   const at = position === undefined ? "" : ` of entry ${position}`
+  checkNames(item, properties, position === undefined ? "" : `entry ${position}`, file, report)
   const names = strings(item["RepoTags"], file, `RepoTags${at}`, report) ?? []
   const path = (name: string, field: string): string | undefined => {
     const why = unsafeName(name)

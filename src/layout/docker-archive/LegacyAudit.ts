@@ -25,6 +25,9 @@ export interface LegacyImage {
 export const ids = (store: Store): ReadonlyArray<string> =>
   (store.list("") ?? []).filter((name) => /^[a-f0-9]{64}$/.test(name) && store.lookup(`${name}/json`) !== undefined)
 
+/** Images of that time have at most 127 layers each. */
+const maxLayers = 200_000
+
 /** True when `id` has a json that says of no parent. */
 export const isLoose = (store: Store, id: string): boolean => {
   const entry = store.lookup(`${id}/json`)
@@ -48,13 +51,25 @@ export const audit = (
     return parents.get(id)
   }
   const byId = new Map<string, Array<string>>()
-  for (const { id, name } of tags) byId.set(id, [...(byId.get(id) ?? []), name])
+  for (const { id, name } of tags) {
+    const known = byId.get(id)
+    if (known === undefined) byId.set(id, [name])
+    else known.push(name)
+  }
+  let count = 0
   const covered = new Set<string>()
   const image = (top: string, label: string): LegacyImage => {
     const chain = new Set<string>()
     for (let id: string | undefined = top; id !== undefined; id = parentOf(id)) {
       if (chain.has(id)) {
         report.report("legacy.bad-parent", `${id}/json`, "the chain of parents comes back to it")
+        break
+      }
+      if (++count > maxLayers) {
+        report.report("manifest.too-many-layers", "repositories", "its images have more layers than are looked at", {
+          expected: `at most ${maxLayers}`,
+          actual: "more"
+        })
         break
       }
       chain.add(id)
@@ -67,7 +82,7 @@ export const audit = (
       subjects: new Set([...chain].flatMap((id) => [`${id}/json`, `${id}/layer.tar`]).concat("repositories"))
     }
   }
-  const named = [...byId].map(([top, names]) => image(top, names.join(", ")))
+  const named = [...byId].map(([top, names]) => image(top, names.slice(0, 20).join(", ")))
   const rest = ids(store).filter((id) => !covered.has(id))
   const below = new Set(rest.flatMap((id) => parentOf(id) ?? []))
   const tops = rest.filter((id) => !below.has(id)).map((id) => image(id, id))

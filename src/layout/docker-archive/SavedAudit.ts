@@ -8,7 +8,7 @@ import * as PythonJson from "../../image/PythonJson.ts"
 import * as Reference from "../../image/Reference.ts"
 import * as Document from "../Document.ts"
 import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
-import type { Store } from "../Store.ts"
+import { plainName, type Store } from "../Store.ts"
 import type * as DockerSave from "./DockerSave.ts"
 
 export interface AuditedImage {
@@ -24,34 +24,58 @@ export interface AuditedImage {
 
 /** The digest that a config's file name promises: `{hex}.json` or `blobs/sha256/{hex}`. */
 export const promisedDigest = (file: string): Digest.Digest | undefined => {
-  const hex = /^(?:blobs\/sha256\/)?(?:sha256:)?([a-f0-9]{64})(?:\.json)?$/.exec(file)?.[1]
+  const hex = /^(?:blobs\/sha256\/)?(?:sha256:)?([a-f0-9]{64})(?:\.json)?$/.exec(plainName(file))?.[1]
   return hex === undefined ? undefined : Digest.make("sha256", hex)
 }
 
 /**
- * One image: names, config, and its layers said to the audit. Reports what is wrong at fast depth. `otherTypes`: media
- * types by the names of layers that the archive's OCI manifest of the same config says to be something else than tars.
+ * The images of one manifest.json. Reports what is wrong at fast depth. `otherTypesOf`: media types by the names of layers
+ * that the archive's OCI manifest of the same config says to be something else than tars.
  */
-export const auditImage = (
+export const auditImages = (
+  store: Store,
+  all: ReadonlyArray<DockerSave.SavedImage>,
+  audit: LayerAudit,
+  report: Collector,
+  otherTypesOf: (saved: DockerSave.SavedImage) => ReadonlyMap<string, string> | undefined = () => undefined
+): ReadonlyArray<AuditedImage> => {
+  // A manifest.json can name one config a hundred thousand times.
+  const configs = new Map<string, ReadConfig>()
+  return all.map((saved) => auditImage(store, saved, configs, audit, report, otherTypesOf(saved)))
+}
+
+type ReadConfig = Pick<AuditedImage, "id" | "config">
+
+/** A config and its ID, as far as they can be had. */
+const readConfig = (store: Store, file: string, report: Collector): ReadConfig => {
+  const document = Document.read(store, file, Document.configChecks, report)
+  if (document === undefined) return { id: undefined, config: undefined }
+  const id = Digest.make("sha256", crypto.createHash("sha256").update(document.raw).digest("hex"))
+  imageId(file, id, document, report)
+  return {
+    id,
+    config: document.value === undefined ? undefined : ConfigChecks.checkConfig(document.value, "docker", file, report)
+  }
+}
+
+/** One image: names, config, and its layers said to the audit. */
+const auditImage = (
   store: Store,
   saved: DockerSave.SavedImage,
+  configs: Map<string, ReadConfig>,
   audit: LayerAudit,
   report: Collector,
   otherTypes: ReadonlyMap<string, string> = new Map()
 ): AuditedImage => {
   const subjects = new Set([saved.subject, saved.manifestFile])
-  names(saved, report)
-  let id: Digest.Digest | undefined
-  let config: ConfigChecks.CheckedConfig | undefined
+  names(store, saved, report)
+  let read: ReadConfig = { id: undefined, config: undefined }
   if (saved.config !== undefined) {
     subjects.add(saved.config)
-    const document = Document.read(store, saved.config, Document.configChecks, report)
-    if (document !== undefined) {
-      id = Digest.make("sha256", crypto.createHash("sha256").update(document.raw).digest("hex"))
-      imageId(saved.config, id, document, report)
-      if (document.value !== undefined) config = ConfigChecks.checkConfig(document.value, saved.config, report)
-    }
+    read = configs.get(saved.config) ?? readConfig(store, saved.config, report)
+    configs.set(saved.config, read)
   }
+  const { config, id } = read
   const layers = (saved.layers ?? []).map((name, index) => {
     subjects.add(name)
     return auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), audit, report)
@@ -75,10 +99,18 @@ export const auditImage = (
   return { saved, id, config, layers, subjects }
 }
 
-const names = (saved: DockerSave.SavedImage, report: Collector): void => {
-  report.ran("image.bad-name")
+const names = (store: Store, saved: DockerSave.SavedImage, report: Collector): void => {
+  report.ran("image.bad-name", "image.untagged-name")
   for (const name of saved.names) {
-    if (Reference.parse(name) === undefined) {
+    const reference = Reference.parse(name)
+    // A directory of images is no archive for docker load.
+    if (reference !== undefined && reference.tag === undefined && store.kind === "archive") {
+      report.report("image.untagged-name", saved.subject, "a name of the image has no tag", {
+        expected: "name:tag",
+        actual: JSON.stringify(name.slice(0, 300))
+      })
+    }
+    if (reference === undefined) {
       report.report("image.bad-name", saved.subject, "a name of the image is no valid reference", {
         expected: "name:tag",
         actual: JSON.stringify(name.slice(0, 300))
@@ -135,7 +167,7 @@ const auditLayer = (
   const as = otherType === undefined ? "layer" : "blob"
   const key = audit.add({ subject: name, region: entry.region, as }, layerChecks)
   // A hybrid's blobs are named by what they hold; any other name of a layer promises nothing.
-  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(name)?.[1]
+  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(plainName(name))?.[1]
   if (promised !== undefined) audit.digest(key, { value: `sha256:${promised}`, by: "its name" })
   if (otherType !== undefined) {
     // Encrypted layers and their like: containerd lists them for Docker all the same.

@@ -10,11 +10,13 @@ import { type Descriptor, descriptorChecks, digestOfBytes } from "../../check/De
 import type { Detail } from "../../check/Finding.ts"
 import * as IndexChecks from "../../check/IndexChecks.ts"
 import * as ManifestChecks from "../../check/ManifestChecks.ts"
+import { checkNames } from "../../check/NameChecks.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as Platform from "../../image/Platform.ts"
 import type { Region } from "../../image/Region.ts"
+import { caseCollisions } from "../CaseCollisions.ts"
 import * as Journal from "../Journal.ts"
 import { type BlobChecks, type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import { readRegion, type Store, type StoreChild } from "../Store.ts"
@@ -51,6 +53,8 @@ export interface LayoutImage {
 }
 
 export interface AuditedLayout {
+  /** Whether index.json could be read as an index. */
+  readonly readable: boolean
   /** Every entry of index.json, followed or not. */
   readonly entries: ReadonlyArray<IndexChecks.IndexEntry>
   readonly images: ReadonlyArray<LayoutImage>
@@ -72,6 +76,9 @@ export interface LayoutOptions {
 
 /** Deeper than any producer nests. */
 const maxIndexes = 32
+
+/** Ways through indexes to images, of which hostile ones have as many as entries times entries. */
+const maxWays = 500_000
 
 const blobChecks: BlobChecks = {
   size: "blob.size-mismatch",
@@ -96,7 +103,8 @@ export const auditLayout = (
   walk.frame(options.frame ?? true)
   const entries = walk.root(options.only ?? (() => true))
   return {
-    entries,
+    readable: entries !== undefined,
+    entries: entries ?? [],
     images: walk.found(),
     documents: walk.documents(),
     rest: (known) => walk.rest(known)
@@ -162,6 +170,7 @@ class Walk {
   readonly #absent: Array<Absent> = []
   readonly #subjects: Array<Reference> = []
   readonly #told = new Set<string>()
+  #ways = 0
 
   constructor(store: Store, audit: LayerAudit, report: Collector) {
     this.#store = store
@@ -211,6 +220,7 @@ class Walk {
       })
       return
     }
+    checkNames(document.value, ["imageLayoutVersion"], "", Files.layoutFile, report)
     const version = document.value["imageLayoutVersion"]
     if (version !== Files.layoutVersion) {
       report.report("oci-layout.bad-version", Files.layoutFile, "imageLayoutVersion is not 1.0.0", {
@@ -220,8 +230,8 @@ class Walk {
     }
   }
 
-  /** index.json and everything behind it. */
-  root(only: (entry: IndexChecks.IndexEntry) => boolean): ReadonlyArray<IndexChecks.IndexEntry> {
+  /** index.json and everything behind it; its entries, unless it is no index. */
+  root(only: (entry: IndexChecks.IndexEntry) => boolean): ReadonlyArray<IndexChecks.IndexEntry> | undefined {
     const report = this.#report
     const entry = this.#store.lookup(Files.indexFile)
     if (entry === undefined) {
@@ -229,12 +239,12 @@ class Walk {
         expected: "an image index",
         actual: "nothing"
       })
-      return []
+      return undefined
     }
     const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
-    if (document?.value === undefined) return []
+    if (document?.value === undefined) return undefined
     const index = IndexChecks.checkIndex(document.value, undefined, Files.indexFile, report)
-    if (index === undefined) return []
+    if (index === undefined) return undefined
     if (index.entries.length === 0 && Array.isArray((document.value as { readonly manifests?: unknown }).manifests)) {
       report.report("index.empty", Files.indexFile, "it lists no image")
     }
@@ -251,6 +261,18 @@ class Walk {
   /** The manifests that something below this reference led to. */
   #follow(reference: Reference): ReadonlySet<string> {
     const { digest, mediaType } = reference.descriptor
+    if (this.#ways > maxWays) {
+      this.#once(
+        "index.too-many-entries",
+        Files.indexFile,
+        "its entries lead to images in more ways than are looked at",
+        {
+          expected: `at most ${maxWays}`,
+          actual: "more"
+        }
+      )
+      return nothing
+    }
     switch (mediaType === undefined ? "other" : MediaType.kind(mediaType)) {
       case "manifest":
         return this.#manifest(reference)
@@ -260,6 +282,16 @@ class Walk {
         this.#blob(reference.descriptor, reference.by, "layer", layerChecks, "layer.missing")
         return nothing
       default:
+        // An index may list more than an export of some of its platforms holds.
+        if (
+          digest !== undefined &&
+          mediaType !== undefined &&
+          reference.indexes.length > 0 &&
+          this.#blobs.find(digest) === undefined
+        ) {
+          this.#absent.push({ path: Digest.blobPath(digest), by: reference.by, platform: undefined })
+          return nothing
+        }
         // What is of an unknown type is no error, and not looked into (image-index.md).
         this.#blob(reference.descriptor, reference.by, "blob", blobChecks, "blob.missing")
         return digest === undefined || mediaType === undefined
@@ -286,7 +318,8 @@ class Walk {
       layers: [],
       otherTypes: new Map(),
       names: new Map(),
-      subjects: new Set([path])
+      // What is wrong with the layout as a whole is wrong for each of its images.
+      subjects: new Set([path, Files.layoutFile, Files.blobs])
     }
     this.#images.set(path, found)
     this.#mention(found, reference)
@@ -295,6 +328,7 @@ class Walk {
 
   /** Another way that leads to an image. */
   #mention(found: Found, { above, indexes, names, platform }: Reference): void {
+    this.#ways++
     if (indexes.length === 0 && above.length > 0) found.direct = true
     else found.platform ??= platform
     for (const name of names) found.names.set(`${name.whole}\0${name.ref}`, name)
@@ -323,7 +357,11 @@ class Walk {
     if (document?.parsed !== true) return this.#broken(reference, path)
     const known = this.#below.get(path)
     if (known !== undefined) {
-      for (const image of known) this.#mention(this.#images.get(image)!, { ...reference, indexes: [...indexes, path] })
+      const again = { ...reference, indexes: [...indexes, path] }
+      for (const image of known) {
+        if (this.#ways > maxWays) break
+        this.#mention(this.#images.get(image)!, again)
+      }
       return known
     }
     const index = IndexChecks.checkIndex(document.value, descriptor.mediaType, path, this.#report)
@@ -337,6 +375,7 @@ class Walk {
     for (const one of index.entries) {
       const inner = referenceOf(one, path, reference.names, reference.above, [...indexes, path])
       for (const image of this.#follow(inner)) below.add(image)
+      if (this.#ways > maxWays) break
     }
     if (index.subject !== undefined) this.#subject(index.subject, path)
     this.#below.set(path, below)
@@ -450,7 +489,12 @@ class Walk {
     )
     if (document === "absent" || document?.parsed !== true) return undefined
     if (this.#configs.has(path)) return this.#configs.get(path)
-    const checked = ConfigChecks.checkConfig(document.value, path, this.#report)
+    const checked = ConfigChecks.checkConfig(
+      document.value,
+      MediaType.isDocker(descriptor.mediaType!) ? "docker" : "oci",
+      path,
+      this.#report
+    )
     document.value = undefined
     this.#configs.set(path, checked)
     return checked
@@ -800,19 +844,13 @@ const mayBeAbsent = ({ data, mediaType, urls }: Descriptor): string | undefined 
         : undefined
 
 /** Names that a file system without case takes for one. */
-export const collisions = (all: Iterable<string>, directory: string, report: Collector): void => {
-  const seen = new Map<string, string>()
-  for (const name of all) {
-    const folded = name.toLowerCase()
-    const known = seen.get(folded)
-    if (known === undefined) seen.set(folded, name)
-    else {
-      report.report(
-        "blob.case-collision",
-        `${directory}/${name}`,
-        `it differs from ${JSON.stringify(known)} in case only`
-      )
-    }
+const collisions = (all: Iterable<string>, directory: string, report: Collector): void => {
+  for (const [name, known] of caseCollisions(all)) {
+    report.report(
+      "blob.case-collision",
+      `${directory}/${name}`,
+      `it differs from ${JSON.stringify(known)} in case only`
+    )
   }
 }
 

@@ -10,8 +10,8 @@ import * as Lock from "../Lock.ts"
 import type { Receipt } from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
 import { tellRuns } from "../RunAudit.ts"
-import type { Store } from "../Store.ts"
-import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
+import { readRegion, type Store } from "../Store.ts"
+import { type Judged, type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import { type AuditedLayout, auditLayout } from "./LayoutAudit.ts"
 import * as Files from "./OciFiles.ts"
 import * as SharedBlobs from "./SharedBlobs.ts"
@@ -37,6 +37,7 @@ const verify = Effect.fn("OciVerifier.verify")(function* (store: Store, options:
   const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const { receipt } = options
+  let saved: Saved | undefined
   const layout = auditLayout(store, audit, report, receipt === undefined ? {} : { only: writtenBy(receipt) })
   if (receipt !== undefined) {
     report.ran("index.missing-entry")
@@ -49,19 +50,44 @@ const verify = Effect.fn("OciVerifier.verify")(function* (store: Store, options:
     ReceiptAudit.compare(store, receipt, "the receipt", () => true, layout.documents, audit, report)
   } else {
     auditRoot(store, layout, audit, report)
-    layout.rest(new Set())
+    saved = yield* auditSaved(store, layout, audit, report)
+    layout.rest(saved?.named ?? new Set())
   }
   yield* finish(audit, report, options)
-  const results = report.results()
   return {
-    results,
+    results: report.results(),
     images: verdicts(
-      results,
-      layout.images.map(({ label, subjects }) => ({ image: label, subjects }))
+      report.errorsBySubject,
+      saved?.images ?? layout.images.map(({ label, subjects }) => ({ image: label, subjects }))
     ),
     layerCount: audit.layerCount
   }
 })
+
+interface Saved {
+  readonly named: ReadonlySet<string>
+  readonly images: ReadonlyArray<Judged>
+}
+
+/** A docker-save that was unpacked is a layout with a manifest.json, by which Docker and Podman go. */
+const auditSaved = Effect.fnUntraced(function* (
+  store: Store,
+  layout: AuditedLayout,
+  audit: LayerAudit,
+  report: Collector
+) {
+  if (!isSaved(store)) return undefined
+  const SavedImages = yield* Effect.promise(() => import("../docker-archive/SavedImages.ts"))
+  const { images, named } = SavedImages.audit(store, layout, audit, report)
+  return { named, images: SavedImages.named(images ?? [], layout, []) } satisfies Saved
+})
+
+/** Other files of that name are none of a docker-save: extra files are allowed in a layout. */
+const isSaved = (store: Store): boolean => {
+  const entry = store.lookup("manifest.json")
+  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
+  return read !== undefined && "bytes" in read && !Json.isObject(Json.parse(read.bytes).value)
+}
 
 /** Reads what was gathered, as deep as was asked for. */
 export const finish = Effect.fnUntraced(function* (

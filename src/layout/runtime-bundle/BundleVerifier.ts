@@ -117,7 +117,7 @@ export const auditConfigs = (
       : undefined
   if (container !== undefined) read.set(Files.containerConfig, Receipt.fileOf(Files.containerConfig, container.raw))
   const checked =
-    container?.value === undefined ? undefined : checkConfig(container.value, Files.containerConfig, report)
+    container?.value === undefined ? undefined : checkConfig(container.value, "docker", Files.containerConfig, report)
   const document = Document.read(store, Files.config, configChecks, report)
   if (document !== undefined) read.set(Files.config, Receipt.fileOf(Files.config, document.raw))
   const runtime =

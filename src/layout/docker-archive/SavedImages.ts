@@ -1,0 +1,120 @@
+/** manifest.json and repositories of a docker-save, beside an OCI layout or without one (rules 84-92). */
+import type { Collector } from "../../check/Collector.ts"
+import * as Document from "../Document.ts"
+import type { LayerAudit } from "../LayerAudit.ts"
+import type { AuditedLayout, LayoutImage } from "../oci-layout/LayoutAudit.ts"
+import * as OciFiles from "../oci-layout/OciFiles.ts"
+import { plainName, type Store } from "../Store.ts"
+import type { Judged } from "../Verifier.ts"
+import * as Files from "./ArchiveFiles.ts"
+import * as Consistency from "./Consistency.ts"
+import * as DockerSave from "./DockerSave.ts"
+import * as Repositories from "./Repositories.ts"
+import * as SavedAudit from "./SavedAudit.ts"
+
+export interface SavedImages {
+  /** Those of manifest.json; undefined when there is none. */
+  readonly images: ReadonlyArray<SavedAudit.AuditedImage> | undefined
+  readonly repositories: ReadonlyArray<Repositories.RepositoryTag> | undefined
+  /** Names of files that manifest.json refers to. */
+  readonly named: ReadonlySet<string>
+}
+
+/** Audits both, against each other and against the layout that the store may hold as well. */
+export const audit = (
+  store: Store,
+  layout: AuditedLayout | undefined,
+  layers: LayerAudit,
+  report: Collector
+): SavedImages => {
+  const there = store.lookup(Files.manifestFile) !== undefined
+  const images = there ? auditManifest(store, layout, layers, report) : undefined
+  const repositories = Repositories.read(store, there, report)
+  if (images !== undefined) {
+    if (layout?.readable) Consistency.compareIndex(images, layout.images, report)
+    if (repositories !== undefined) Consistency.compareRepositories(store, images, repositories, report)
+  }
+  return {
+    // A manifest.json of which nothing can be made has no other story to tell.
+    images: images ?? (there ? [] : undefined),
+    repositories,
+    named: new Set(
+      images?.flatMap(({ saved }) =>
+        [saved.config, ...(saved.layers ?? [])].flatMap((name) => (name === undefined ? [] : [plainName(name)]))
+      )
+    )
+  }
+}
+
+const auditManifest = (
+  store: Store,
+  layout: AuditedLayout | undefined,
+  layers: LayerAudit,
+  report: Collector
+): ReadonlyArray<SavedAudit.AuditedImage> | undefined => {
+  const document = Document.read(store, Files.manifestFile, Document.manifestChecks, report)
+  if (document === undefined) return undefined
+  const saved = DockerSave.readManifest(document, Files.manifestFile, report, store)
+  if (!Array.isArray(document.value)) return undefined
+  const images = SavedAudit.auditImages(store, saved, layers, report, otherTypesOf(layout))
+  SavedAudit.parents(images, report)
+  Consistency.layerSources(store, document.value, images, report)
+  return images
+}
+
+/** What the layout says of an image's layers that are no tars, by the image's config. */
+const otherTypesOf = (layout: AuditedLayout | undefined) => {
+  const byConfig = new Map<string, ReadonlyMap<string, string>>()
+  for (const { config, otherTypes } of layout?.images ?? [])
+    if (config !== undefined && !byConfig.has(config)) byConfig.set(config, otherTypes)
+  return ({ config }: DockerSave.SavedImage): ReadonlyMap<string, string> | undefined =>
+    config === undefined ? undefined : byConfig.get(SavedAudit.promisedDigest(config) ?? "")
+}
+
+/**
+ * Images that manifest.json has, with what index.json says about them, and those that only index.json has. `everywhere`
+ * are subjects that concern all of them.
+ */
+export const named = (
+  saved: ReadonlyArray<SavedAudit.AuditedImage>,
+  layout: AuditedLayout | undefined,
+  everywhere: ReadonlyArray<string>
+): ReadonlyArray<Judged> => {
+  // What is wrong with these documents is wrong for each image.
+  const all = new Set([
+    Files.manifestFile,
+    Files.repositoriesFile,
+    ...(layout === undefined ? [] : [OciFiles.indexFile, OciFiles.layoutFile]),
+    ...everywhere
+  ])
+  const byConfig = new Map<string, Array<LayoutImage>>()
+  for (const one of layout?.images ?? []) {
+    if (one.config === undefined) continue
+    const known = byConfig.get(one.config)
+    if (known === undefined) byConfig.set(one.config, [one])
+    else known.push(one)
+  }
+  // One config can stand for thousands of images on either side: what they share is gathered once.
+  const shared = new Map<string, ReadonlySet<string>>()
+  const sharedOf = (config: string | undefined): ReadonlySet<string> => {
+    const same = config === undefined ? undefined : byConfig.get(config)
+    if (config === undefined || same === undefined) return all
+    const known = shared.get(config) ?? new Set([...all, ...same.flatMap((one) => [...one.subjects])])
+    shared.set(config, known)
+    return known
+  }
+  const configs = new Set(saved.map(Consistency.configOf))
+  return [
+    ...saved.map((image) => {
+      const config = Consistency.configOf(image)
+      return {
+        image: image.saved.names.slice(0, 20).join(", ") || config || image.saved.subject,
+        subjects: image.subjects,
+        shared: sharedOf(config)
+      }
+    }),
+    ...(layout?.images ?? [])
+      .filter((one) => one.config === undefined || !configs.has(one.config))
+      .map(({ label, subjects }) => ({ image: label, subjects, shared: all }))
+  ]
+}
