@@ -128,7 +128,7 @@ const auditManifest = (
   const images = SavedAudit.auditImages(store, saved, audit, report)
   SavedAudit.parents(images, report)
   if (receipt !== undefined) auditReceipt(store, file, document, images, receipt, audit, report)
-  else if (images.some((image) => isOurs(image, catalog))) {
+  else if (!names.includes(stored) && images.some((image) => isOurs(image, catalog))) {
     report.report("receipt.missing", Files.receiptFile(file), `${file} was written with a receipt, which is not there`)
   }
   return images.map((image) => ({
@@ -265,7 +265,9 @@ const readCatalogFile = (store: Store, names: ReadonlyArray<string>, report: Col
   if (document === undefined || document.value === undefined) return undefined
   const read = readCatalog(document.raw)
   if (Either.isRight(read)) return { entries: read.right, raw: document.raw }
-  report.report("catalog.invalid-json", Files.catalogFile, `the catalog cannot be used: ${read.left}`)
+  // A document that parses in spite of what is wrong with it has been reported on.
+  if (Json.parse(document.raw).problems.every((one) => one.kind === "duplicate-key"))
+    report.report("catalog.invalid-json", Files.catalogFile, `the catalog cannot be used: ${read.left}`)
   return undefined
 }
 

@@ -1151,3 +1151,25 @@ describe("what cannot be read", () => {
       assert.deepStrictEqual(Workbench.findings(found), [["directory.unreadable", file]])
     }))
 })
+
+describe("one fault", () => {
+  const faults: ReadonlyArray<readonly [name: string, check: string, damage: (root: string) => void]> = [
+    ["receipt.json", "receipt.invalid", (root) => fs.writeFileSync(`${root}/receipt.json`, "{}")],
+    [
+      "catalog.json",
+      "catalog.invalid-json",
+      (root) => fs.writeFileSync(`${root}/catalog.json`, `\ufeff${fs.readFileSync(`${root}/catalog.json`, "utf8")}`)
+    ],
+    ["catalog.json", "catalog.invalid-json", (root) => fs.writeFileSync(`${root}/catalog.json`, '{"a":{"b":1}}')],
+    ["catalog.json", "catalog.invalid-json", (root) => fs.writeFileSync(`${root}/catalog.json`, "{")]
+  ]
+  for (const [subject, check, damage] of faults) {
+    it(`is one finding: ${check}`, () =>
+      Workbench.withScratch(async (directory) => {
+        const root = path.join(directory, "out")
+        Workbench.restore(root, sound)
+        damage(root)
+        assert.deepStrictEqual(Workbench.findings(await audit(root, "fast")), [[check, subject]])
+      }))
+  }
+})
