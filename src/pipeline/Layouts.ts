@@ -338,7 +338,11 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function* (
       yield* directoryThere(path)
       return yield* (yield* load(() => import("../layout/oci-layout/OciVerifier.ts"))).make({
         path,
-        sharedBlobs: yield* sharedBlobsOf(uri)
+        sharedBlobs: yield* sharedBlobsOf(uri),
+        saved: Effect.map(
+          load(() => import("../layout/docker-archive/SavedImages.ts")),
+          (module) => module.auditBeside
+        )
       })
     }
     case "oci": {

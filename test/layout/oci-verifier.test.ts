@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import { type CheckId, catalog } from "../../src/check/Catalog.ts"
 import * as MediaType from "../../src/image/MediaType.ts"
+import * as SavedImages from "../../src/layout/docker-archive/SavedImages.ts"
 import * as OciVerifier from "../../src/layout/oci-layout/OciVerifier.ts"
 import * as Receipt from "../../src/layout/Receipt.ts"
 import type { Verification, VerifyOptions } from "../../src/layout/Verifier.ts"
@@ -34,9 +35,9 @@ import {
 } from "./ociFixture.ts"
 
 const verifyAt = (directory: string, options: VerifyOptions) =>
-  Effect.flatMap(OciVerifier.make({ path: directory }), (verifier) => verifier.verify(options)).pipe(
-    Effect.provide(pool)
-  )
+  Effect.flatMap(OciVerifier.make({ path: directory, saved: Effect.succeed(SavedImages.auditBeside) }), (verifier) =>
+    verifier.verify(options)
+  ).pipe(Effect.provide(pool))
 
 const verify = (files: Files, depth: "fast" | "full" = "full", disk: (directory: string) => void = () => {}) =>
   withDirectory((directory) =>

@@ -118,3 +118,14 @@ export const named = (
       .map(({ label, subjects }) => ({ image: label, subjects, shared: all }))
   ]
 }
+
+/** For a layout in a directory: an archive that was unpacked. */
+export const auditBeside = (
+  store: Store,
+  layout: AuditedLayout,
+  layers: LayerAudit,
+  report: Collector
+): { readonly named: ReadonlySet<string>; readonly images: ReadonlyArray<Judged> } => {
+  const saved = audit(store, layout, layers, report)
+  return { named: saved.named, images: named(saved.images ?? [], layout, []) }
+}

@@ -16,24 +16,40 @@ import { type AuditedLayout, auditLayout } from "./LayoutAudit.ts"
 import * as Files from "./OciFiles.ts"
 import * as SharedBlobs from "./SharedBlobs.ts"
 
+/** What a docker-save's documents say, held against the layout. */
+export interface Saved {
+  /** Names of files that they refer to. */
+  readonly named: ReadonlySet<string>
+  /** Their images with those of the layout. */
+  readonly images: ReadonlyArray<Judged>
+}
+
+export type SavedAuditor = (store: Store, layout: AuditedLayout, audit: LayerAudit, report: Collector) => Saved
+
 export interface OciVerifierOptions {
   /** The layout's directory. */
   readonly path: string
   /** Where blobs are that are not in the layout itself. */
   readonly sharedBlobs?: string | undefined
+  /** What audits the manifest.json that an unpacked docker-save has beside its layout. */
+  readonly saved?: Effect.Effect<SavedAuditor>
 }
 
 export const make = Effect.fn("OciVerifier.make")(function* (options: OciVerifierOptions) {
   const pool = yield* WorkerPool
   return {
     verify: (verifyOptions) =>
-      verify(SharedBlobs.make(options.path, options.sharedBlobs), verifyOptions).pipe(
+      verify(SharedBlobs.make(options.path, options.sharedBlobs), options.saved, verifyOptions).pipe(
         Effect.provideService(WorkerPool, pool)
       )
   } satisfies Verifier["Type"]
 })
 
-const verify = Effect.fn("OciVerifier.verify")(function* (store: Store, options: VerifyOptions) {
+const verify = Effect.fn("OciVerifier.verify")(function* (
+  store: Store,
+  auditor: Effect.Effect<SavedAuditor> | undefined,
+  options: VerifyOptions
+) {
   const report = new Collector(options.policy)
   const audit = new LayerAudit(report)
   const { receipt } = options
@@ -50,7 +66,8 @@ const verify = Effect.fn("OciVerifier.verify")(function* (store: Store, options:
     ReceiptAudit.compare(store, receipt, "the receipt", () => true, layout.documents, audit, report)
   } else {
     auditRoot(store, layout, audit, report)
-    saved = yield* auditSaved(store, layout, audit, report)
+    // Docker and Podman go by the manifest.json of a docker-save that was unpacked.
+    if (auditor !== undefined && isSaved(store)) saved = (yield* auditor)(store, layout, audit, report)
     layout.rest(saved?.named ?? new Set())
   }
   yield* finish(audit, report, options)
@@ -62,24 +79,6 @@ const verify = Effect.fn("OciVerifier.verify")(function* (store: Store, options:
     ),
     layerCount: audit.layerCount
   }
-})
-
-interface Saved {
-  readonly named: ReadonlySet<string>
-  readonly images: ReadonlyArray<Judged>
-}
-
-/** A docker-save that was unpacked is a layout with a manifest.json, by which Docker and Podman go. */
-const auditSaved = Effect.fnUntraced(function* (
-  store: Store,
-  layout: AuditedLayout,
-  audit: LayerAudit,
-  report: Collector
-) {
-  if (!isSaved(store)) return undefined
-  const SavedImages = yield* Effect.promise(() => import("../docker-archive/SavedImages.ts"))
-  const { images, named } = SavedImages.audit(store, layout, audit, report)
-  return { named, images: SavedImages.named(images ?? [], layout, []) } satisfies Saved
 })
 
 /** Other files of that name are none of a docker-save: extra files are allowed in a layout. */
