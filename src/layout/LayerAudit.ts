@@ -45,14 +45,35 @@ export const layerChecks: BlobChecks = {
   unreadable: "layer.unreadable"
 }
 
-interface Blob extends BlobTarget {
-  readonly checks: BlobChecks
-  /** What was said about it, each value once. A layout can hold hundreds of thousands of blobs of which little is said. */
-  sizes?: Sayings<number>
-  digests?: Sayings<string>
-  diffIds?: Sayings<string>
-  compressions?: Sayings<Compression>
-  evidence?: Inspect.Evidence
+/** A blob that was named. */
+export interface BlobKey {
+  readonly subject: string
+}
+
+/**
+ * Each with room for all that can be said of it from the start: a layout can hold hundreds of thousands of blobs of which
+ * little is said.
+ */
+class Blob implements BlobKey {
+  subject: string
+  region: Region
+  as: BlobTarget["as"]
+  checks: BlobChecks
+  /** Its digest is the one that its subject says, `blobs/{algorithm}/{encoded}`. */
+  named = false
+  /** What was said about it, each value once. */
+  sizes: Sayings<number> | undefined = undefined
+  digests: Sayings<string> | undefined = undefined
+  diffIds: Sayings<string> | undefined = undefined
+  compressions: Sayings<Compression> | undefined = undefined
+  evidence: Inspect.Evidence | undefined = undefined
+
+  constructor({ as, region, subject }: BlobTarget, checks: BlobChecks) {
+    this.subject = subject
+    this.region = region
+    this.as = as
+    this.checks = checks
+  }
 }
 
 /** Values and what said each first; most have one. */
@@ -80,9 +101,18 @@ class Sayings<A> {
 
 const none: Iterable<never> = []
 
+/** `sha256:abc` for `blobs/sha256/abc`. */
+const digestNamed = (name: string): string => name.split("/").slice(-2).join(":")
+
+/** What was said of its digest. */
+function* digestsOf(blob: Blob): Iterable<readonly [value: string, by: string]> {
+  if (blob.named) yield [digestNamed(blob.subject), "its name"]
+  for (const said of blob.digests ?? none) if (!blob.named || said[0] !== digestNamed(blob.subject)) yield said
+}
+
 interface Stack {
   readonly image: string
-  readonly layers: ReadonlyArray<string | undefined>
+  readonly layers: ReadonlyArray<Blob | undefined>
 }
 
 /** Tables of paths kept at the same time; above it, checks across layers are skipped and said to be. */
@@ -90,34 +120,48 @@ const maxPathBytes = 256 * 1024 * 1024
 
 export class LayerAudit {
   readonly #report: Collector
-  readonly #blobs = new Map<string, Blob>()
+  readonly #blobs: Array<Blob> = []
+  /** By their files, and where a file holds many, by where they begin in it. */
+  readonly #whole = new Map<string, Blob>()
+  readonly #parts = new Map<string, Map<number, Blob>>()
   readonly #stacks: Array<Stack> = []
 
   constructor(report: Collector) {
     this.#report = report
   }
 
-  /** Names a blob, once or often; answers its key. What is said about it is added by the other methods. */
-  add(target: BlobTarget, checks: BlobChecks): string {
-    const key = `${target.region.path}\0${target.region.offset}`
-    const known = this.#blobs.get(key)
-    if (known === undefined || (known.as === "blob" && target.as === "layer")) {
-      this.#blobs.set(key, {
-        ...known,
-        ...target,
-        checks
-      })
+  /** Names a blob, once or often. What is said about it is added by the other methods. */
+  add(target: BlobTarget, checks: BlobChecks): BlobKey {
+    const known = this.#find(target.region)
+    if (known === undefined) {
+      const blob = new Blob(target, checks)
+      this.#blobs.push(blob)
+      const { offset, path } = target.region
+      if (offset === 0) this.#whole.set(path, blob)
+      else this.#parts.set(path, (this.#parts.get(path) ?? new Map<number, Blob>()).set(offset, blob))
+      return blob
     }
-    return key
+    if (known.as === "blob" && target.as === "layer") {
+      if (known.named && known.subject !== target.subject) {
+        known.named = false
+        this.digest(known, { value: digestNamed(known.subject), by: "its name" })
+      }
+      Object.assign(known, target, { checks })
+    }
+    return known
+  }
+
+  #find({ offset, path }: Region): Blob | undefined {
+    return offset === 0 ? this.#whole.get(path) : this.#parts.get(path)?.get(offset)
   }
 
   has(region: Region): boolean {
-    return this.#blobs.has(`${region.path}\0${region.offset}`)
+    return this.#find(region) !== undefined
   }
 
   /** What the blob's size in bytes should be; compared at any depth. */
-  size(key: string, said: Said<number>): void {
-    const blob = this.#blobs.get(key)!
+  size(key: BlobKey, said: Said<number>): void {
+    const blob = key as Blob
     this.#report.ran(blob.checks.size)
     if (blob.sizes === undefined) blob.sizes = new Sayings(said)
     else if (!blob.sizes.add(said)) return
@@ -129,42 +173,48 @@ export class LayerAudit {
     }
   }
 
+  /** Its name, `blobs/{algorithm}/{encoded}`, says what the digest of the bytes as stored should be. */
+  named(key: BlobKey, name: string): void {
+    if (key.subject === name) (key as Blob).named = true
+    else this.digest(key, { value: digestNamed(name), by: "its name" })
+  }
+
   /** What the digest of the bytes as stored should be. */
-  digest(key: string, said: Said<string>): void {
-    const blob = this.#blobs.get(key)!
+  digest(key: BlobKey, said: Said<string>): void {
+    const blob = key as Blob
     if (blob.digests === undefined) blob.digests = new Sayings(said)
     else blob.digests.add(said)
   }
 
   /** What the sha256 of the uncompressed tar should be. */
-  diffId(key: string, said: Said<string>): void {
-    const blob = this.#blobs.get(key)!
+  diffId(key: BlobKey, said: Said<string>): void {
+    const blob = key as Blob
     if (blob.diffIds === undefined) blob.diffIds = new Sayings(said)
     else blob.diffIds.add(said)
   }
 
   /** What compression a media type declares. */
-  compression(key: string, said: Said<Compression>): void {
-    const blob = this.#blobs.get(key)!
+  compression(key: BlobKey, said: Said<Compression>): void {
+    const blob = key as Blob
     if (blob.compressions === undefined) blob.compressions = new Sayings(said)
     else blob.compressions.add(said)
   }
 
   /** An image's layers from the base up, for checks across them; undefined where one is not there. */
-  stack(image: string, layers: ReadonlyArray<string | undefined>): void {
-    this.#stacks.push({ image, layers })
+  stack(image: string, layers: ReadonlyArray<BlobKey | undefined>): void {
+    this.#stacks.push({ image, layers: layers as ReadonlyArray<Blob | undefined> })
   }
 
   /** Distinct layers, each counted once however many images share it. */
   get layerCount(): number {
     let count = 0
-    for (const blob of this.#blobs.values()) if (blob.as === "layer") count++
+    for (const blob of this.#blobs) if (blob.as === "layer") count++
     return count
   }
 
   get bytes(): number {
     let total = 0
-    for (const blob of this.#blobs.values()) total += blob.region.size
+    for (const blob of this.#blobs) total += blob.region.size
     return total
   }
 
@@ -172,7 +222,7 @@ export class LayerAudit {
   openAll(): void {
     // The blobs of an archive are all in one file.
     const known = new Map<string, NodeJS.ErrnoException | undefined>()
-    for (const blob of this.#blobs.values()) {
+    for (const blob of this.#blobs) {
       this.#report.ran(blob.checks.unreadable)
       const { path } = blob.region
       if (!known.has(path)) known.set(path, Inspect.cannotOpen(path))
@@ -187,16 +237,15 @@ export class LayerAudit {
     const self = this
     return Effect.gen(function* () {
       const pool = yield* WorkerPool
-      const blobs = [...self.#blobs.values()]
+      const blobs = self.#blobs
       const stacked = new Set(self.#stacks.filter((stack) => stack.layers.length > 1).flatMap((stack) => stack.layers))
-      const keys = [...self.#blobs.keys()]
       const evidence = yield* pool.runAll(
         Inspect.job,
-        blobs.map((blob, index) => ({
+        blobs.map((blob) => ({
           region: blob.region,
-          algorithms: [...new Set([...(blob.digests ?? none)].flatMap(([one]) => Digest.computable(one) ?? []))],
+          algorithms: [...new Set([...digestsOf(blob)].flatMap(([one]) => Digest.computable(one) ?? []))],
           as: blob.as,
-          keepPaths: stacked.has(keys[index]),
+          keepPaths: stacked.has(blob),
           limits
         }))
       )
@@ -218,7 +267,7 @@ export class LayerAudit {
         subject,
         `reading it failed after ${evidence.size} bytes: ${Failure.describe(evidence.failure)}`
       )
-      for (const [value] of blob.digests ?? none)
+      for (const [value] of digestsOf(blob))
         report.skip(checks.digest, `${subject} cannot be read, so ${value} was not compared`)
       for (const [value] of blob.diffIds ?? none)
         report.skip("layer.diff-id-mismatch", `${subject} cannot be read, so ${value} was not compared`)
@@ -230,7 +279,7 @@ export class LayerAudit {
         actual: `${evidence.size} bytes`
       })
     }
-    for (const [value, by] of blob.digests ?? none) this.#judgeDigest(blob, { value, by }, evidence)
+    for (const [value, by] of digestsOf(blob)) this.#judgeDigest(blob, { value, by }, evidence)
     const { layer } = evidence
     if (layer === undefined) return
     for (const family of contentChecks) report.ran(family)
@@ -303,7 +352,7 @@ export class LayerAudit {
         )
         continue
       }
-      const blobs = stack.layers.map((key) => (key === undefined ? undefined : this.#blobs.get(key)))
+      const blobs = stack.layers
       const facts = blobs.map((blob) => (blob?.evidence?.layer?.complete ? blob.evidence.layer.facts : undefined))
       for (const [index, own] of facts.entries()) {
         if (own === undefined) continue

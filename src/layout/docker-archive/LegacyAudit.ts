@@ -5,7 +5,7 @@
 import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
 import * as Document from "../Document.ts"
-import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import { type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import { readRegion, type Store } from "../Store.ts"
 import type { RepositoryTag } from "./Repositories.ts"
 
@@ -112,7 +112,7 @@ const readParent = (store: Store, id: string, report: Collector): string | undef
   return undefined
 }
 
-const layer = (store: Store, id: string, layers: LayerAudit, report: Collector): string | undefined => {
+const layer = (store: Store, id: string, layers: LayerAudit, report: Collector): BlobKey | undefined => {
   const file = `${id}/layer.tar`
   const entry = store.lookup(file)
   if (entry?.kind === "file") return layers.add({ subject: file, region: entry.region, as: "layer" }, layerChecks)

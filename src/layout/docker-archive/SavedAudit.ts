@@ -7,7 +7,7 @@ import * as Digest from "../../image/Digest.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import * as Reference from "../../image/Reference.ts"
 import * as Document from "../Document.ts"
-import { type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import { type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import { plainName, type Store } from "../Store.ts"
 import type * as DockerSave from "./DockerSave.ts"
 
@@ -17,7 +17,7 @@ export interface AuditedImage {
   readonly id: Digest.Digest | undefined
   readonly config: ConfigChecks.CheckedConfig | undefined
   /** Keys of its layers in the audit, from the base up; undefined where one is missing. */
-  readonly layers: ReadonlyArray<string | undefined>
+  readonly layers: ReadonlyArray<BlobKey | undefined>
   /** What findings that concern this image name as their subject. */
   readonly subjects: ReadonlySet<string>
 }
@@ -150,7 +150,7 @@ const auditLayer = (
   otherType: string | undefined,
   audit: LayerAudit,
   report: Collector
-): string | undefined => {
+): BlobKey | undefined => {
   report.ran("layer.missing", "layer.unreadable")
   const entry = store.lookup(name)
   if (entry === undefined) {

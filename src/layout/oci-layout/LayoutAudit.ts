@@ -18,7 +18,7 @@ import * as Platform from "../../image/Platform.ts"
 import type { Region } from "../../image/Region.ts"
 import { caseCollisions } from "../CaseCollisions.ts"
 import * as Journal from "../Journal.ts"
-import { type BlobChecks, type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import { readRegion, type Store, type StoreChild } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
 import * as Documents from "./OciDocument.ts"
@@ -506,7 +506,7 @@ class Walk {
     manifest: string,
     config: Descriptor,
     diffIds: ReadonlyArray<string> | undefined
-  ): string | undefined {
+  ): BlobKey | undefined {
     const by = `layers[${index}] of ${manifest}`
     const compression = layer.mediaType === undefined ? undefined : MediaType.layerCompression(layer.mediaType)
     const key = this.#blob(layer, by, compression === undefined ? "blob" : "layer", layerChecks, "layer.missing")
@@ -543,14 +543,14 @@ class Walk {
     as: "layer" | "blob",
     checks: BlobChecks,
     missing: CheckId
-  ): string | undefined {
+  ): BlobKey | undefined {
     if (descriptor.digest === undefined) return undefined
     const path = Digest.blobPath(descriptor.digest)
     const region = this.#region(descriptor, path, by, missing, checks.unreadable)
     if (region === undefined) return undefined
     const key = this.#audit.add({ subject: path, region, as }, checks)
     if (descriptor.size !== undefined) this.#audit.size(key, { value: descriptor.size, by })
-    this.#audit.digest(key, { value: descriptor.digest, by: "its name" })
+    this.#audit.named(key, path)
     return key
   }
 
@@ -626,7 +626,7 @@ class Walk {
       // Too large to be parsed, it can still be hashed.
       if (child.entry.kind === "file" && child.entry.region.size > Json.maxBytes) {
         const key = this.#audit.add({ subject: path, region: child.entry.region, as: "blob" }, checks)
-        this.#audit.digest(key, { value: digest, by: "its name" })
+        this.#audit.named(key, path)
       }
       return undefined
     }
@@ -708,7 +708,7 @@ class Walk {
         orphans.push(one.entry.region)
       }
       const key = this.#audit.add({ subject: path, region: one.entry.region, as: "blob" }, blobChecks)
-      this.#audit.digest(key, { value: `${algorithm}:${encoded}`, by: "its name" })
+      this.#audit.named(key, path)
     }
   }
 
