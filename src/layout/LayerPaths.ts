@@ -25,22 +25,24 @@ interface Unpacked {
 const maxImplied = 32
 
 /** A hundred layers with as many whiteouts each as large ones have take a tenth of it. */
-const maxSteps = 200_000_000
+const defaultSteps = 200_000_000
 
 /** Answers what a stack of layers shows at a path, from the facts that one pass over each layer gave. */
 export class LayerPaths {
   readonly #unpacked = new Map<LayerFacts, Unpacked>()
   readonly #maxBytes: number
+  readonly #maxSteps: number
   #bytes = 0
   #steps = 0
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, maxSteps = defaultSteps) {
     this.#maxBytes = maxBytes
+    this.#maxSteps = maxSteps
   }
 
   /** Whether more has been asked than there is time for: answers mean nothing from then on. */
   get exhausted(): boolean {
-    return this.#steps > maxSteps
+    return this.#steps > this.#maxSteps
   }
 
   /** What `path` is when `layers` (base first, each with its table of paths) are applied (layer.md); undefined: nothing. */

@@ -62,4 +62,15 @@ describe("what layers show at a path", () => {
     for (const path of deep) assert.isUndefined(tables.shown(`${path.slice(0, -1)}y`, [one]))
     assert.isBelow(performance.now() - started, 10_000)
   })
+
+  it("is not sought without end in thousands of layers, and that is said", () => {
+    const tables = new LayerPaths(1 << 20, 1000)
+    const layers = Array.from({ length: 600 }, () => base)
+    assert.isUndefined(tables.shown("nowhere", layers))
+    assert.isFalse(tables.exhausted)
+    assert.strictEqual(tables.shown("plain", layers), "other")
+    assert.isUndefined(tables.shown("nowhere", layers))
+    assert.isTrue(tables.exhausted)
+    assert.isUndefined(tables.shown("plain", layers))
+  })
 })
