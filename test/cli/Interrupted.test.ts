@@ -35,6 +35,27 @@ const begun = async (root: string, { ended }: Workbench.Running): Promise<void> 
   while (!over && !isJournalIn(root)) await sleep(2)
 }
 
+/** Starts a run into `root` and sends it `signal` while it writes; once more when it was too fast for that. */
+const caught = async (
+  args: ReadonlyArray<string>,
+  root: string,
+  signal: "SIGKILL" | "SIGSTOP",
+  before: () => void
+): Promise<Workbench.Running> => {
+  for (let attempt = 1; ; attempt++) {
+    fs.rmSync(root, { recursive: true, force: true })
+    before()
+    const running = Workbench.start(args)
+    await begun(root, running)
+    running.child.kill(signal)
+    if (signal === "SIGKILL") await running.ended
+    if (isJournalIn(root)) return running
+    assert.isBelow(attempt, 10, "no run could be caught while it wrote")
+    running.child.kill("SIGCONT")
+    await running.ended
+  }
+}
+
 describe("a run that is interrupted", () => {
   // Small ones are copied in the main thread, large ones in others.
   for (const [what, sizes] of [
@@ -46,7 +67,7 @@ describe("a run that is interrupted", () => {
         const image = imageOf("localhost/a:1", ...sizes)
         const args = ["process", `tar://${Workbench.archiveAt(directory, ImageBuilder.dockerDigestNames([image]))}`]
         let interrupted = 0
-        for (let run = 0; run < 3 && interrupted < 1; run++) {
+        for (let run = 0; run < 10 && interrupted < 1; run++) {
           const root = `${directory}/out-${run}`
           const running = Workbench.start([...args, `dir://${root}`])
           await begun(root, running)
@@ -143,10 +164,7 @@ describe("a run that is killed at any moment", () => {
       const image = imageOf("localhost/a:1", 30, 30)
       const uri = `tar://${Workbench.archiveAt(directory, ImageBuilder.dockerDigestNames([image]))}`
       const root = `${directory}/out`
-      const running = Workbench.start(["process", uri, `dir://${root}`])
-      await begun(root, running)
-      running.child.kill("SIGKILL")
-      await running.ended
+      await caught(["process", uri, `dir://${root}`], root, "SIGKILL", () => {})
       const { code, stdout } = await Workbench.tallyman(["verify", root])
       assert.match(
         stdout,
@@ -203,11 +221,12 @@ describe("runs at once into one directory", () => {
     Workbench.withScratch(async (directory) => {
       const root = `${directory}/out`
       const first = `tar://${Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([imageOf("localhost/a:1", 1)]), "a.tar")}`
-      await Effect.runPromise(Workbench.processUris(first, `dir://${root}?unique_names=true`))
+      const whole = `${directory}/whole`
+      await Effect.runPromise(Workbench.processUris(first, `dir://${whole}?unique_names=true`))
       const second = `tar://${Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([imageOf("localhost/b:1", 30, 30)]), "b.tar")}`
-      const running = Workbench.start(["process", second, `dir://${root}?unique_names=true`])
-      await begun(root, running)
-      running.child.kill("SIGSTOP")
+      const running = await caught(["process", second, `dir://${root}?unique_names=true`], root, "SIGSTOP", () =>
+        fs.cpSync(whole, root, { recursive: true })
+      )
       const { images, results } = await Effect.runPromise(Workbench.verifyTarget(root))
       running.child.kill("SIGCONT")
       assert.isFalse(results.hasErrors, JSON.stringify(results.results))
