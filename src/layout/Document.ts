@@ -2,11 +2,12 @@
 import type { CheckId } from "../check/Catalog.ts"
 import type { Collector } from "../check/Collector.ts"
 import * as Json from "../image/Json.ts"
-import { readRegion, type Store } from "./Store.ts"
+import { readRegion, type Store, type StoreEntry } from "./Store.ts"
 
-/** What reading a JSON file gave: its bytes, and its value when that could be had. */
+/** What reading a JSON file gave. */
 export interface ReadDocument {
   readonly raw: Uint8Array
+  /** undefined when it does not parse. */
   readonly value: unknown
 }
 
@@ -32,6 +33,10 @@ export const configChecks: DocumentChecks = {
   duplicateKey: "config.duplicate-key"
 }
 
+/** What stands in the place of a file, for messages. */
+export const whatIs = (entry: StoreEntry): string =>
+  entry.kind === "other" ? entry.what : entry.kind === "directory" ? "a directory" : "a file"
+
 /** Reads a JSON document of the store; undefined when there are no bytes to speak of. Reports under `checks`. */
 export const read = (
   store: Store,
@@ -45,19 +50,36 @@ export const read = (
     report.report(checks.missing, file, "it does not exist", { expected: "a JSON document", actual: "nothing" })
     return undefined
   }
+  return readEntry(entry, file, checks, report)
+}
+
+/** The same of what is there under `name`. */
+export const readEntry = (
+  entry: StoreEntry,
+  name: string,
+  checks: DocumentChecks,
+  report: Collector
+): ReadDocument | undefined => {
+  report.ran(checks.unreadable)
   if (entry.kind !== "file") {
-    const actual = entry.kind === "directory" ? "a directory" : entry.what
-    report.report(checks.unreadable, file, "it is no regular file", { expected: "a JSON document", actual })
+    const actual = whatIs(entry)
+    report.report(checks.unreadable, name, "it is no regular file", { expected: "a JSON document", actual })
     return undefined
   }
   const read = readRegion(entry.region, Json.maxBytes)
   if ("failure" in read) {
-    report.report(checks.unreadable, file, `it cannot be read: ${read.failure}`)
+    report.report(checks.unreadable, name, `it cannot be read: ${read.failure}`)
     return undefined
   }
-  const document = Json.parse(read.bytes)
+  return parse(read.bytes, name, checks, report)
+}
+
+/** Parses bytes that are at hand. */
+export const parse = (raw: Uint8Array, name: string, checks: DocumentChecks, report: Collector): ReadDocument => {
+  report.ran(checks.invalid, checks.duplicateKey)
+  const document = Json.parse(raw)
   for (const problem of document.problems) {
-    report.report(problem.kind === "duplicate-key" ? checks.duplicateKey : checks.invalid, file, problem.message)
+    report.report(problem.kind === "duplicate-key" ? checks.duplicateKey : checks.invalid, name, problem.message)
   }
-  return { raw: read.bytes, value: document.value }
+  return { raw, value: document.value }
 }

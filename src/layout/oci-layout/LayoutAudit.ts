@@ -17,6 +17,7 @@ import * as MediaType from "../../image/MediaType.ts"
 import * as Platform from "../../image/Platform.ts"
 import type { Region } from "../../image/Region.ts"
 import { caseCollisions } from "../CaseCollisions.ts"
+import * as Document from "../Document.ts"
 import * as Journal from "../Journal.ts"
 import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import { readRegion, type Store, type StoreChild } from "../Store.ts"
@@ -199,7 +200,7 @@ class Walk {
         blobs === undefined ? "it does not exist" : "it is no directory",
         {
           expected: "a directory",
-          actual: blobs === undefined ? "nothing" : Documents.whatIs(blobs)
+          actual: blobs === undefined ? "nothing" : Document.whatIs(blobs)
         }
       )
     }
@@ -211,7 +212,7 @@ class Walk {
       })
       return
     }
-    const document = Documents.read(entry, Files.layoutFile, Documents.layoutFileChecks, report)
+    const document = Document.readEntry(entry, Files.layoutFile, Documents.layoutFileChecks, report)
     if (document?.value === undefined) return
     if (!Json.isObject(document.value)) {
       report.report("oci-layout.invalid-json", Files.layoutFile, "it is not a JSON object", {
@@ -241,7 +242,7 @@ class Walk {
       })
       return undefined
     }
-    const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
+    const document = Document.readEntry(entry, Files.indexFile, Documents.indexChecks, report)
     if (document?.value === undefined) return undefined
     const index = IndexChecks.checkIndex(document.value, undefined, Files.indexFile, report)
     if (index === undefined) return undefined
@@ -566,7 +567,7 @@ class Walk {
     }
     this.#linked(child, path)
     if (child.entry.kind === "file") return child.entry.region
-    this.#once(unreadable, path, "it is no regular file", { expected: "a file", actual: Documents.whatIs(child.entry) })
+    this.#once(unreadable, path, "it is no regular file", { expected: "a file", actual: Document.whatIs(child.entry) })
     return undefined
   }
 
@@ -591,7 +592,7 @@ class Walk {
       if (child === undefined) {
         if (descriptor.data !== undefined) {
           this.#once("blob.absent", path, `${by} names it, and it is not here: ${mayBeAbsent(descriptor)}`)
-          document = readOf(Documents.parse(descriptor.data, path, checks, report), undefined)
+          document = readOf(Document.parse(descriptor.data, path, checks, report), undefined)
         } else if (indexes.length > 0) {
           this.#absent.push({ path, by, platform: reference.platform })
           return "absent"
@@ -621,7 +622,7 @@ class Walk {
     checks: Documents.BlobDocumentChecks
   ): Read | undefined {
     const report = this.#report
-    const document = Documents.read(child.entry, path, checks, report)
+    const document = Document.readEntry(child.entry, path, checks, report)
     if (document === undefined) {
       // Too large to be parsed, it can still be hashed.
       if (child.entry.kind === "file" && child.entry.region.size > Json.maxBytes) {
@@ -676,7 +677,7 @@ class Walk {
         child.entry.kind === "directory" ? "its name is no digest algorithm's" : "it is no directory",
         {
           expected: "a directory named by an algorithm",
-          actual: child.entry.kind === "directory" ? JSON.stringify(algorithm) : Documents.whatIs(child.entry)
+          actual: child.entry.kind === "directory" ? JSON.stringify(algorithm) : Document.whatIs(child.entry)
         }
       )
       return
@@ -699,7 +700,7 @@ class Walk {
       if (one.entry.kind !== "file") {
         this.#once("blob.unreadable", path, "it is no regular file", {
           expected: "a file",
-          actual: Documents.whatIs(one.entry)
+          actual: Document.whatIs(one.entry)
         })
         continue
       }
@@ -768,7 +769,7 @@ class Walk {
 
 const nothing: ReadonlySet<string> = new Set()
 
-const readOf = ({ raw, value }: Documents.OciDocument, digest: string | undefined): Read => ({
+const readOf = ({ raw, value }: Document.ReadDocument, digest: string | undefined): Read => ({
   size: raw.length,
   sha256: digest?.startsWith("sha256:") ? Digest.encodedOf(digest) : undefined,
   parsed: value !== undefined,

@@ -11,6 +11,7 @@ import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import type * as Platform from "../../image/Platform.ts"
+import * as Document from "../Document.ts"
 import { SourceError } from "../Failure.ts"
 import type { Candidate } from "../ImageSource.ts"
 import type { Store } from "../Store.ts"
@@ -75,7 +76,7 @@ class Reader {
     const entry = this.#store.lookup(Files.indexFile)
     if (entry === undefined) return Either.left(this.#fail("expected index.json, found nothing", "NotAnImage"))
     const report = new Collector()
-    const document = Documents.read(entry, Files.indexFile, Documents.indexChecks, report)
+    const document = Document.readEntry(entry, Files.indexFile, Documents.indexChecks, report)
     const index =
       document?.value === undefined ? undefined : checkIndex(document.value, undefined, Files.indexFile, report)
     const failed = this.#firstError(report, (subject) => subject === Files.indexFile)
@@ -238,11 +239,11 @@ class Reader {
     digest: Digest.Digest,
     checks: Documents.BlobDocumentChecks,
     report: Collector
-  ): Result<Documents.OciDocument> {
+  ): Result<Document.ReadDocument> {
     const path = Digest.blobPath(digest)
     const child = this.#blobs.find(digest)
     if (child === undefined) return Either.left(this.#fail(`expected ${path}, found nothing${this.#blobs.hint()}`))
-    const document = Documents.read(child.entry, path, checks, report)
+    const document = Document.readEntry(child.entry, path, checks, report)
     if (document === undefined)
       return Either.left(this.#firstError(report, () => true) ?? this.#fail(`${path} cannot be read`))
     if (descriptor.size !== undefined && document.raw.length !== descriptor.size) {
@@ -329,7 +330,7 @@ class Reader {
     }
     if (child.entry.kind !== "file") {
       return Either.left(
-        this.#fail(`expected layer ${index} at ${path} to be a file, found ${Documents.whatIs(child.entry)}`)
+        this.#fail(`expected layer ${index} at ${path} to be a file, found ${Document.whatIs(child.entry)}`)
       )
     }
     if (layer.size !== undefined && child.entry.region.size !== layer.size) {
