@@ -11,7 +11,7 @@ import {
   type StreamHooks,
   stream
 } from "./LayerStream.ts"
-import { blockSize, checksumFits, checksumOf, hasMagic, sumBytes } from "./TarField.ts"
+import { blockSize, checksumFits, checksumOf, hasMagic, paddingOf, sumBytes } from "./TarField.ts"
 import { TarScanner, type TarVisitor } from "./TarScan.ts"
 
 /** Walks the members of a layer. A visitor without `onBody` lets bodies of plain layers be passed over unread. */
@@ -117,9 +117,16 @@ const walkHeaders = (region: Region, visitor: TarVisitor, hooks: StreamHooks): S
   }
 }
 
-/** Large enough that small members take few reads, small enough that what is read between large ones costs little. */
+/**
+ * Between large members a header at a time is read, and twice as much each time that no body is passed over: small members
+ * take few reads then.
+ */
 const windowSize = 64 * 1024
+/** To read so many bytes takes as long as another call. */
+const worthPassingOver = 8 * 1024
+/** What passes for a body. */
 const stand = Buffer.alloc(windowSize)
+const progressStep = 1024 * 1024
 
 /** Ends a walk from within. */
 class Enough extends Error {}
@@ -146,7 +153,7 @@ const walkFrom = (
         next = from + entry.headerOffset
         throw new Enough()
       }
-      bodyEnd = from + entry.dataOffset + entry.size
+      bodyEnd = from + entry.dataOffset + entry.size + paddingOf(entry.size)
       if (entry.type === "hardlink" && entry.size > 0) linkWithSize = true
       visitor.onEntry?.(entry)
     },
@@ -156,22 +163,28 @@ const walkFrom = (
     }
   })
   try {
+    let length = blockSize
+    let told = from
     for (let at = from; at < region.size; ) {
-      const skippable = Math.min(bodyEnd, region.size) - at
-      if (skippable > windowSize) {
+      const body = Math.min(bodyEnd, region.size) - at
+      if (body > worthPassingOver) {
         // The scanner only counts them, and there is nobody else to see that they are not the file's.
-        for (let left = skippable; left > 0; left -= windowSize) scanner.write(stand, 0, Math.min(left, windowSize))
-        at += skippable
-        hooks.onProgress?.(skippable)
-        continue
+        for (let left = body; left > 0; left -= windowSize) scanner.write(stand, 0, Math.min(left, windowSize))
+        at += body
+        length = blockSize
+      } else {
+        const read = readAt(fd, window, Math.min(length, region.size - at), region.offset + at)
+        if (read === 0) {
+          throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${at}`)
+        }
+        scanner.write(window, 0, read)
+        at += read
+        length = Math.min(2 * length, windowSize)
       }
-      const read = readAt(fd, window, Math.min(windowSize, region.size - at), region.offset + at)
-      if (read === 0) {
-        throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${at}`)
+      if (at - told >= progressStep || at === region.size) {
+        hooks.onProgress?.(at - told)
+        told = at
       }
-      scanner.write(window, 0, read)
-      at += read
-      hooks.onProgress?.(read)
     }
     scanner.end()
   } catch (cause) {

@@ -88,6 +88,8 @@ const globalOverrides = ["path", "linkpath", "size"]
 /** Every member with records of its own gets a copy of the global ones: their number has to be bounded, too. */
 const maxGlobalRecords = 100
 
+const noWords = new Uint32Array(0)
+
 /** Longer names are shortened in problems, so that a thousand problems stay small. PATH_MAX of Linux. */
 const maxShownPath = 4096
 
@@ -112,10 +114,10 @@ export class TarScanner {
   private position = 0
   /** A block that chunks have split, and how much of it is there. */
   private readonly scratch = Buffer.alloc(blockSize)
-  private readonly scratchWords = new Uint32Array(this.scratch.buffer, this.scratch.byteOffset & ~3, blockSize / 4)
   private have = 0
-  /** The chunk as words, and how far its first byte is into the first of them. */
-  private words: Uint32Array = this.scratchWords
+  /** The last chunk with a header, the same as words, and how far its first byte is into the first of them. */
+  private summed: Buffer | undefined = undefined
+  private words: Uint32Array = noWords
   private wordShift = 0
 
   private entries = 0
@@ -178,12 +180,6 @@ export class TarScanner {
   /** Feeds `chunk[from, to)`, the next bytes of the archive. */
   write(chunk: Uint8Array, from = 0, to = chunk.length): void {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    this.wordShift = chunk.byteOffset & 3
-    this.words = new Uint32Array(
-      chunk.buffer,
-      chunk.byteOffset - this.wordShift,
-      (chunk.byteLength + this.wordShift) >>> 2
-    )
     let at = from
     while (at < to) {
       const left = to - at
@@ -351,6 +347,15 @@ export class TarScanner {
   }
 
   private sumOf(at: number, bytes: Buffer): number {
+    if (bytes !== this.summed) {
+      this.summed = bytes
+      this.wordShift = bytes.byteOffset & 3
+      this.words = new Uint32Array(
+        bytes.buffer,
+        bytes.byteOffset - this.wordShift,
+        (bytes.byteLength + this.wordShift) >>> 2
+      )
+    }
     const aligned = at + this.wordShift
     return (aligned & 3) === 0 ? sumWords(this.words, aligned >>> 2) : sumBytes(bytes, at)
   }

@@ -104,6 +104,9 @@ const make = Effect.fnUntraced(function* (options: WorkerPoolOptions) {
   for (const worker of idle) adopt(worker)
   yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
 
+  /** Calls that overlap share the threads: a third one for two cores would only take time and memory to start. */
+  const turns = yield* Effect.makeSemaphore(size)
+
   const inThread = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
     Effect.async<Result>((resume) => {
       const worker = idle.pop() ?? adopt(startWorker(entry!, progress))
@@ -124,7 +127,7 @@ const make = Effect.fnUntraced(function* (options: WorkerPoolOptions) {
       worker.on("error", onError)
       worker.postMessage({ kind: job.kind, task } satisfies Request)
       return Effect.promise(() => worker.terminate())
-    })
+    }).pipe(turns.withPermits(1))
 
   const inline = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
     Effect.promise(async () => {

@@ -64,6 +64,8 @@ const maxName = 255
 const maxSymlinks = 40
 /** Directories above each other; twice what fits in one path, which symlinks can add up to. */
 const maxDepth = 2048
+/** Directories remembered by what entries call them. */
+const maxDirectories = 4096
 /** Steps that symlinks add to the ways to all of a layer's entries: forty long ones could cost milliseconds for each. */
 const maxLinkSteps = 10_000_000
 /** What is shown of names and targets, so that a thousand problems stay small. */
@@ -97,6 +99,13 @@ export const splitPath = (path: ByteString): Array<ByteString> | undefined => {
   }
   return length - 1 > maxPath ? undefined : parts
 }
+
+/** A name that `splitPath` takes as it is, and that is no whiteout. */
+const isOrdinary = (name: ByteString): boolean =>
+  name !== "" && name.length <= maxName && name.charCodeAt(0) !== 0x2e && !name.includes("\0")
+
+const hasUnusableTarget = ({ linkname, type }: TarEntry): boolean =>
+  type === "symlink" && (linkname === "" || linkname.length > maxPath || linkname.includes("\0"))
 
 /** What is needed of a hardlink's entry. */
 interface Link {
@@ -143,11 +152,14 @@ export class LayerApplier {
   readonly #pending: Array<Link> = []
   /** Names of this layer that a whiteout has gone through already: nothing of lower layers is left at or below them. */
   readonly #pruned = new Set<TreeNode>()
+  /** Directories by what entries of this layer call them, as long as nothing is taken out of the tree. */
+  readonly #directories = new Map<ByteString, TreeNode>()
   /** Bodies that the aufs driver kept aside for hardlinks to name. */
   readonly #aufsFiles = new Map<ByteString, Inode>()
   #hash: ContentHash | undefined
   #hashed: Inode | undefined
   #complete = true
+  #symlinks = 0
   #linkSteps = 0
   #sparseBytes = 0
   #entries = 0
@@ -250,14 +262,21 @@ export class LayerApplier {
       this.#complete = false
       return undefined
     }
-    const parts = splitPath(entry.path)
+    const { path } = entry
+    const slash = path.lastIndexOf("/")
+    const known = slash > 0 && path.length <= maxPath ? this.#directories.get(path.slice(0, slash)) : undefined
+    if (known !== undefined && entry.type !== "hardlink") {
+      const name = path.slice(slash + 1)
+      if (isOrdinary(name) && !hasUnusableTarget(entry)) return this.#put(entry, known, name)
+    }
+    const parts = splitPath(path)
     if (parts === undefined) {
-      this.#problem("rootfs.path-unusable", entry.path, "no file system can hold this name")
+      this.#problem("rootfs.path-unusable", path, "no file system can hold this name")
       return undefined
     }
     const name = parts.pop()
     if (name === undefined) return this.#root(entry)
-    if (entry.path.includes(whiteoutPrefix)) {
+    if (path.includes(whiteoutPrefix)) {
       if (parts.some((part) => part.startsWith(whiteoutPrefix))) return this.#belowWhiteout(entry, parts, name)
       if (name.startsWith(whiteoutPrefix)) {
         this.#whiteout(entry, parts, name)
@@ -286,15 +305,23 @@ export class LayerApplier {
   }
 
   #place(entry: TarEntry, parts: ReadonlyArray<ByteString>, name: ByteString): Inode | undefined {
-    if (
-      entry.type === "symlink" &&
-      (entry.linkname === "" || entry.linkname.length > maxPath || entry.linkname.includes("\0"))
-    ) {
+    if (hasUnusableTarget(entry)) {
       this.#problem("rootfs.path-unusable", entry.path, "a symlink's target that no file system can hold")
       return undefined
     }
+    const symlinks = this.#symlinks
     const parent = this.#directory(parts, entry.path, true)
     if (parent === undefined) return undefined
+    const inode = this.#put(entry, parent, name)
+    // A way through symlinks is told of each entry.
+    if (this.#symlinks === symlinks && entry.path.endsWith(`/${name}`)) {
+      if (this.#directories.size === maxDirectories) this.#directories.clear()
+      this.#directories.set(entry.path.slice(0, -name.length - 1), parent)
+    }
+    return inode
+  }
+
+  #put(entry: TarEntry, parent: TreeNode, name: ByteString): Inode | undefined {
     const inode = this.#inode(entry)
     const existing = parent.children!.get(name)
     if (existing !== undefined && inode.type === "directory" && existing.inode.type === "directory") {
@@ -303,20 +330,19 @@ export class LayerApplier {
       inode.nlink = 1
       existing.layer = this.#layer
     } else {
-      this.#attach(parent, name, inode)
+      this.#attach(parent, name, inode, existing)
     }
     this.#entries++
     this.#contentBytes += inode.dataSize
     return inode
   }
 
-  /** Puts a name for `inode` below `parent` in place of whatever is there. */
-  #attach(parent: TreeNode, name: ByteString, inode: Inode): TreeNode {
+  /** Puts a name for `inode` below `parent`, in place of `existing` if that is there. */
+  #attach(parent: TreeNode, name: ByteString, inode: Inode, existing: TreeNode | undefined): TreeNode {
     if (inode.nlink === 0) this.#tree.held += heldBy(inode)
     this.#tree.held += name.length
     if (inode.type === "directory") inode.nlink = 1
     else inode.nlink++
-    const existing = parent.children!.get(name)
     if (existing !== undefined) {
       if (existing.children !== undefined) this.#hidden.push([parent, name])
       this.#remove(existing, "overwritten")
@@ -409,7 +435,7 @@ export class LayerApplier {
         actual: `${Bytes.display(entry.linkname)} of layer ${target.layer}`
       })
     }
-    this.#attach(parent, name, target)
+    this.#attach(parent, name, target, existing)
     this.#entries++
     return target
   }
@@ -497,6 +523,7 @@ export class LayerApplier {
 
   #remove(node: TreeNode, how: Shadowed["how"]): void {
     node.parent!.children!.delete(node.name)
+    this.#directories.clear()
     const stack = [node]
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       const { inode } = next
@@ -560,6 +587,7 @@ export class LayerApplier {
       }
       let child = node.children!.get(part)
       if (child !== undefined && child.inode.type === "symlink") {
+        this.#symlinks++
         if (++symlinks > maxSymlinks) return this.#loop(subject)
         if (symlinks === 1) this.#throughSymlink(subject, child)
         const target = child.inode.link
@@ -584,7 +612,7 @@ export class LayerApplier {
             actual: `${child.inode.type} ${Bytes.display(pathOf(child))}`
           })
         }
-        child = this.#attach(node, part, impliedDirectory())
+        child = this.#attach(node, part, impliedDirectory(), child)
       }
       node = child
       depth++
