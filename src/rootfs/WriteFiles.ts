@@ -92,6 +92,7 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
 /** Whatever stands at that name, it is not opened. */
 const createOnly = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
 
+const progressStep = 1024 * 1024
 /** Many small bodies, and no more than stays in a core's own cache until they are hashed and written. */
 const windowSize = 256 * 1024
 let shared: Buffer | undefined
@@ -192,6 +193,7 @@ class FileWriter {
   readonly #unrestored: Array<WriteResult["unrestored"][number]> = []
   #files = 0
   #bytes = 0
+  #told = 0
   /** The file being written, and the one to come. */
   #index = -1
   #next = 0
@@ -322,7 +324,7 @@ class FileWriter {
       throw this.#failure(cause)
     }
     this.#bytes += to - from
-    this.#progress(to - from)
+    if (this.#bytes - this.#told >= progressStep) this.#tell()
   }
 
   end(): void {
@@ -343,7 +345,13 @@ class FileWriter {
     this.close()
   }
 
+  #tell(): void {
+    this.#progress(this.#bytes - this.#told)
+    this.#told = this.#bytes
+  }
+
   close(): void {
+    this.#tell()
     if (this.#fd === -1) return
     const fd = this.#fd
     this.#fd = -1
