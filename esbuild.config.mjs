@@ -64,6 +64,12 @@ const script = async (entry, plugins = []) => {
 /** A part of the file, in comments: `part` of launch.ts takes it out again. */
 const comment = (name, text) => `\n//<${name}>\n//${text.replaceAll("\n", "\n//")}\n//</${name}>\n`
 
+const hashOf = (...texts) => {
+  const hash = createHash("sha256")
+  for (const text of texts) hash.update(text)
+  return hash.digest("hex")
+}
+
 /** The whole file. */
 const assemble = async ({ jobs, main, worker }, help) => {
   const result = await esbuild.build({
@@ -75,7 +81,7 @@ const assemble = async ({ jobs, main, worker }, help) => {
     define: {
       __TALLYMAN_VERSION__: JSON.stringify(version),
       __TALLYMAN_HELP__: JSON.stringify(help ?? null),
-      __TALLYMAN_BUILD__: JSON.stringify(createHash("sha256").update(main).digest("hex").slice(0, 16))
+      __TALLYMAN_BUILD__: JSON.stringify(hashOf(main, worker, jobs).slice(0, 16))
     }
   })
   return result.outputFiles[0].text + comment("main", main) + comment("worker", worker) + comment("jobs", jobs)
@@ -130,7 +136,7 @@ const parts = {
   worker: `(function (__url, __jobs) {${scripts.worker.text}
 })(${data}.url, () => {
   const module = { exports: {} }
-  new (require("node:vm").Script)(${data}.jobs, { filename: "jobs" }).runInThisContext()(require, module, module.exports, ${data}.url)
+  ${data}.load("jobs")(require, module, module.exports, ${data}.url)
   return module.exports
 })`
 }

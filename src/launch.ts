@@ -6,6 +6,7 @@
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
 import type * as vm from "node:vm"
+import type { ThreadScript } from "./content/Job.ts"
 
 // An import of these would evaluate every lazy part of them, streams among them, to list their exports.
 const require = createRequire(import.meta.url)
@@ -19,13 +20,18 @@ declare const __TALLYMAN_HELP__: string | null
 declare const __TALLYMAN_BUILD__: string
 
 /** undefined when there is no place that only this user can write to: cached code is run, so it has to be trusted. */
-const cacheFile = (): string | undefined => {
+const cacheDirectory = (): string | undefined => {
   const base =
     process.env["XDG_CACHE_HOME"] ||
     (process.env["HOME"] === undefined ? undefined : path.join(process.env["HOME"], ".cache"))
   if (base === undefined || !path.isAbsolute(base) || process.env["TALLYMAN_NO_CODE_CACHE"]) return undefined
-  return path.join(base, "tallyman", `${__TALLYMAN_BUILD__}-${process.version}-${process.arch}.v8`)
+  return path.join(base, "tallyman")
 }
+
+type Part = "main" | "worker" | "jobs"
+
+const cacheFile = (directory: string, name: Part): string =>
+  path.join(directory, `${__TALLYMAN_BUILD__}-${process.version}-${process.arch}-${name}.v8`)
 
 const readCache = (file: string): Buffer | undefined => {
   try {
@@ -42,15 +48,10 @@ const readCache = (file: string): Buffer | undefined => {
   }
 }
 
-/** Only saves time: whatever goes wrong here is of no consequence. What other builds left goes. */
+/** Only saves time: whatever goes wrong here is of no consequence. */
 const writeCache = (file: string, script: vm.Script): void => {
   const temporary = `${file}.${process.pid}`
   try {
-    const directory = path.dirname(file)
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
-    for (const other of fs.readdirSync(directory)) {
-      if (other.endsWith(".v8") && !other.startsWith(__TALLYMAN_BUILD__)) fs.rmSync(path.join(directory, other))
-    }
     fs.writeFileSync(temporary, script.createCachedData(), { flag: "wx", mode: 0o600 })
     fs.renameSync(temporary, file)
   } catch {
@@ -58,8 +59,20 @@ const writeCache = (file: string, script: vm.Script): void => {
   }
 }
 
+/** What other builds left goes. */
+const prepareCache = (directory: string): void => {
+  try {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+    for (const other of fs.readdirSync(directory)) {
+      if (other.endsWith(".v8") && !other.startsWith(__TALLYMAN_BUILD__)) fs.rmSync(path.join(directory, other))
+    }
+  } catch {
+    // Nor is this.
+  }
+}
+
 /** A part of this file: the lines between its marks, each of which begins with two slashes. */
-const part = (text: string, name: string): string => {
+const part = (text: string, name: Part): string => {
   const from = text.indexOf(`\n//<${name}>\n`) + name.length + 6
   return text
     .slice(from, text.indexOf(`\n//</${name}>`, from))
@@ -70,17 +83,23 @@ const part = (text: string, name: string): string => {
 const start = (): void => {
   const text = fs.readFileSync(fileURLToPath(import.meta.url), "latin1")
   const { Script } = require("node:vm") as typeof vm
-  const file = cacheFile()
-  const cachedData = file === undefined ? undefined : readCache(file)
-  const script = new Script(part(text, "main"), {
-    filename: "tallyman",
-    ...(cachedData === undefined ? {} : { cachedData })
-  })
-  if (file !== undefined && (cachedData === undefined || script.cachedDataRejected === true)) {
+  const directory = cacheDirectory()
+  const cached = (name: Part): Buffer | undefined =>
+    directory === undefined ? undefined : readCache(cacheFile(directory, name))
+  const load = (name: Part, cachedData?: Buffer): vm.Script =>
+    new Script(part(text, name), { filename: name, ...(cachedData === undefined ? {} : { cachedData }) })
+  const cachedMain = cached("main")
+  const main = load("main", cachedMain)
+  if (directory !== undefined && (cachedMain === undefined || main.cachedDataRejected === true)) {
     // At the end, so that what was compiled on the way is in it too.
-    process.once("exit", () => writeCache(file, script))
+    process.once("exit", () => {
+      prepareCache(directory)
+      for (const name of ["worker", "jobs"] as const) writeCache(cacheFile(directory, name), load(name))
+      writeCache(cacheFile(directory, "main"), main)
+    })
   }
-  script.runInThisContext()(require, { exports: {} }, {}, import.meta.url, (name: string) => part(text, name))
+  const scriptOf = (name: Part): ThreadScript => ({ code: part(text, name), cached: cached(name) })
+  main.runInThisContext()(require, { exports: {} }, {}, import.meta.url, scriptOf)
 }
 
 const args = process.argv.slice(2)

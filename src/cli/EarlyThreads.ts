@@ -3,13 +3,14 @@
  * ready when the first work is. Imported first by `bin.ts`, for its effect.
  */
 import * as os from "node:os"
+import type { ThreadScript } from "../content/Job.ts"
 import { type StartedThreads, start, type WorkerEntry } from "../content/WorkerPool.ts"
 
-/** Given by the launcher: the code of a part of the command's file. */
-declare const __part: (name: "worker" | "jobs") => string
+/** Given by the launcher: a part of the command's file. */
+declare const __part: (name: "worker" | "jobs") => ThreadScript
 
 export const entry: WorkerEntry = {
-  get code() {
+  get worker() {
     return __part("worker")
   },
   get jobs() {

@@ -16,6 +16,12 @@ export interface Job<Task, Result> {
   readonly transfer?: (result: Result) => ReadonlyArray<ArrayBuffer>
 }
 
+/** Code of a thread, and what V8 made of it in an earlier run. */
+export interface ThreadScript {
+  readonly code: string
+  readonly cached: Uint8Array | undefined
+}
+
 /** What a worker thread is started with. */
 export interface WorkerData {
   readonly tallyman: "worker"

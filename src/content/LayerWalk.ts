@@ -123,7 +123,7 @@ const walkHeaders = (region: Region, visitor: TarVisitor, hooks: StreamHooks): S
  */
 const windowSize = 64 * 1024
 /** To read so many bytes takes as long as another call. */
-const worthPassingOver = 8 * 1024
+const worthPassingOver = 24 * 1024
 /** What passes for a body. */
 const stand = Buffer.alloc(windowSize)
 const progressStep = 1024 * 1024

@@ -5,10 +5,10 @@ import { Worker } from "node:worker_threads"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Job, Request, Response, WorkerData } from "./Job.ts"
+import type { Job, Request, Response, ThreadScript, WorkerData } from "./Job.ts"
 
 /** The module that serves jobs in a thread, or the script that does, with the script of the jobs that it loads late. */
-export type WorkerEntry = URL | { readonly code: string; readonly jobs: string }
+export type WorkerEntry = URL | { readonly worker: ThreadScript; readonly jobs: ThreadScript }
 
 /** Threads that were started before there was a pool to use them. */
 export interface StartedThreads {
@@ -19,10 +19,17 @@ export interface StartedThreads {
 
 /**
  * Code handed to `Worker` itself is parsed twice there, once as a string of a script around it; this is what is handed
- * over instead, and takes the code from its data.
+ * over instead, and takes the scripts from the thread's data.
  */
-const bootstrap =
-  'new (require("node:vm").Script)(require("node:worker_threads").workerData.code, { filename: "worker" }).runInThisContext()'
+const bootstrap = `
+const { workerData } = require("node:worker_threads")
+const { Script } = require("node:vm")
+workerData.load = (name) => {
+  const { cached: cachedData, code } = workerData[name]
+  return new Script(code, { filename: name, cachedData }).runInThisContext()
+}
+workerData.load("worker")
+`
 
 const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer, soon?: string): Worker => {
   const workerData: WorkerData = {
@@ -34,7 +41,7 @@ const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer, soon?: str
   const worker =
     entry instanceof URL
       ? new Worker(entry, { workerData })
-      : new Worker(bootstrap, { workerData: { ...workerData, code: entry.code, jobs: entry.jobs }, eval: true })
+      : new Worker(bootstrap, { workerData: { ...workerData, worker: entry.worker, jobs: entry.jobs }, eval: true })
   worker.unref()
   worker.setMaxListeners(0)
   return worker
