@@ -293,7 +293,7 @@ const memberOf = (entry: TarEntry, { offset, path }: Region): Member => {
 }
 
 /** Names directly below each directory, those that no member stands for but others imply among them. */
-const childrenOf = (members: ReadonlyMap<string, unknown>): ReadonlyMap<string, ReadonlyArray<string>> => {
+const childrenOf = (members: ReadonlyMap<string, Member>): ReadonlyMap<string, ReadonlyArray<string>> => {
   const lists = new Map<string, Array<string>>([["", []]])
   const add = (name: string): void => {
     const slash = name.lastIndexOf("/")
@@ -306,7 +306,10 @@ const childrenOf = (members: ReadonlyMap<string, unknown>): ReadonlyMap<string, 
       if (!members.has(parent)) add(parent)
     }
   }
-  for (const name of members.keys()) if (name !== "") add(name)
+  for (const [name, { kind }] of members) {
+    if (name !== "") add(name)
+    if (kind === "directory" && !lists.has(name)) lists.set(name, [])
+  }
   for (const list of lists.values()) list.sort()
   return lists
 }
