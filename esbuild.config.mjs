@@ -36,6 +36,8 @@ const common = {
   // Looked up beside the installed package when they are needed: koffi is native and optional, the other one reads its
   // WebAssembly from a file beside itself.
   external: ["koffi", "@bokuweb/zstd-wasm"],
+  // What its main file holds for Node is every algorithm there is in one piece.
+  alias: { "hash-wasm": "hash-wasm/dist/index.esm.js" },
   logLevel: "warning"
 }
 

@@ -1,5 +1,5 @@
 /** Content descriptors (image-spec descriptor.md; rules 5-16, 27). */
-import * as crypto from "node:crypto"
+import * as Hasher from "../content/Hasher.ts"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 import * as MediaType from "../image/MediaType.ts"
@@ -141,7 +141,7 @@ const digestOf = (
   }
   if (!Digest.isComputable(digest)) {
     report.report("descriptor.unknown-algorithm", subject, `${field}.digest cannot be recomputed here`, {
-      expected: Object.keys(Digest.hexLength).join(", "),
+      expected: Digest.known,
       actual: Digest.algorithmOf(digest)
     })
   }
@@ -238,7 +238,7 @@ const data = (
     return undefined
   }
   if (digest === undefined) return undefined
-  const actual = digestOfBytes(digest, bytes)
+  const actual = Hasher.digestOfBytes(digest, bytes)
   if (actual === undefined) {
     report.skip(
       "descriptor.data-mismatch",
@@ -256,14 +256,6 @@ const data = (
   return bytes
 }
 
-/** The digest of `bytes` by the algorithm of `digest`; undefined when it cannot be computed here. */
-export const digestOfBytes = (digest: string, bytes: Uint8Array): Digest.Digest | undefined => {
-  const algorithm = Digest.computable(digest)
-  return algorithm === undefined
-    ? undefined
-    : Digest.make(algorithm, crypto.createHash(algorithm).update(bytes).digest("hex"))
-}
-
 const braces = Buffer.from("{}")
 
 /** manifest.md, "Guidance for an Empty Descriptor": the content is `{}`. */
@@ -276,7 +268,7 @@ const empty = (descriptor: Descriptor, field: string, subject: string, report: C
     })
   }
   if (digest === undefined) return
-  const expected = digestOfBytes(digest, braces)
+  const expected = Hasher.digestOfBytes(digest, braces)
   if (expected !== undefined && expected !== digest) {
     report.report("descriptor.not-empty", subject, `${field} has the empty media type, but not the digest of {}`, {
       expected,

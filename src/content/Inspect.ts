@@ -2,13 +2,13 @@
  * The one pass over a blob's bytes: read, hash, decompress, hash again, walk as tar, and write where a writer asked for
  * it, in one synchronous loop that a worker thread runs (an Effect or a callback per chunk would double its cost).
  */
-import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import type { Compression } from "../image/Compression.ts"
-import type { Algorithm } from "../image/Digest.ts"
+import type { Algorithm, Hashed } from "../image/Digest.ts"
 import type { Edit } from "../image/Image.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
+import * as Hasher from "./Hasher.ts"
 import type { Job } from "./Job.ts"
 import { bytesRead, type EditChain, makeChain } from "./LayerEdits.ts"
 import { type LayerFacts, LayerScan } from "./LayerScan.ts"
@@ -26,6 +26,8 @@ export interface InspectTask {
   readonly algorithms: ReadonlyArray<Algorithm>
   /** `layer`: also decompress, compute the diff_id and walk the tar. `blob`: hash only. */
   readonly as: "blob" | "layer"
+  /** Digests of a layer's uncompressed tar beside sha256, which is always computed. */
+  readonly diffIds?: ReadonlyArray<Algorithm>
   /** Keep the table of paths, for checks across layers. */
   readonly keepPaths: boolean
   readonly limits: Codec.DecoderLimits
@@ -42,8 +44,8 @@ export interface InspectTask {
 export interface Evidence {
   /** Bytes read; less than the region's size when the file is shorter or could not be read on. */
   readonly size: number
-  /** Hex by algorithm, over the bytes as stored. Not the whole truth when `failure` is set. */
-  readonly digests: Readonly<Partial<Record<Algorithm, string>>>
+  /** Over the bytes as stored. Not the whole truth when `failure` is set. */
+  readonly digests: Hashed
   readonly layer?: LayerEvidence
   readonly problems: ReadonlyArray<Problem>
   /** Why reading or writing stopped. */
@@ -59,12 +61,12 @@ export interface LayerEvidence {
   readonly compression: Compression
   /** gzip members or zstd frames; 0 for a plain tar. */
   readonly members: number
-  /** sha256 in hex of the uncompressed tar (config.md "Layer DiffID"). */
-  readonly diffId: string
+  /** Over the uncompressed tar (config.md "Layer DiffID"): sha256, and what was asked for. */
+  readonly diffIds: Hashed & { readonly sha256: string }
   readonly uncompressedSize: number
   readonly entries: number
   readonly facts: LayerFacts
-  /** False when decompression stopped early: then diffId is of what came out before. */
+  /** False when decompression stopped early: then the diffIds are of what came out before. */
   readonly complete: boolean
 }
 
@@ -87,12 +89,16 @@ export const cannotOpen = (path: string): NodeJS.ErrnoException | undefined => {
 /** Runs one task to its end. Never throws: what went wrong is in the evidence. */
 export const run = (task: InspectTask, progress: (bytes: number) => void = () => {}): Evidence => {
   const problems: Array<Problem> = []
+  const { region } = task
   const edits = task.edits ?? []
-  const hashes = new Map<Algorithm, crypto.Hash>()
-  if (edits.length === 0) hashes.set("sha256", crypto.createHash("sha256"))
-  for (const algorithm of task.algorithms) {
-    if (!hashes.has(algorithm)) hashes.set(algorithm, crypto.createHash(algorithm))
-  }
+  const diffIds: ReadonlyArray<Algorithm> = ["sha256", ...(task.diffIds ?? [])]
+  const own: ReadonlyArray<Algorithm> = edits.length === 0 ? ["sha256", ...task.algorithms] : task.algorithms
+  const hashers = new Hasher.Hashers(own)
+  const begin = (head: Uint8Array, plain: Output.Writer | undefined): LayerPass =>
+    new LayerPass(head, (problem) => problems.push(problem), { inputSize: region.size, ...task.limits }, plain, edits, {
+      stored: own,
+      diffIds
+    })
   let during: "read" | "write" = "read"
   let done = 0
   let input: number | undefined
@@ -100,7 +106,6 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   let layer: LayerPass | undefined
   let failure: Evidence["failure"]
   const buffer = (shared ??= Buffer.allocUnsafeSlow(chunkSize))
-  const { region } = task
   try {
     input = openForRead(region.path)
     if (!fs.fstatSync(input).isFile()) throw Object.assign(new Error("it is no regular file"), { code: "ENOTREG" })
@@ -118,29 +123,16 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
       const read = fs.readSync(input, buffer, 0, Math.min(chunkSize, region.size - done), region.offset + done)
       if (read === 0) break
       const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
-      for (const hash of hashes.values()) hash.update(chunk)
+      hashers.update(chunk)
       if (task.as === "layer") {
-        layer ??= new LayerPass(
-          chunk,
-          (problem) => problems.push(problem),
-          { inputSize: region.size, ...task.limits },
-          plain,
-          edits
-        )
+        layer ??= begin(chunk, plain)
         layer.write(chunk)
       }
       stored?.write(chunk)
       done += read
       progress(read)
     }
-    if (task.as === "layer")
-      layer ??= new LayerPass(
-        buffer.subarray(0, 0),
-        (problem) => problems.push(problem),
-        { inputSize: region.size, ...task.limits },
-        plain,
-        edits
-      )
+    if (task.as === "layer") layer ??= begin(buffer.subarray(0, 0), plain)
     layer?.finish()
     writer?.close()
     writer = undefined
@@ -155,9 +147,8 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
     writer?.abandon()
     if (input !== undefined) fs.closeSync(input)
   }
-  const digests: Partial<Record<Algorithm, string>> = {}
-  for (const [algorithm, hash] of hashes) digests[algorithm] = hash.digest("hex")
-  const layerEvidence = layer?.evidence(digests.sha256, done, task.keepPaths)
+  const digests = hashers.end()
+  const layerEvidence = layer?.evidence(digests, done, task.keepPaths)
   return {
     size: done,
     digests,
@@ -170,8 +161,10 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
 /** The pass as work for any thread. */
 export const job: Job<InspectTask, Evidence> = {
   kind: "inspect",
-  prepare: (task) =>
-    task.as === "blob" ? Promise.resolve() : prepare({ region: task.region, edits: task.edits ?? [] }),
+  prepare: async (task) => {
+    await Hasher.prepare([...task.algorithms, ...(task.diffIds ?? [])])
+    if (task.as === "layer") await prepare({ region: task.region, edits: task.edits ?? [] })
+  },
   run,
   cost: bytesRead,
   transfer: (evidence) => {
@@ -185,7 +178,10 @@ class LayerPass {
   readonly compression: Compression
   readonly #problem: (problem: Problem) => void
   readonly #decoder: Codec.Decoder | undefined
-  readonly #hash: crypto.Hash | undefined
+  /** Of what the bytes as stored are not hashed by already. */
+  readonly #hashers: Hasher.Hashers
+  /** Whether the tar is something else than the bytes as stored. */
+  readonly #differs: boolean
   /** None where the bytes are not known to be a tar's. */
   readonly #scanner: TarScanner | undefined
   readonly #scan: LayerScan
@@ -205,7 +201,8 @@ class LayerPass {
     onProblem: (problem: Problem) => void,
     limits: Codec.DecoderLimits,
     plain: Output.Writer | undefined,
-    edits: ReadonlyArray<Edit>
+    edits: ReadonlyArray<Edit>,
+    hashed: { readonly stored: ReadonlyArray<Algorithm>; readonly diffIds: ReadonlyArray<Algorithm> }
   ) {
     const detected = Codec.detect(head)
     const known = detected === "none" || detected === "gzip" || detected === "zstd"
@@ -237,7 +234,8 @@ class LayerPass {
     this.#onProblem = onProblem
     const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)
     this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, otherLayers)
-    if (this.compression !== "none" || this.#edits !== undefined) this.#hash = crypto.createHash("sha256")
+    this.#differs = this.compression !== "none" || this.#edits !== undefined
+    this.#hashers = new Hasher.Hashers(hashed.diffIds.filter((one) => this.#differs || !hashed.stored.includes(one)))
     if (this.compression !== "none") {
       this.#decoder = Codec.makeDecoder(this.compression, this.#edits?.write ?? output, this.#problem, limits)
     }
@@ -245,7 +243,7 @@ class LayerPass {
 
   #output(chunk: Uint8Array, from: number, to: number): void {
     const piece = from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to)
-    this.#hash?.update(piece)
+    this.#hashers.update(piece)
     this.#size += piece.length
     this.#scanner?.write(piece, 0, piece.length)
     this.#plain?.write(piece)
@@ -276,13 +274,13 @@ class LayerPass {
     for (const problem of this.#behind) this.#onProblem(problem)
   }
 
-  /** `storedSha256` is there whenever the bytes as stored are those of the tar. */
-  evidence(storedSha256: string | undefined, storedSize: number, keepPaths: boolean): LayerEvidence {
+  evidence(stored: Hashed, storedSize: number, keepPaths: boolean): LayerEvidence {
+    const own = this.#hashers.end()
     return {
       compression: this.compression,
       members: this.#members,
-      diffId: this.#hash === undefined ? storedSha256! : this.#hash.digest("hex"),
-      uncompressedSize: this.#hash === undefined ? storedSize : this.#size,
+      diffIds: (this.#differs ? own : { ...stored, ...own }) as LayerEvidence["diffIds"],
+      uncompressedSize: this.#differs ? this.#size : storedSize,
       entries: this.#entries,
       facts: this.#scan.end(keepPaths),
       complete: this.#complete

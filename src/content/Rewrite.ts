@@ -1,7 +1,7 @@
 /** What edits make of a layer: one pass that hashes what goes in and what comes out, and writes nothing. */
-import * as crypto from "node:crypto"
-import type { Algorithm } from "../image/Digest.ts"
+import type { Algorithm, Hashed } from "../image/Digest.ts"
 import * as Codec from "./Compression.ts"
+import * as Hasher from "./Hasher.ts"
 import type { Job } from "./Job.ts"
 import { bytesRead, type EditFacts } from "./LayerEdits.ts"
 import { type LayerInput, LayerReadError, stream } from "./LayerStream.ts"
@@ -10,16 +10,16 @@ import { type LayerInput, LayerReadError, stream } from "./LayerStream.ts"
 export interface RewriteTask extends LayerInput {
   /** Digests of the bytes as stored. */
   readonly stored: ReadonlyArray<Algorithm>
-  /** sha256 of the uncompressed tar before the edits. */
-  readonly before: boolean
-  /** sha256 of what comes out of the edits. */
-  readonly after: boolean
+  /** Digests of the uncompressed tar before the edits. */
+  readonly before: ReadonlyArray<Algorithm>
+  /** Digests of what comes out of the edits. */
+  readonly after: ReadonlyArray<Algorithm>
 }
 
 export interface Rewritten {
-  readonly stored: Readonly<Partial<Record<Algorithm, string>>>
-  readonly before?: string
-  readonly after?: string
+  readonly stored: Hashed
+  readonly before: Hashed
+  readonly after: Hashed
   /** Bytes of the uncompressed tar behind the edits. */
   readonly size: number
   readonly edits: ReadonlyArray<EditFacts>
@@ -28,32 +28,24 @@ export interface Rewritten {
 
 /** Never throws: what went wrong is in the result. */
 export const run = (task: RewriteTask, progress: (bytes: number) => void = () => {}): Rewritten => {
-  const stored = task.stored.map((algorithm) => [algorithm, crypto.createHash(algorithm)] as const)
-  const before = task.before ? crypto.createHash("sha256") : undefined
-  const after = task.after ? crypto.createHash("sha256") : undefined
+  const stored = new Hasher.Hashers(task.stored)
+  const before = new Hasher.Hashers(task.before)
+  const after = new Hasher.Hashers(task.after)
   try {
     const { edits, size } = stream(
       task,
       (chunk, from, to) => {
-        after?.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+        after.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
       },
       {
         onProgress: progress,
-        ...(stored.length === 0
-          ? {}
-          : { onStored: (chunk: Uint8Array) => stored.forEach(([, hash]) => void hash.update(chunk)) }),
-        ...(before === undefined ? {} : { onUnedited: (chunk: Uint8Array) => void before.update(chunk) })
+        ...(stored.isEmpty ? {} : { onStored: (chunk: Uint8Array) => stored.update(chunk) }),
+        ...(before.isEmpty ? {} : { onUnedited: (chunk: Uint8Array) => before.update(chunk) })
       }
     )
-    return {
-      stored: Object.fromEntries(stored.map(([algorithm, hash]) => [algorithm, hash.digest("hex")])),
-      ...(before === undefined ? {} : { before: before.digest("hex") }),
-      ...(after === undefined ? {} : { after: after.digest("hex") }),
-      size,
-      edits
-    }
+    return { stored: stored.end(), before: before.end(), after: after.end(), size, edits }
   } catch (cause) {
-    return { stored: {}, size: 0, edits: [], failure: failureOf(cause) }
+    return { stored: {}, before: {}, after: {}, size: 0, edits: [], failure: failureOf(cause) }
   }
 }
 
@@ -65,7 +57,10 @@ export const failureOf = (cause: unknown): NonNullable<Rewritten["failure"]> =>
 
 export const job: Job<RewriteTask, Rewritten> = {
   kind: "rewrite",
-  prepare: Codec.prepare,
+  prepare: async ({ after, before, stored }) => {
+    await Hasher.prepare([...stored, ...before, ...after])
+    await Codec.prepare()
+  },
   run,
   cost: bytesRead
 }

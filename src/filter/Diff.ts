@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../content/ByteString.ts"
-import * as Codec from "../content/Compression.ts"
 import type { Job } from "../content/Job.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
@@ -13,6 +12,7 @@ import * as Json from "../image/Json.ts"
 import { diff as compareTrees } from "../rootfs/Compare.ts"
 import { DiskError, type DiskTree, readDiskSync } from "../rootfs/DiskTree.ts"
 import { isImplied } from "../rootfs/FileTree.ts"
+import * as ReadLayers from "../rootfs/ReadLayers.ts"
 import type { RootfsCheck } from "../rootfs/RootfsProblem.ts"
 import { FilterError } from "./Filter.ts"
 import { imageTree, type TreeLayer } from "./ImageTree.ts"
@@ -202,7 +202,8 @@ const treeOf = (origin: TreeOrigin, onProgress: (bytes: number) => void): SideTr
 
 export const job: Job<DiffTask, DiffResult> = {
   kind: "diff",
-  prepare: Codec.prepare,
+  prepare: ({ a, b }) =>
+    ReadLayers.prepare([a, b].flatMap((side) => ("rootfs" in side ? [] : side.layers.map(({ diffId }) => diffId)))),
   run,
   cost: ({ a, b }) => [a, b].reduce((sum, side) => sum + ("rootfs" in side ? unknownCost : sizeOf(side.layers)), 0)
 }
@@ -241,7 +242,8 @@ export const diff = Effect.fn("Diff.diff")(function* (
   }
   const [one, other] = [a.config, b.config]
   const compared = one !== undefined && other !== undefined
-  const sameConfig = !compared || one.digest === other.digest
+  // Not by their digests, which may be in different algorithms.
+  const sameConfig = !compared || Buffer.compare(one.raw, other.raw) === 0
   const config =
     compared && !sameConfig ? [...configDifferences(Json.parse(one.raw).value, Json.parse(other.raw).value, "")] : []
   return {

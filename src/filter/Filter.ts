@@ -10,7 +10,7 @@ export class FilterError extends Schema.TaggedError<FilterError>()("FilterError"
   /**
    * `Usage`: no such filter or option, or a value it cannot have. `Unreadable`: the system refuses a layer. `Damaged`: a
    * layer is not what the config says, or no tar that can be edited. `Unwritable`: a file the filter writes.
-   * `Unsupported`: a diff_id in another algorithm than sha256.
+   * `Unsupported`: a diff_id of an algorithm that cannot be computed.
    */
   reason: Schema.Literal("Usage", "Unreadable", "Damaged", "Unwritable", "Unsupported"),
   message: Schema.String,

@@ -10,7 +10,7 @@ import type * as Image from "../image/Image.ts"
 import * as Filter from "./Filter.ts"
 import * as FlattenLayers from "./FlattenLayers.ts"
 import { replaceValues, withMember } from "./JsonText.ts"
-import { damaged, failed, nameOf, withConfig } from "./Rewrite.ts"
+import { damaged, failed, mismatch, unprovable, withConfig } from "./Rewrite.ts"
 
 /**
  * One layer in the place of all: every file of the finished file system once, with the headers that its own layer has for
@@ -30,20 +30,22 @@ export const make = (): Filter.Filter =>
       const kept = { filter: "flatten", layers: layers.length, entries: 0, bytes: 0 } as const
       const [base, ...above] = layers
       if (base === undefined) return { image, report: { ...kept, after: undefined } }
-      const unsupported = layers.find(({ diffId }) => Digest.algorithmOf(diffId) !== "sha256")
-      if (unsupported !== undefined) {
-        return yield* new Filter.FilterError({
-          reason: "Unsupported",
-          message: `cannot filter ${nameOf(unsupported)}: expected a diff_id in sha256, found ${unsupported.diffId}`
-        })
-      }
+      const unsupported = layers.find(({ diffId }) => !Digest.isComputable(diffId))
+      if (unsupported !== undefined) return yield* unprovable(unsupported)
       const [found] = yield* pool.runAll(FlattenLayers.job, [
-        { layers: layers.map((layer) => ({ ...inputOf(layer), stored: storedOf(layer) })) }
+        {
+          layers: layers.map((layer) => ({
+            ...inputOf(layer),
+            stored: Digest.algorithmsOf(layer.digest),
+            diffIds: Digest.algorithmsOf(layer.diffId)
+          }))
+        }
       ])
       const flattened = found!
       if (flattened.failure !== undefined) return yield* failed(layers[flattened.failure.layer]!, flattened.failure)
       for (const [index, layer] of layers.entries()) {
-        const wrong = mismatch(layer, flattened.layers[index]!)
+        const { diffIds, stored } = flattened.layers[index]!
+        const wrong = mismatch(layer, stored, diffIds)
         if (wrong !== undefined) return yield* damaged(layer, wrong)
       }
       if (flattened.isFlat) return { image, report: { ...kept, after: base.diffId } }
@@ -57,7 +59,7 @@ export const make = (): Filter.Filter =>
       }
       const edits = [...base.edits, flatten(options)]
       const [output] = yield* pool.runAll(Rewrite.job, [
-        { ...inputOf(base), edits, stored: [], before: false, after: true }
+        { ...inputOf(base), edits, stored: [], before: [], after: ["sha256"] }
       ])
       if (output!.failure !== undefined) return yield* failed(base, output!.failure)
       const { digest: _, ...rest } = base
@@ -65,7 +67,7 @@ export const make = (): Filter.Filter =>
         ...rest,
         name: `flattened from ${layers.length} layers`,
         edits,
-        diffId: Digest.make("sha256", output!.after!),
+        diffId: Digest.make("sha256", output!.after.sha256!),
         uncompressedSize: output!.size
       }
       return {
@@ -86,19 +88,6 @@ const inputOf = ({ bytes, edits, limits }: Image.Layer): LayerInput => ({
   edits,
   ...(limits === undefined ? {} : { limits })
 })
-
-const storedOf = ({ digest }: Image.Layer): ReadonlyArray<Digest.Algorithm> => {
-  const algorithm = digest === undefined ? undefined : Digest.computable(digest)
-  return algorithm === undefined ? [] : [algorithm]
-}
-
-const mismatch = (layer: Image.Layer, { diffId, stored }: FlattenLayers.FlattenedLayer): string | undefined => {
-  for (const [algorithm, hex] of Object.entries(stored)) {
-    if (`${algorithm}:${hex}` !== layer.digest) return `expected ${layer.digest}, found ${algorithm}:${hex}`
-  }
-  const found = `sha256:${diffId}`
-  return found === layer.diffId ? undefined : `expected diff_id ${layer.diffId}, found ${found}`
-}
 
 /** The config's text with one diff_id and one step of history. */
 const configOf = ({ config, layers }: Image.Image, { diffId }: Image.Layer): string => {

@@ -1,10 +1,10 @@
 /** What of each layer is left in the finished file system: work for a thread. */
-import * as crypto from "node:crypto"
 import { catalog } from "../check/Catalog.ts"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import type { Links, Remains } from "../content/FlattenEdit.ts"
+import * as Hasher from "../content/Hasher.ts"
 import type { Job } from "../content/Job.ts"
 import { bytesRead } from "../content/LayerEdits.ts"
 import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
@@ -12,21 +12,28 @@ import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import { TarEditor } from "../content/TarEdit.ts"
 import type { TarEntry } from "../content/TarEntry.ts"
 import { TarScanner } from "../content/TarScan.ts"
-import type { Algorithm } from "../image/Digest.ts"
+import type { Algorithm, Hashed } from "../image/Digest.ts"
 import { LayerApplier, splitPath } from "../rootfs/ApplyLayer.ts"
 import { FileTree, type Inode, isImplied, pathOf, type TreeNode } from "../rootfs/FileTree.ts"
 
 /** Plain data: it crosses to a worker. */
 export interface FlattenTask {
-  /** Base first; `stored` are the digests wanted of the bytes as stored. */
-  readonly layers: ReadonlyArray<LayerInput & { readonly stored: ReadonlyArray<Algorithm> }>
+  /** Base first. */
+  readonly layers: ReadonlyArray<FlattenInput>
+}
+
+export interface FlattenInput extends LayerInput {
+  /** Digests wanted of the bytes as stored. */
+  readonly stored: ReadonlyArray<Algorithm>
+  /** Digests wanted of the tar, edits applied. */
+  readonly diffIds: ReadonlyArray<Algorithm>
 }
 
 export interface FlattenedLayer {
   readonly remains: Remains
-  readonly stored: Readonly<Partial<Record<Algorithm, string>>>
-  /** sha256 in hex of its tar, its edits applied. */
-  readonly diffId: string
+  readonly stored: Hashed
+  /** Of its tar, its edits applied. */
+  readonly diffIds: Hashed
   /** Members that do not stay, and the bytes of their bodies. Hardlinks that come out anew stay. */
   readonly gone: number
   readonly goneBytes: number
@@ -47,7 +54,7 @@ export const run = (task: FlattenTask, progress: (bytes: number) => void = () =>
   for (const [index, layer] of task.layers.entries()) {
     try {
       const pass = new Pass(tree, index)
-      pass.read(layer, layer.stored, progress)
+      pass.read(layer, progress)
       passes.push(pass)
     } catch (cause) {
       return { layers: [], directories: [], isFlat: false, failure: { ...failureOf(cause), layer: index } }
@@ -71,8 +78,8 @@ class Pass {
   /** Where each header that is no extension begins: editors count some that scanners pass over. */
   readonly members: Array<number> = []
   entries = 0
-  diffId = ""
-  stored: FlattenedLayer["stored"] = {}
+  diffIds: Hashed = {}
+  stored: Hashed = {}
 
   constructor(tree: FileTree, layer: number) {
     this.#tree = tree
@@ -80,9 +87,9 @@ class Pass {
     this.#applier = new LayerApplier(tree, layer, { digests: false, maxProblems: 1 })
   }
 
-  read(input: LayerInput, algorithms: ReadonlyArray<Algorithm>, progress: (bytes: number) => void): void {
-    const stored = algorithms.map((algorithm) => [algorithm, crypto.createHash(algorithm)] as const)
-    const hash = crypto.createHash("sha256")
+  read(input: FlattenInput, progress: (bytes: number) => void): void {
+    const stored = new Hasher.Hashers(input.stored)
+    const diffIds = new Hasher.Hashers(input.diffIds)
     const scanner = new TarScanner({
       onEntry: (entry) => this.#entry(entry),
       onEntryEnd: this.#applier.onEntryEnd,
@@ -99,15 +106,13 @@ class Pass {
     stream(
       input,
       (chunk, from, to) => {
-        hash.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+        diffIds.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
         scanner.write(chunk, from, to)
         editor.write(chunk, from, to)
       },
       {
         onProgress: progress,
-        ...(stored.length === 0
-          ? {}
-          : { onStored: (chunk: Uint8Array) => stored.forEach(([, one]) => void one.update(chunk)) })
+        ...(stored.isEmpty ? {} : { onStored: (chunk: Uint8Array) => stored.update(chunk) })
       }
     )
     scanner.end()
@@ -123,8 +128,8 @@ class Pass {
       )
     }
     this.entries = entries
-    this.diffId = hash.digest("hex")
-    this.stored = Object.fromEntries(stored.map(([algorithm, one]) => [algorithm, one.digest("hex")]))
+    this.diffIds = diffIds.end()
+    this.stored = stored.end()
   }
 
   #entry(entry: TarEntry): void {
@@ -194,7 +199,7 @@ const linksOf = (inode: Inode, target: ByteString, paths: ReadonlyArray<ByteStri
 })
 
 const remainsOf = (
-  { diffId, members, sizes, starts, stored }: Pass,
+  { diffIds, members, sizes, starts, stored }: Pass,
   { kept, links, renames }: Gathered
 ): FlattenedLayer => {
   const bits = new Uint8Array(Math.ceil(members.length / 8))
@@ -224,7 +229,7 @@ const remainsOf = (
   return {
     remains: { keep: Buffer.from(bits).toString("latin1"), renames: renamed, links: linked },
     stored,
-    diffId,
+    diffIds,
     gone: Math.max(0, members.length - left),
     goneBytes
   }
@@ -232,7 +237,10 @@ const remainsOf = (
 
 export const job: Job<FlattenTask, Flattened> = {
   kind: "flatten",
-  prepare: Codec.prepare,
+  prepare: async ({ layers }) => {
+    await Hasher.prepare(layers.flatMap(({ diffIds, stored }) => [...stored, ...diffIds]))
+    await Codec.prepare()
+  },
   run,
   cost: (task) => task.layers.reduce((sum, layer) => sum + bytesRead(layer), 0)
 }

@@ -33,11 +33,11 @@ export const imageTree = (layers: ReadonlyArray<TreeLayer>, options: TreeOptions
   const tree = new FileTree()
   const read: Array<ReadLayer> = []
   const problems: Array<string> = []
+  const diffIds = content ? layers.map(({ diffId }) => diffId) : []
   for (const [index, input] of layers.entries()) {
-    const layer = readLayerSync(tree, index, input, { digests: content, diffIds: content, maxProblems, ...hooks })
-    const found = layer.diffId === undefined ? undefined : `sha256:${layer.diffId}`
-    if (found !== undefined && found !== input.diffId && input.diffId.startsWith("sha256:")) {
-      throw new LayerReadError("damaged", "EDIFFID", `expected diff_id ${input.diffId}, found ${found}`)
+    const layer = readLayerSync(tree, index, input, { digests: content, diffIds, maxProblems, ...hooks })
+    if (layer.diffId !== undefined && layer.diffId !== input.diffId) {
+      throw new LayerReadError("damaged", "EDIFFID", `expected diff_id ${input.diffId}, found ${layer.diffId}`)
     }
     const lines = [
       ...layer.tarProblems.map(({ check, message }) => `${message} [${check}]`),

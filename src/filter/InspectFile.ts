@@ -70,7 +70,7 @@ export const layerSizes = Effect.fnUntraced(function* (
   const unknown = image.layers.filter((_, index) => known[index] === undefined)
   const results = yield* pool.runAll(
     Job.job,
-    unknown.map(({ bytes, edits }) => ({ region: bytes, edits, stored: [], before: false, after: false }))
+    unknown.map(({ bytes, edits }) => ({ region: bytes, edits, stored: [], before: [], after: [] }))
   )
   for (const [index, { failure }] of results.entries()) {
     if (failure !== undefined) return yield* failed(unknown[index]!, failure)

@@ -28,6 +28,13 @@ export const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${l
 export const damaged = (layer: Image.Layer, message: string): FilterError =>
   new FilterError({ reason: "Damaged", message: `cannot filter ${nameOf(layer)}: ${message}` })
 
+/** The error for a layer of which nothing can tell whether it is the image's. */
+export const unprovable = (layer: Image.Layer): FilterError =>
+  new FilterError({
+    reason: "Unsupported",
+    message: `cannot filter ${nameOf(layer)}: expected a diff_id of ${Digest.known}, found ${layer.diffId}`
+  })
+
 /** The error for what a pass over a layer met. */
 export const failed = (layer: Image.Layer, failure: NonNullable<Job.Rewritten["failure"]>): FilterError =>
   new FilterError({
@@ -47,12 +54,7 @@ export const rewriteLayers = Effect.fn("Rewrite.rewriteLayers")(function* (
   const passes = new Map<string, Pass>()
   const keys: Array<string> = []
   for (const [position, layer] of layers.entries()) {
-    if (Digest.algorithmOf(layer.diffId) !== "sha256") {
-      return yield* new FilterError({
-        reason: "Unsupported",
-        message: `cannot filter ${nameOf(layer)}: expected a diff_id in sha256, found ${layer.diffId}`
-      })
-    }
+    if (!Digest.isComputable(layer.diffId)) return yield* unprovable(layer)
     const edit = edits[position]!
     const key = JSON.stringify([layer.bytes, layer.diffId, layer.digest, layer.edits, edit])
     keys.push(key)
@@ -89,17 +91,18 @@ interface Pass {
 const passOver = (layer: Image.Layer, edit: Image.Edit): Pass => {
   const edits = [...layer.edits, edit]
   const input = { region: layer.bytes, ...(layer.limits === undefined ? {} : { limits: layer.limits }) }
-  const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
-  const stored = algorithm === undefined ? [] : [algorithm]
+  const stored = Digest.algorithmsOf(layer.digest)
+  // Both sides in the same one: whether they differ tells whether anything was edited.
+  const diffId = Digest.algorithmsOf(layer.diffId)
   const tasks: ReadonlyArray<Job.RewriteTask> =
     layer.edits.length > 0
-      ? [{ ...input, edits, stored: [], before: false, after: true }]
+      ? [{ ...input, edits, stored: [], before: [], after: diffId }]
       : isPlain(layer)
         ? [
-            { ...input, edits: [], stored, before: true, after: false },
-            { ...input, edits, stored: [], before: false, after: true }
+            { ...input, edits: [], stored, before: diffId, after: [] },
+            { ...input, edits, stored: [], before: [], after: diffId }
           ]
-        : [{ ...input, edits, stored, before: true, after: true }]
+        : [{ ...input, edits, stored, before: diffId, after: diffId }]
   return { layer, edits, tasks }
 }
 
@@ -124,26 +127,24 @@ const judge = (
   const [input, output] = [results[0]!, results.at(-1)!]
   // A layer that is not the one the config names says more than that it cannot be edited.
   if (input.failure === undefined && layer.edits.length === 0) {
-    const wrong = mismatch(layer, input)
-    if (wrong !== undefined) return Either.left(wrong)
+    const wrong = mismatch(layer, input.stored, input.before)
+    if (wrong !== undefined) return Either.left(damaged(layer, wrong))
   }
   const failure = input.failure ?? output.failure
   if (failure !== undefined) return Either.left(failed(layer, failure))
-  const diffId = Digest.make("sha256", output.after!)
+  const diffId = Digest.like(layer.diffId, output.after)!
   const facts = output.edits.at(-1)!
   if (diffId === layer.diffId) return Either.right({ layer, facts })
   const { digest: _, ...rest } = layer
   return Either.right({ layer: { ...rest, diffId, edits, uncompressedSize: output.size }, facts })
 }
 
-const mismatch = (layer: Image.Layer, result: Job.Rewritten): FilterError | undefined => {
-  for (const [algorithm, hex] of Object.entries(result.stored)) {
-    if (`${algorithm}:${hex}` !== layer.digest) {
-      return damaged(layer, `expected ${layer.digest}, found ${algorithm}:${hex}`)
-    }
-  }
-  const found = `sha256:${result.before}`
-  return found === layer.diffId ? undefined : damaged(layer, `expected diff_id ${layer.diffId}, found ${found}`)
+/** In what a layer that was read is not the one that the image names; `tar` was computed over the uncompressed one. */
+export const mismatch = (layer: Image.Layer, stored: Digest.Hashed, tar: Digest.Hashed): string | undefined => {
+  const digest = layer.digest === undefined ? undefined : Digest.like(layer.digest, stored)
+  if (digest !== undefined && digest !== layer.digest) return `expected ${layer.digest}, found ${digest}`
+  const diffId = Digest.like(layer.diffId, tar)
+  return diffId === layer.diffId ? undefined : `expected diff_id ${layer.diffId}, found ${diffId}`
 }
 
 /** What changes in a config besides the diff_ids. */

@@ -3,8 +3,8 @@
  * digest, byte for byte, so nothing in it is converted.
  */
 
-import * as crypto from "node:crypto"
 import * as Effect from "effect/Effect"
+import * as Hasher from "../content/Hasher.ts"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 import * as MediaType from "../image/MediaType.ts"
@@ -156,14 +156,14 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
     }
     const read = readRegion(region, Json.maxBytes)
     if ("failure" in read) return yield* damaged(`${digest}: ${read.failure}`)
-    const algorithm = Digest.computable(digest)
-    if (algorithm === undefined) {
+    yield* Effect.promise(() => Hasher.prepare(Digest.algorithmsOf(digest)))
+    const found = Hasher.digestOfBytes(digest, read.bytes)
+    if (found === undefined) {
       return yield* new SourceError({
         reason: "Unsupported",
-        message: `cannot copy from ${graph.uri}: expected a digest of ${Object.keys(Digest.hexLength).join(", ")}, found ${digest}`
+        message: `cannot copy from ${graph.uri}: expected a digest of ${Digest.known}, found ${digest}`
       })
     }
-    const found = Digest.make(algorithm, crypto.createHash(algorithm).update(read.bytes).digest("hex"))
     if (found !== digest) return yield* damaged(`expected ${digest}, found ${found}`)
     bytes += size
     if (documents.size >= maxDocuments || bytes > maxDocumentBytes) {

@@ -16,6 +16,8 @@ export interface Wanted {
   readonly compression?: Compression | undefined
   /** gzip 1-9, zstd 1-19. Given, it compresses anew what is compressed in the same way already. */
   readonly level?: number | undefined
+  /** Name it by sha256, whatever the source names it by. */
+  readonly sha256?: boolean
 }
 
 /** A layer and the form in which it will be written. */
@@ -85,17 +87,19 @@ export const plan = (layer: Image.Layer, wanted: Wanted): Plan => {
     (wanted.compression === undefined ||
       (wanted.compression === found && (found === "none" || wanted.level === undefined)))
   const form = keep ? "stored" : target === "none" ? "uncompressed" : target
+  const digest =
+    form === "uncompressed" || (form === "stored" && found === "none" && layer.digest === undefined)
+      ? layer.diffId
+      : form === "stored"
+        ? layer.digest
+        : undefined
   return {
     layer,
     form,
     found,
     level: form === "gzip" || form === "zstd" ? (wanted.level ?? defaultLevels[form]) : undefined,
     digest:
-      form === "uncompressed" || (form === "stored" && found === "none" && layer.digest === undefined)
-        ? layer.diffId
-        : form === "stored"
-          ? layer.digest
-          : undefined
+      digest !== undefined && wanted.sha256 === true && Digest.algorithmOf(digest) !== "sha256" ? undefined : digest
   }
 }
 
@@ -105,8 +109,9 @@ export const task = (
   output: { readonly path: string; readonly offset: number; readonly sync?: boolean }
 ): Inspect.InspectTask => ({
   region: plan.layer.bytes,
-  algorithms: algorithmsOf(plan.layer.digest),
+  algorithms: Digest.algorithmsOf(plan.layer.digest),
   as: "layer",
+  diffIds: Digest.algorithmsOf(plan.layer.diffId),
   keepPaths: false,
   limits: plan.layer.limits ?? {},
   ...(plan.layer.edits.length === 0 ? {} : { edits: plan.layer.edits }),
@@ -116,8 +121,9 @@ export const task = (
 /** The pass that only proves a layer in its source. */
 export const probe = (plan: Plan): Inspect.InspectTask => ({
   region: plan.layer.bytes,
-  algorithms: algorithmsOf(plan.layer.digest),
+  algorithms: Digest.algorithmsOf(plan.layer.digest),
   as: "layer",
+  diffIds: Digest.algorithmsOf(plan.layer.diffId),
   keepPaths: false,
   limits: plan.layer.limits ?? {}
 })
@@ -125,27 +131,19 @@ export const probe = (plan: Plan): Inspect.InspectTask => ({
 /** The pass over what stands already where a planned layer goes. */
 export const check = (plan: Plan, region: Image.Layer["bytes"]): Inspect.InspectTask => ({
   region,
-  algorithms: algorithmsOf(plan.digest),
+  algorithms: Digest.algorithmsOf(plan.digest),
   as: "layer",
+  diffIds: Digest.algorithmsOf(plan.layer.diffId),
   keepPaths: false,
   limits: plan.layer.limits ?? {}
 })
 
-const algorithmsOf = (digest: string | undefined): ReadonlyArray<Digest.Algorithm> => {
-  const algorithm = digest === undefined ? undefined : Digest.computable(digest)
-  return algorithm === undefined ? [] : [algorithm]
-}
-
 /** Whether what `check` found is the layer, in the bytes that are wanted. */
-export const holds = (plan: Plan, evidence: Inspect.Evidence): boolean => {
-  const algorithm = plan.digest === undefined ? undefined : Digest.computable(plan.digest)
-  return (
-    evidence.failure === undefined &&
-    evidence.layer?.complete === true &&
-    `sha256:${evidence.layer.diffId}` === plan.layer.diffId &&
-    (algorithm === undefined || Digest.make(algorithm, evidence.digests[algorithm]!) === plan.digest)
-  )
-}
+export const holds = ({ digest, layer }: Plan, evidence: Inspect.Evidence): boolean =>
+  evidence.failure === undefined &&
+  evidence.layer?.complete === true &&
+  Digest.like(layer.diffId, evidence.layer.diffIds) === layer.diffId &&
+  (digest === undefined || (Digest.like(digest, evidence.digests) ?? digest) === digest)
 
 const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${layer.name})`
 
@@ -174,25 +172,25 @@ export const failure = (
     const problem = evidence.problems.find((one) => one.check.startsWith("compression."))
     return damaged(problem?.message ?? "it does not decompress")
   }
-  const algorithm = layer.digest === undefined ? undefined : Digest.computable(layer.digest)
-  if (algorithm !== undefined && Digest.make(algorithm, evidence.digests[algorithm]!) !== layer.digest) {
-    return damaged(`expected ${layer.digest}, found ${Digest.make(algorithm, evidence.digests[algorithm]!)}`)
-  }
-  if (Digest.algorithmOf(layer.diffId) !== "sha256") {
+  const digest = layer.digest === undefined ? undefined : Digest.like(layer.digest, evidence.digests)
+  if (digest !== undefined && digest !== layer.digest) return damaged(`expected ${layer.digest}, found ${digest}`)
+  const diffId = Digest.like(layer.diffId, evidence.layer.diffIds)
+  if (diffId === undefined) {
     return new SourceError({
       reason: "Unsupported",
-      message: `cannot prove ${nameOf(layer)}: expected a diff_id in sha256, found ${layer.diffId}`
+      message: `cannot prove ${nameOf(layer)}: expected a diff_id of ${Digest.known}, found ${layer.diffId}`
     })
   }
-  const found = `sha256:${evidence.layer.diffId}`
-  return found === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${found}`)
+  return diffId === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${diffId}`)
 }
 
 /** What a layer became, from the evidence of `task`, of `probe`, or of `check` where it holds. */
 export const stored = (plan: Plan, evidence: Inspect.Evidence): Stored => {
   const layer = evidence.layer!
   const [size, sha256] =
-    plan.form === "uncompressed" ? [layer.uncompressedSize, layer.diffId] : [evidence.size, evidence.digests.sha256!]
+    plan.form === "uncompressed"
+      ? [layer.uncompressedSize, layer.diffIds.sha256]
+      : [evidence.size, evidence.digests.sha256!]
   return {
     layer: plan.layer,
     digest: plan.digest ?? Digest.make("sha256", sha256),

@@ -1,6 +1,7 @@
 /** The tree of a source's image, before anything is held against it or made of it. */
 import * as Effect from "effect/Effect"
 import type { LayerInput } from "../content/LayerStream.ts"
+import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
@@ -22,7 +23,7 @@ export const prove = Effect.fn("ProvedTree.prove")(function* (
   doing: string,
   onLayer: (tree: FileTree, layer: ReadLayer) => void = () => {}
 ): Effect.fn.Return<Proved, SourceError> {
-  const damaged = (reason: "Unreadable" | "Damaged", message: string) =>
+  const damaged = (reason: "Unreadable" | "Damaged" | "Unsupported", message: string) =>
     new SourceError({ reason, message: `${doing} ${image.source}: ${message}` })
   const inputs = image.layers.map(
     ({ bytes, edits, limits }): LayerInput => ({
@@ -31,15 +32,22 @@ export const prove = Effect.fn("ProvedTree.prove")(function* (
       ...(limits === undefined ? {} : { limits })
     })
   )
-  const { layers, tree } = yield* readLayers(inputs, { diffIds: true, onLayer }).pipe(
+  const diffIds = image.layers.map(({ diffId }) => diffId)
+  const { layers, tree } = yield* readLayers(inputs, { diffIds, onLayer }).pipe(
     Effect.mapError(({ message, reason }) => damaged(reason === "unreadable" ? "Unreadable" : "Damaged", message))
   )
   for (const [index, { diffId }] of layers.entries()) {
     const { diffId: expected, name } = image.layers[index]!
-    if (`sha256:${diffId}` !== expected) {
+    if (diffId === undefined) {
+      return yield* damaged(
+        "Unsupported",
+        `layer ${index} (${name}) cannot be proved: expected a diff_id of ${Digest.known}, found ${expected}`
+      )
+    }
+    if (diffId !== expected) {
       return yield* damaged(
         "Damaged",
-        `layer ${index} (${name}) is damaged: expected diff_id ${expected}, found sha256:${diffId}`
+        `layer ${index} (${name}) is damaged: expected diff_id ${expected}, found ${diffId}`
       )
     }
   }

@@ -139,8 +139,9 @@ export const spoilt = Effect.fnUntraced(function* (store: Store, files: Readonly
     read.map(
       ({ file, region }): Inspect.InspectTask => ({
         region,
-        algorithms: algorithmsOf(file.digest),
+        algorithms: Digest.algorithmsOf(file.digest),
         as: file.diffId === undefined ? "blob" : "layer",
+        diffIds: Digest.algorithmsOf(file.diffId),
         keepPaths: false,
         limits: {}
       })
@@ -152,19 +153,10 @@ export const spoilt = Effect.fnUntraced(function* (store: Store, files: Readonly
   return files.filter((file) => bad.has(file))
 })
 
-const isRight = ({ diffId, digest }: Placed, { digests, failure, layer }: Inspect.Evidence): boolean => {
-  const algorithm = digest === undefined ? undefined : Digest.computable(digest)
-  return (
-    failure === undefined &&
-    (diffId === undefined || (layer?.complete === true && `sha256:${layer.diffId}` === diffId)) &&
-    (algorithm === undefined || Digest.make(algorithm, digests[algorithm]!) === digest)
-  )
-}
-
-const algorithmsOf = (digest: string | undefined): ReadonlyArray<Digest.Algorithm> => {
-  const algorithm = digest === undefined ? undefined : Digest.computable(digest)
-  return algorithm === undefined ? [] : [algorithm]
-}
+const isRight = ({ diffId, digest }: Placed, { digests, failure, layer }: Inspect.Evidence): boolean =>
+  failure === undefined &&
+  (diffId === undefined || (layer?.complete === true && Digest.like(diffId, layer.diffIds) === diffId)) &&
+  (digest === undefined || digestOf(digest, digests) === digest)
 
 export interface Restoring {
   readonly root: string
@@ -282,7 +274,7 @@ const produce = Effect.fnUntraced(function* (
         final,
         temporary,
         content.digest,
-        content.form.form === "stored" ? digestOf(content.digest, one) : Digest.make("sha256", one.layer!.diffId)
+        digestOf(content.digest, content.form.form === "stored" ? one.digests : one.layer!.diffIds)
       )
     } else {
       if (one.failure !== undefined) {
@@ -293,7 +285,7 @@ const produce = Effect.fnUntraced(function* (
               message: `cannot read ${content.digest}: ${describe(one.failure)}`
             })
       }
-      judge(final, temporary, content.digest, digestOf(content.digest, one))
+      judge(final, temporary, content.digest, digestOf(content.digest, one.digests))
     }
   }
   for (const { content, path: final } of files) {
@@ -313,10 +305,8 @@ const produce = Effect.fnUntraced(function* (
 })
 
 /** Algorithms that cannot be computed are trusted to be what the source says: the verification says so. */
-const digestOf = (wanted: string | undefined, { digests }: Inspect.Evidence): string => {
-  const algorithm = wanted === undefined ? "sha256" : Digest.computable(wanted)
-  return algorithm === undefined ? wanted! : Digest.make(algorithm, digests[algorithm]!)
-}
+const digestOf = (wanted: string | undefined, found: Digest.Hashed): string =>
+  wanted === undefined ? Digest.make("sha256", found.sha256!) : (Digest.like(wanted, found) ?? wanted)
 
 const taskOf = (
   content: Extract<Content, { readonly kind: "layer" | "blob" }>,
@@ -325,7 +315,7 @@ const taskOf = (
   if (content.kind === "blob") {
     return {
       region: content.region,
-      algorithms: algorithmsOf(content.digest),
+      algorithms: Digest.algorithmsOf(content.digest),
       as: "blob",
       keepPaths: false,
       limits: {},
@@ -337,7 +327,9 @@ const taskOf = (
     path: temporary,
     offset: 0
   })
-  return { ...task, algorithms: [...new Set([...task.algorithms, ...algorithmsOf(digest)])] }
+  return form.form === "stored"
+    ? { ...task, algorithms: Digest.algorithmsOf(layer.digest, digest) }
+    : { ...task, diffIds: Digest.algorithmsOf(layer.diffId, digest) }
 }
 
 /** One compressed layer. */

@@ -7,6 +7,7 @@ import * as ByteString from "../content/ByteString.ts"
 import * as Inspect from "../content/Inspect.ts"
 import type { LayerInput } from "../content/LayerStream.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
+import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
@@ -85,7 +86,11 @@ export const withPlainLayers = <A, E>(
       // Walking them as tar is what `use` does: here they are only hashed.
       const proofs = yield* pool.runAll(
         Inspect.job,
-        stored.map((plan) => ({ ...LayerCopy.probe(plan), as: "blob" as const }))
+        stored.map((plan) => ({
+          ...LayerCopy.probe(plan),
+          as: "blob" as const,
+          algorithms: Digest.algorithmsOf(plan.layer.digest, plan.layer.diffId)
+        }))
       )
       for (const [index, plan] of stored.entries()) {
         const failed = LayerCopy.failure(destination, plan.layer, plainEvidence(proofs[index]!))
@@ -106,7 +111,7 @@ const plainEvidence = (evidence: Inspect.Evidence): Inspect.Evidence => ({
   layer: {
     compression: "none",
     members: 0,
-    diffId: evidence.digests.sha256!,
+    diffIds: { ...evidence.digests, sha256: evidence.digests.sha256! },
     uncompressedSize: evidence.size,
     entries: 0,
     facts: { openLinks: [], whiteouts: [], opaques: [], implied: [], paths: undefined },

@@ -214,7 +214,8 @@ const compareConfigs = (
   report: Collector
 ): void => {
   report.ran("against.config-mismatch", "against.config-reserialized")
-  if (target.digest === source.digest) return
+  // Not by their digests, which may be in different algorithms.
+  if (Buffer.compare(target.raw, source.raw) === 0) return
   const [ours, theirs] = [Json.parse(target.raw), Json.parse(source.raw)]
   const differences = [...configDifferences(ours.value, theirs.value, "")]
   const detail = { expected: source.digest, actual: target.digest }

@@ -1,22 +1,22 @@
 /** The tree that the layers of an image make. */
-
-import * as crypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Codec from "../content/Compression.ts"
+import * as Hasher from "../content/Hasher.ts"
 import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
 import { walk } from "../content/LayerWalk.ts"
 import type { Problem } from "../content/Problem.ts"
 import { TarScanner } from "../content/TarScan.ts"
 import type { Compression } from "../image/Compression.ts"
+import * as Digest from "../image/Digest.ts"
 import { type AppliedLayer, LayerApplier, type LayerOptions } from "./ApplyLayer.ts"
 import { FileTree } from "./FileTree.ts"
 
 export interface ReadLayersOptions extends LayerOptions {
   /** Names that the tree may have; see `FileTree`. */
   readonly maxNames?: number
-  /** Compute sha256 of each uncompressed tar in the same pass. Default false. */
-  readonly diffIds?: boolean
+  /** What each uncompressed tar should be, base first: it is hashed by that algorithm in the same pass. */
+  readonly diffIds?: ReadonlyArray<string>
   /** Called after each layer, when the tree is that of the layers up to it. */
   readonly onLayer?: (tree: FileTree, layer: ReadLayer) => void
   /** Bytes read since the last call. */
@@ -30,8 +30,8 @@ export interface ReadLayer extends AppliedLayer {
   readonly compression: Compression
   /** Of the uncompressed tar, edits applied. */
   readonly size: number
-  /** Hex; undefined when it was not asked for. */
-  readonly diffId: string | undefined
+  /** Undefined when it was not asked for, or in an algorithm that cannot be computed. */
+  readonly diffId: Digest.Digest | undefined
 }
 
 export interface LayersRead {
@@ -54,7 +54,7 @@ export const readLayers: (
   layers: ReadonlyArray<LayerInput>,
   options?: ReadLayersOptions
 ) => Effect.Effect<LayersRead, LayersError> = Effect.fn("ReadLayers.readLayers")(function* (layers, options = {}) {
-  yield* Effect.promise(Codec.prepare)
+  yield* Effect.promise(() => prepare(options.diffIds ?? []))
   const tree = new FileTree(options.maxNames === undefined ? {} : { maxNames: options.maxNames })
   const read: Array<ReadLayer> = []
   for (const [index, input] of layers.entries()) {
@@ -69,6 +69,12 @@ export const readLayers: (
   return { tree, layers: read }
 })
 
+/** Loads what `readLayerSync` needs. */
+export const prepare = async (diffIds: ReadonlyArray<string>): Promise<void> => {
+  await Hasher.prepare(Digest.algorithmsOf(...diffIds))
+  await Codec.prepare()
+}
+
 const layerError = (layer: number, cause: unknown): LayersError =>
   new LayersError({
     reason: cause instanceof LayerReadError ? cause.reason : "damaged",
@@ -77,7 +83,7 @@ const layerError = (layer: number, cause: unknown): LayersError =>
     cause
   })
 
-/** One layer of them, for threads: `Compression.prepare` has to be done before. Throws `LayerReadError`. */
+/** One layer of them, for threads: `prepare` has to be done before. Throws `LayerReadError`. */
 export const readLayerSync = (
   tree: FileTree,
   index: number,
@@ -94,7 +100,9 @@ export const readLayerSync = (
       tarProblems.push(problem)
     }
   }
-  if (options.digests === false && options.diffIds !== true) {
+  const expected = options.diffIds?.[index]
+  const hashers = new Hasher.Hashers(Digest.algorithmsOf(expected))
+  if (options.digests === false && hashers.isEmpty) {
     // Nothing looks at bodies: those of plain layers are not even read.
     const { compression, size } = walk(input, visitor, hooks)
     return { ...applier.finish(), tarProblems, compression, size, diffId: undefined }
@@ -104,15 +112,15 @@ export const readLayerSync = (
     // Without it the scanner passes over bodies.
     ...(options.digests === false ? {} : { onBody: applier.onBody })
   })
-  const hash = options.diffIds === true ? crypto.createHash("sha256") : undefined
   const { compression, size } = stream(
     input,
     (chunk, from, to) => {
-      hash?.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+      hashers.update(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
       scanner.write(chunk, from, to)
     },
     hooks
   )
   scanner.end()
-  return { ...applier.finish(), tarProblems, compression, size, diffId: hash?.digest("hex") }
+  const diffId = expected === undefined ? undefined : Digest.like(expected, hashers.end())
+  return { ...applier.finish(), tarProblems, compression, size, diffId }
 }

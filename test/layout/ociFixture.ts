@@ -1,6 +1,5 @@
 /** A small OCI layout in memory, each document of which a test can change before it is hashed, and its files after. */
 
-import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -8,8 +7,10 @@ import * as zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import { catalog } from "../../src/check/Catalog.ts"
 import type { Finding } from "../../src/check/Finding.ts"
+import * as Hasher from "../../src/content/Hasher.ts"
 import { encodeHeader, endOfArchive, padding } from "../../src/content/TarWrite.ts"
 import { WorkerPool } from "../../src/content/WorkerPool.ts"
+import type * as Digest from "../../src/image/Digest.ts"
 import * as MediaType from "../../src/image/MediaType.ts"
 import type { Verification } from "../../src/layout/Verifier.ts"
 
@@ -26,7 +27,9 @@ export interface Edits {
   readonly layers?: ReadonlyArray<Buffer>
   readonly compression?: "gzip" | "none"
   readonly docker?: boolean
-  readonly algorithm?: "sha256" | "sha512"
+  /** Of every blob; blake3 has to be prepared before. */
+  readonly algorithm?: Digest.Algorithm
+  readonly diffIds?: Digest.Algorithm
   readonly config?: Edit
   readonly manifest?: Edit
   /** The entry of index.json. */
@@ -45,15 +48,22 @@ export interface Layout {
   readonly diffIds: ReadonlyArray<string>
 }
 
-export const hash = (bytes: Uint8Array, algorithm = "sha256"): string =>
-  `${algorithm}:${crypto.createHash(algorithm).update(bytes).digest("hex")}`
+export const hash = (bytes: Uint8Array, algorithm: Digest.Algorithm = "sha256"): string => {
+  const hasher = Hasher.make(algorithm)
+  hasher.update(bytes)
+  return `${algorithm}:${hasher.digest("hex")}`
+}
 
 export const pathOf = (digest: string): string => `blobs/${digest.replace(":", "/")}`
 
 export const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value))
 
 /** Puts a blob in place; answers what a descriptor says of it. */
-export const put = (files: Files, bytes: Buffer, algorithm = "sha256"): { digest: string; size: number } => {
+export const put = (
+  files: Files,
+  bytes: Buffer,
+  algorithm: Digest.Algorithm = "sha256"
+): { digest: string; size: number } => {
   const digest = hash(bytes, algorithm)
   files.set(pathOf(digest), bytes)
   return { digest, size: bytes.length }
@@ -84,7 +94,7 @@ export const makeLayout = (edits: Edits = {}): Layout => {
   const docker = edits.docker === true
   const compression = edits.compression ?? "gzip"
   const tars = edits.layers ?? [tar({ "etc/": "", "etc/hostname": "base" }), tar({ "etc/motd": "second layer\n" })]
-  const diffIds = tars.map((one) => hash(one))
+  const diffIds = tars.map((one) => hash(one, edits.diffIds))
   const layers = tars.map((one) => ({
     mediaType: MediaType.layerWith(compression, docker),
     ...put(files, compression === "gzip" ? zlib.gzipSync(one) : one, algorithm)

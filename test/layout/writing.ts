@@ -117,8 +117,8 @@ export const makeImage = (directory: string, options: ImageOptions): Image.Image
 export const edited = (image: Image.Image): Image.Image => {
   const edits = [normalizeTimestamps(1234)]
   const layers = image.layers.map((layer) => {
-    const result = Rewrite.run({ region: layer.bytes, edits, stored: [], before: false, after: true })
-    return { ...layer, edits, diffId: Digest.make("sha256", result.after!) }
+    const result = Rewrite.run({ region: layer.bytes, edits, stored: [], before: [], after: ["sha256"] })
+    return { ...layer, edits, diffId: Digest.make("sha256", result.after.sha256!) }
   })
   assert.notStrictEqual(layers[0]!.diffId, image.layers[0]!.diffId)
   const value = { ...image.config.value, rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) } }

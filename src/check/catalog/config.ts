@@ -48,7 +48,7 @@ export const config = {
     spec: "image-spec descriptor.md, digest; docker-image-spec v1.3, image ID",
     rules: [6, 86],
     explanation:
-      "The sha256 of the file differs from the digest that the manifest, the file's name or the receipt gives.",
+      "The digest of the file differs from the digest that the manifest, the file's name or the receipt gives.",
     remedy: "The file was changed: write it again from the source."
   },
   "config.reserialized": {

@@ -40,8 +40,9 @@ export const descriptor = {
     severity: "info",
     title: "a digest of an algorithm that cannot be computed here",
     spec: "image-spec descriptor.md, digests: unsupported digests pass if they comply with the grammar",
-    rules: [9, 10],
-    explanation: "The content is there and has the right size, but nothing proves that it is the right content.",
+    rules: [10],
+    explanation:
+      "sha256, sha512 and blake3, which the specification registers, are computed, and sha384. Of content that another algorithm names nothing proves that it is the right content.",
     remedy: "Use a tool that knows the algorithm, or have the image written with sha256."
   },
   "descriptor.bad-size": {

@@ -40,7 +40,7 @@ export const layer = {
     spec: "image-spec config.md, Layer DiffID; docker-image-spec v1.3",
     rules: [21, 43, 87],
     explanation:
-      "The sha256 of the uncompressed tar differs from rootfs.diff_ids at the same position: the layer was damaged, swapped with another, or rewritten by a tool that left the config as it was.",
+      "The digest of the uncompressed tar differs from rootfs.diff_ids at the same position: the layer was damaged, swapped with another, or rewritten by a tool that left the config as it was.",
     remedy: "Write the layer again from the source. If a filter rewrote it, use one that updates the config."
   },
   "layer.count-mismatch": {

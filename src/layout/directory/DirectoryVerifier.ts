@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import type { CheckId } from "../../check/Catalog.ts"
 import type { CheckResults } from "../../check/CheckResults.ts"
 import { Collector } from "../../check/Collector.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
@@ -26,7 +27,10 @@ export const make = Effect.fn("DirectoryVerifier.make")(function* (options: { re
   const pool = yield* WorkerPool
   return {
     verify: (verifyOptions) =>
-      verify(DirectoryStore.make(options.path), verifyOptions).pipe(Effect.provideService(WorkerPool, pool))
+      verify(DirectoryStore.make(options.path), verifyOptions).pipe(
+        HasherLoading.loading,
+        Effect.provideService(WorkerPool, pool)
+      )
   } satisfies Verifier["Type"]
 })
 

@@ -169,7 +169,7 @@ const writeLayers = Effect.fnUntraced(function* (root: string, image: Image.Imag
   const written = new Map(all.map((one) => [one.plan.layer.diffId, one]))
   return distinct.map((layer): Receipt.File => {
     const { evidence, final } = written.get(layer.diffId)!
-    return { path: final, size: evidence.layer!.uncompressedSize, sha256: evidence.layer!.diffId }
+    return { path: final, size: evidence.layer!.uncompressedSize, sha256: evidence.layer!.diffIds.sha256 }
   })
 })
 

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import { Collector } from "../../check/Collector.ts"
-import { digestOfBytes } from "../../check/DescriptorChecks.ts"
+import * as Hasher from "../../content/Hasher.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
@@ -80,7 +81,7 @@ export const plan = Effect.fn("ArchiveRepair.plan")(function* (
       ...storageOf(own, format)
     }
   }
-})
+}, HasherLoading.loading)
 
 const receiptOf = (file: string): Receipt.Receipt | undefined => {
   const target = Files.receiptPath(Files.resolve(file))
@@ -139,7 +140,7 @@ const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
 const isManifestOf = (store: ArchiveStore.ArchiveStore, digest: string, image: Image.Image): boolean | undefined => {
   if (image.manifest?.digest === digest) return true
   const raw = SavedIdentity.readSmall(store, Digest.blobPath(digest))
-  if (raw === undefined || digestOfBytes(digest as Digest.Digest, raw) !== digest) return undefined
+  if (raw === undefined || Hasher.digestOfBytes(digest, raw) !== digest) return undefined
   const { value } = Json.parse(raw)
   return ContentGraph.descriptorOf(Json.isObject(value) ? value["config"] : undefined)?.digest === image.config.digest
 }

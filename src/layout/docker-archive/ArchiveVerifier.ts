@@ -4,6 +4,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Collector } from "../../check/Collector.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
 import { caseCollisions } from "../CaseCollisions.ts"
@@ -44,7 +45,10 @@ export const make = Effect.fn("ArchiveVerifier.make")(function* (
     verify: (verifyOptions) =>
       store instanceof SourceError
         ? Effect.sync(() => notAnArchive(options.path, store, verifyOptions))
-        : verify(options.path, store, verifyOptions).pipe(Effect.provideService(WorkerPool, pool))
+        : verify(options.path, store, verifyOptions).pipe(
+            HasherLoading.loading,
+            Effect.provideService(WorkerPool, pool)
+          )
   }
 })
 

@@ -374,6 +374,7 @@ const copyBlobs = Effect.fnUntraced(function* (
   })
   const evidence = yield* pool.runAll(Inspect.job, tasks)
   const stored = new Map<LayerCopy.Plan, LayerCopy.Stored>()
+          diffIds: Digest.algorithmsOf(ready?.plan.layer.diffId),
   for (const [index, { digest, old, ready, region, size }] of copies.entries()) {
     const found = evidence[index]!
     const seen = ready === undefined || ready.stored !== undefined
@@ -381,7 +382,7 @@ const copyBlobs = Effect.fnUntraced(function* (
       (region !== undefined && (old || seen) ? copyFailure(target, old, digest, region, found) : undefined) ??
       (seen ? undefined : LayerCopy.failure(target, ready.plan.layer, found))
     if (failed !== undefined) return yield* failed
-    const sha256 = region === undefined ? found.layer!.diffId : found.digests.sha256!
+    const sha256 = region === undefined ? found.layer!.diffIds.sha256 : found.digests.sha256!
     archive.filled({ path: Digest.blobPath(digest), size, sha256 })
     if (ready !== undefined) stored.set(ready.plan, ready.stored ?? LayerCopy.stored(ready.plan, found))
   }
@@ -399,8 +400,7 @@ const copyFailure = (
   const doing = old ? `cannot append to ${target}: its ${Digest.blobPath(digest)}` : `cannot write ${target}: ${digest}`
   const { failure } = evidence
   if (failure !== undefined) return new WriteError({ reason: "Unwritable", message: `${doing}: ${describe(failure)}` })
-  const algorithm = Digest.computable(digest)
-  const found = algorithm === undefined ? digest : Digest.make(algorithm, evidence.digests[algorithm]!)
+  const found = Digest.like(digest, evidence.digests) ?? digest
   return evidence.size === region.size && found === digest
     ? undefined
     : new WriteError({

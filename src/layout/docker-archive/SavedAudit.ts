@@ -3,12 +3,14 @@
 import * as crypto from "node:crypto"
 import type { Collector } from "../../check/Collector.ts"
 import * as ConfigChecks from "../../check/ConfigChecks.ts"
+import * as Hasher from "../../content/Hasher.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import * as Reference from "../../image/Reference.ts"
 import * as Document from "../Document.ts"
 import { type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
 import { plainName, type Store } from "../Store.ts"
+import * as Files from "./ArchiveFiles.ts"
 import type * as DockerSave from "./DockerSave.ts"
 
 export interface AuditedImage {
@@ -22,10 +24,10 @@ export interface AuditedImage {
   readonly subjects: ReadonlySet<string>
 }
 
-/** The digest that a config's file name promises: `{hex}.json` or `blobs/sha256/{hex}`. */
+/** The digest that a config's file name promises: `{hex}.json`, or that of a blob. */
 export const promisedDigest = (file: string): Digest.Digest | undefined => {
   const hex = /^(?:blobs\/sha256\/)?(?:sha256:)?([a-f0-9]{64})(?:\.json)?$/.exec(plainName(file))?.[1]
-  return hex === undefined ? undefined : Digest.make("sha256", hex)
+  return hex === undefined ? Files.blobDigest(file) : Digest.make("sha256", hex)
 }
 
 /**
@@ -51,7 +53,7 @@ const readConfig = (store: Store, file: string, report: Collector): ReadConfig =
   const document = Document.read(store, file, Document.configChecks, report)
   if (document === undefined) return { id: undefined, config: undefined }
   const id = Digest.make("sha256", crypto.createHash("sha256").update(document.raw).digest("hex"))
-  imageId(file, id, document, report)
+  imageId(file, document, report)
   return {
     id,
     config: document.value === undefined ? undefined : ConfigChecks.checkConfig(document.value, "docker", file, report)
@@ -119,24 +121,29 @@ const names = (store: Store, saved: DockerSave.SavedImage, report: Collector): v
   }
 }
 
-/** Rule 86: the image ID is the sha256 of the config, and the file is named after it. */
-const imageId = (file: string, id: Digest.Digest, document: Document.ReadDocument, report: Collector): void => {
+/** Rule 86: the image ID is the sha256 of the config, and the file is named after it; a layout's blobs by any digest. */
+const imageId = (file: string, document: Document.ReadDocument, report: Collector): void => {
   const promised = promisedDigest(file)
   if (promised === undefined) {
     report.skip("config.digest-mismatch", `${file}: nothing says its digest`)
     return
   }
+  const actual = Hasher.digestOfBytes(promised, document.raw)
+  if (actual === undefined) {
+    report.skip("config.digest-mismatch", `${file}: ${Digest.algorithmOf(promised)} cannot be computed here`)
+    return
+  }
   report.ran("config.digest-mismatch", "config.reserialized")
-  if (promised === id) return
+  if (promised === actual) return
   if (document.value !== undefined && PythonJson.isReserialized(document.raw, document.value)) {
     report.report("config.reserialized", file, "the config was re-serialised: the image ID cannot be recovered", {
       expected: promised,
-      actual: id
+      actual
     })
   } else {
-    report.report("config.digest-mismatch", file, "its sha256 is not the one in its name", {
+    report.report("config.digest-mismatch", file, `its ${Digest.algorithmOf(promised)} is not the one in its name`, {
       expected: promised,
-      actual: id
+      actual
     })
   }
 }
@@ -167,11 +174,11 @@ const auditLayer = (
   const as = otherType === undefined ? "layer" : "blob"
   const key = audit.add({ subject: name, region: entry.region, as }, layerChecks)
   // A hybrid's blobs are named by what they hold; any other name of a layer promises nothing.
-  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(plainName(name))?.[1]
-  if (promised !== undefined) audit.digest(key, { value: `sha256:${promised}`, by: "its name" })
+  const promised = Files.blobDigest(name)
+  if (promised !== undefined) audit.digest(key, { value: promised, by: "its name" })
   if (otherType !== undefined) {
     // Encrypted layers and their like: containerd lists them for Docker all the same.
-    if (diffId !== `sha256:${promised}`)
+    if (diffId !== promised)
       report.skip("layer.diff-id-mismatch", `${name} is of type ${otherType}, which is no layer's`)
     return undefined
   }

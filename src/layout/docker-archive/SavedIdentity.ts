@@ -1,5 +1,6 @@
 /** Which image an entry of a manifest.json is, where parts of it may be damaged. */
 import * as crypto from "node:crypto"
+import * as Hasher from "../../content/Hasher.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
@@ -49,9 +50,8 @@ export const isImage = (store: Store, saved: SavedImage, image: Image.Image): bo
   if (problems.length === 0) {
     // Sound, though its name may be that of what it was before it was written anew.
     if (PythonJson.isReserialized(raw, value)) return false
-    const digest = sha256(raw)
-    if (promised === undefined) return digest === image.config.digest ? true : undefined
-    if (promised === digest) return right
+    if (promised === undefined) return sha256(raw) === image.config.digest ? true : undefined
+    if (promised === Hasher.digestOfBytes(promised, raw)) return right
   }
   return promised === undefined ? undefined : right
 }

@@ -4,6 +4,8 @@ import * as crypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { Collector } from "../../check/Collector.ts"
+import * as Hasher from "../../content/Hasher.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
@@ -56,10 +58,10 @@ export const candidates = Effect.fn("SavedSource.candidates")(function* (
               ...(head.right.value.variant ? { variant: head.right.value.variant } : {})
             }
           : undefined,
-      load: Effect.suspend(() => load(store, uri, one))
+      load: HasherLoading.loading(Effect.suspend(() => load(store, uri, one)))
     }
   })
-})
+}, HasherLoading.loading)
 
 /**
  * Entries that name the same config and layers are one image with all their names, as Bazel writes an entry for each tag.
@@ -97,11 +99,12 @@ const readConfig = (
         .join(" ")
         .slice(0, 300)
     )
-  const digest = Digest.make("sha256", crypto.createHash("sha256").update(document!.raw).digest("hex"))
   const promised = promisedDigest(saved.config!)
-  if (promised !== undefined && promised !== digest && !PythonJson.isReserialized(document!.raw, document!.value)) {
-    return damaged(`it was changed: expected ${promised}, found ${digest}`)
+  const found = promised === undefined ? undefined : Hasher.digestOfBytes(promised, document!.raw)
+  if (found !== undefined && found !== promised && !PythonJson.isReserialized(document!.raw, document!.value)) {
+    return damaged(`it was changed: expected ${promised}, found ${found}`)
   }
+  const digest = Digest.make("sha256", crypto.createHash("sha256").update(document!.raw).digest("hex"))
   return Either.right({ raw: document!.raw, value: value.right, digest })
 }
 

@@ -6,11 +6,12 @@ import { imageName, refName } from "../../check/AnnotationChecks.ts"
 import type { CheckId } from "../../check/Catalog.ts"
 import type { Collector } from "../../check/Collector.ts"
 import * as ConfigChecks from "../../check/ConfigChecks.ts"
-import { type Descriptor, descriptorChecks, digestOfBytes } from "../../check/DescriptorChecks.ts"
+import { type Descriptor, descriptorChecks } from "../../check/DescriptorChecks.ts"
 import type { Detail } from "../../check/Finding.ts"
 import * as IndexChecks from "../../check/IndexChecks.ts"
 import * as ManifestChecks from "../../check/ManifestChecks.ts"
 import { checkNames } from "../../check/NameChecks.ts"
+import * as Hasher from "../../content/Hasher.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
@@ -631,7 +632,7 @@ class Walk {
       }
       return undefined
     }
-    const actual = digestOfBytes(digest, document.raw)
+    const actual = Hasher.digestOfBytes(digest, document.raw)
     if (actual === undefined)
       report.skip(checks.digest, `${path}: ${Digest.algorithmOf(digest)} cannot be computed here`)
     else if (actual !== digest) {

@@ -148,17 +148,17 @@ const writeBlobs = Effect.fnUntraced(function* (
 })
 
 const prepareBlob = (root: string, blob: ContentGraph.GraphBlob, trust: boolean, journal: Journal.Journal) => {
-  const algorithm = Digest.computable(blob.descriptor.digest)
+  const { digest } = blob.descriptor
   const common = {
-    algorithms: algorithm === undefined ? [] : [algorithm],
+    algorithms: Digest.algorithmsOf(digest),
     as: "blob",
     keepPaths: false,
     limits: {}
   } as const
-  const file = path.join(root, Digest.blobPath(blob.descriptor.digest))
+  const file = path.join(root, Digest.blobPath(digest))
   const there = fs.lstatSync(file, { throwIfNoEntry: false })
   // What cannot be verified is not used.
-  if (trust && algorithm !== undefined && there?.isFile()) {
+  if (trust && Digest.isComputable(digest) && there?.isFile()) {
     return { blob, temporary: undefined, task: { ...common, region: { path: file, offset: 0, size: there.size } } }
   }
   const temporary = journal.temporary()
@@ -186,7 +186,6 @@ const blobFailure = (
     new SourceError({ reason, message: `cannot copy ${descriptor.digest} from ${graph.uri}: ${message}` })
   if (failure !== undefined) return damaged("Unreadable", describe(failure))
   if (size !== descriptor.size) return damaged("Damaged", `expected ${descriptor.size} bytes, found ${size}`)
-  const algorithm = Digest.computable(descriptor.digest)
-  const found = algorithm === undefined ? descriptor.digest : Digest.make(algorithm, digests[algorithm]!)
+  const found = Digest.like(descriptor.digest, digests) ?? descriptor.digest
   return found === descriptor.digest ? undefined : damaged("Damaged", `expected ${descriptor.digest}, found ${found}`)
 }

@@ -6,7 +6,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { digestOfBytes } from "../../check/DescriptorChecks.ts"
+import * as Hasher from "../../content/Hasher.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
+import * as Inspect from "../../content/Inspect.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
@@ -131,7 +133,7 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
     matched: [...matched],
     found: [...listed.values()].map(({ descriptor, refs }) => [...refs].join(", ") || descriptor.digest)
   }
-})
+}, HasherLoading.loading)
 
 const readSmall = (store: Store, file: string): Uint8Array | undefined => {
   const entry = store.lookup(file)
@@ -286,7 +288,7 @@ const walk = Effect.fnUntraced(function* (
 })
 
 const proved = (raw: Uint8Array | undefined, digest: string): Uint8Array | undefined =>
-  raw !== undefined && digestOfBytes(digest as Digest.Digest, raw) === digest ? raw : undefined
+  raw !== undefined && Hasher.digestOfBytes(digest, raw) === digest ? raw : undefined
 
 /** The copy of the image that a manifest describes, or was written for. */
 const imageOf = (
@@ -378,6 +380,14 @@ const contentOf = ({ receipts }: Context, { descriptor, image, layer }: Blob): R
   return form === undefined ? undefined : { kind: "layer", layer: source, form, digest }
 }
 
+/** Of a file that another algorithm names. Throws when it cannot be read. */
+const sha256Of = (file: string, size: number): string => {
+  const region = { path: file, offset: 0, size }
+  const { digests, failure } = Inspect.run({ region, algorithms: [], as: "blob", keepPaths: false, limits: {} })
+  if (failure !== undefined) throw Object.assign(new Error(failure.message), { code: failure.code })
+  return digests.sha256!
+}
+
 /** As a writer would have left it, but for what only the lost one told: where the image came from, and filters. */
 const receiptAnew = (
   root: string,
@@ -401,15 +411,13 @@ const receiptAnew = (
     files: [
       Receipt.fileOf(Digest.blobPath(image.config.digest), image.config.raw),
       ...new Map(
-        layers
-          .filter(({ digest }) => Digest.algorithmOf(digest) === "sha256")
-          .map(({ digest }): readonly [string, Receipt.File] => {
-            const file = Digest.blobPath(digest)
-            return [
-              file,
-              { path: file, size: fs.statSync(path.join(root, file)).size, sha256: Digest.encodedOf(digest) }
-            ]
-          })
+        layers.map(({ digest }): readonly [string, Receipt.File] => {
+          const file = Digest.blobPath(digest)
+          const at = path.join(root, file)
+          const { size } = fs.statSync(at)
+          const sha256 = Digest.algorithmOf(digest) === "sha256" ? Digest.encodedOf(digest) : sha256Of(at, size)
+          return [file, { path: file, size, sha256 }]
+        })
       ).values(),
       Receipt.fileOf(Digest.blobPath(descriptor.digest), raw)
     ],

@@ -3,9 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { imageName, refName } from "../../check/AnnotationChecks.ts"
 import { Collector } from "../../check/Collector.ts"
-import { type Descriptor, digestOfBytes } from "../../check/DescriptorChecks.ts"
+import type { Descriptor } from "../../check/DescriptorChecks.ts"
 import { checkIndex, type IndexEntry } from "../../check/IndexChecks.ts"
 import { type CheckedManifest, checkManifest } from "../../check/ManifestChecks.ts"
+import * as Hasher from "../../content/Hasher.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
@@ -35,7 +37,7 @@ export const candidates = Effect.fn("OciSource.candidates")(function* (store: St
   const reader = new Reader(store, uri)
   const found = yield* reader.candidates()
   return found
-})
+}, HasherLoading.loading)
 
 interface Found {
   readonly names: Set<string>
@@ -203,7 +205,7 @@ class Reader {
       )
         ? config.digest
         : undefined,
-      load: Effect.suspend(() => this.#load(manifest.right, entry, [...names]))
+      load: HasherLoading.loading(Effect.suspend(() => this.#load(manifest.right, entry, [...names])))
     })
   }
 
@@ -249,13 +251,10 @@ class Reader {
     if (descriptor.size !== undefined && document.raw.length !== descriptor.size) {
       return Either.left(this.#fail(`${path}: expected ${descriptor.size} bytes, found ${document.raw.length}`))
     }
-    const actual = digestOfBytes(digest, document.raw)
+    const actual = Hasher.digestOfBytes(digest, document.raw)
     if (actual === undefined) {
       return Either.left(
-        this.#fail(
-          `${path}: expected a digest of ${Object.keys(Digest.hexLength).join(", ")}, found ${Digest.algorithmOf(digest)}`,
-          "Unsupported"
-        )
+        this.#fail(`${path}: expected a digest of ${Digest.known}, found ${Digest.algorithmOf(digest)}`, "Unsupported")
       )
     }
     return actual === digest

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { Collector } from "../../check/Collector.ts"
 import type { IndexEntry } from "../../check/IndexChecks.ts"
+import * as HasherLoading from "../../content/HasherLoading.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
@@ -40,6 +41,7 @@ export const make = Effect.fn("OciVerifier.make")(function* (options: OciVerifie
   return {
     verify: (verifyOptions) =>
       verify(SharedBlobs.make(options.path, options.sharedBlobs), options.saved, verifyOptions).pipe(
+        HasherLoading.loading,
         Effect.provideService(WorkerPool, pool)
       )
   } satisfies Verifier["Type"]
