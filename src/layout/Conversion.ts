@@ -41,7 +41,7 @@ export const manifestOf = (
 ): WrittenManifest => {
   const source = sourceOf(image)
   const family = wanted ?? source?.family ?? "oci"
-  const own = layers.flatMap((layer) => (layer.kept ? [] : [layerConversion(layer)]))
+  const own = layerConversions(layers)
   if (
     source !== undefined &&
     source.family === family &&
@@ -79,16 +79,19 @@ export const manifestOf = (
 
 /** What is said for the receipt where layers are written without a manifest. */
 export const withoutManifest = (image: Image.Image, layers: ReadonlyArray<Stored>): ReadonlyArray<string> => [
-  ...layers.flatMap((layer) => (layer.kept ? [] : [layerConversion(layer)])),
+  ...layerConversions(layers),
   ...(image.manifest === undefined
     ? []
     : [`manifest: ${image.manifest.mediaType} ${image.manifest.digest} is left out: the format holds none`])
 ]
 
-const layerConversion = ({ compression, digest, layer, level }: Stored): string => {
-  const to = compression === "none" ? "uncompressed" : `${compression} level ${level}`
-  return `layer ${layer.index}: ${layer.digest ?? layer.name} became ${to} ${digest}`
-}
+const layerConversions = (layers: ReadonlyArray<Stored>): ReadonlyArray<string> =>
+  layers.flatMap(({ compression, digest, kept, layer, level }) => {
+    const to = kept ? "" : compression === "none" ? "uncompressed " : `${compression} level ${level} `
+    return kept && digest === (layer.digest ?? digest)
+      ? []
+      : [`layer ${layer.index}: ${layer.digest ?? layer.name} became ${to}${digest}`]
+  })
 
 interface Source {
   readonly value: Readonly<Record<string, unknown>>
@@ -152,13 +155,15 @@ const layerDescriptor = (
   family: Family,
   source: Source | undefined
 ): Readonly<Record<string, unknown>> => {
-  const own = source?.layers.find((one) => one["digest"] === layer.digest)
+  const named = layer.kept ? (layer.layer.digest ?? layer.digest) : layer.digest
+  const own = source?.layers.find((one) => one["digest"] === named)
   if (own === undefined)
     return { mediaType: typeFor(layer, family, layer.layer.mediaType), digest: layer.digest, size: layer.size }
   const mediaType = String(own["mediaType"])
   const { annotations, ...rest } = own
   return {
     ...rest,
+    digest: layer.digest,
     mediaType:
       familyOf(mediaType) === family && MediaType.layerCompression(mediaType) === layer.compression
         ? mediaType

@@ -8,6 +8,7 @@ import type { Finding } from "../check/Finding.ts"
 import type { Policy } from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
+import * as DockerIdentity from "../layout/DockerIdentity.ts"
 import * as DirectoryRepair from "../layout/directory/DirectoryRepair.ts"
 import type * as ExpandedTree from "../layout/directory/ExpandedTree.ts"
 import * as ArchiveFiles from "../layout/docker-archive/ArchiveFiles.ts"
@@ -93,7 +94,11 @@ export const repair = Effect.fn("Repair.repair")(function* (
   )
   const before = yield* verify
   const copies = yield* copiesOf(source, opening)
-  const work = yield* workOf(target, copies, before, { ...opening, policy, tolerances })
+  const work = yield* workOf(target, target.scheme === "oci-layout" ? copies : byEitherName(copies), before, {
+    ...opening,
+    policy,
+    tolerances
+  })
   const reasons = reasonsOf(before)
   const told = ({ path: file, reason }: Restore.Change): Restore.Change => ({
     path: file,
@@ -140,6 +145,12 @@ const copiesOf = Effect.fnUntraced(function* (source: Uri, options: Layouts.Sour
   const [failed] = loaded.flatMap((one) => (Either.isLeft(one) ? [one.left] : []))
   if (images.length === 0 && failed !== undefined) return yield* failed
   return { images, graph: opened.source.graph, uri: opened.source.uri } satisfies Copies
+})
+
+/** What has its images' IDs in it may name them by these or as the source does. */
+const byEitherName = (copies: Copies): Copies => ({
+  ...copies,
+  images: [...new Set(copies.images.flatMap((image) => [image, DockerIdentity.byId(image)]))]
 })
 
 interface WorkOptions extends Layouts.SourceOptions {

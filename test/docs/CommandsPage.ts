@@ -46,6 +46,10 @@ finds out what it holds.
 | \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\`; \`name=NAME:TAG\` instead of the names that the source has |
 | \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest |
 
+Digests in sha256, sha384, sha512 and blake3 are proved and kept, those of layers as stored and the diff_ids. What Docker
+reads knows sha256 alone: \`dir://\` and \`tar://\`, unless it is \`format=oci\`, name everything by it, and refuse an image whose
+diff_ids are in another algorithm. Filters keep a diff_id's algorithm; \`flatten\` takes sha256.
+
 ## Repair
 
 \`verify TARGET --repair SOURCE\` fetches what was found damaged from any other copy of the same image, in whatever form that

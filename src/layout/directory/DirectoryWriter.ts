@@ -12,6 +12,7 @@ import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import { version } from "../../version.ts"
+import * as DockerIdentity from "../DockerIdentity.ts"
 import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
 import * as Journal from "../Journal.ts"
 import * as LayerCopy from "../LayerCopy.ts"
@@ -45,10 +46,11 @@ export const make = Effect.fn("DirectoryWriter.make")(function* (options: Direct
 
 const write = Effect.fn("DirectoryWriter.write")(function* (
   options: DirectoryWriterOptions,
-  image: Image.Image,
+  original: Image.Image,
   { filters }: WriteOptions
 ) {
   const root = options.path
+  const image = yield* DockerIdentity.inDocker(original, root)
   const names = image.names.length > 0 ? image.names : [Digest.encodedOf(image.config.digest)]
   const manifest = Files.manifestFile(names[0]!, options.uniqueNames)
   const journal = yield* Effect.try({

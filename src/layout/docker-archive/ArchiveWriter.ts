@@ -15,6 +15,7 @@ import type * as Image from "../../image/Image.ts"
 import type { Region } from "../../image/Region.ts"
 import { version } from "../../version.ts"
 import * as Conversion from "../Conversion.ts"
+import * as DockerIdentity from "../DockerIdentity.ts"
 import { describe, SourceError, WriteError } from "../Failure.ts"
 import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
 import * as Journal from "../Journal.ts"
@@ -87,7 +88,7 @@ const write = Effect.fn("ArchiveWriter.write")(function* (
         version,
         layout: "tar",
         names: image.names,
-        image: image.config.digest,
+        image: built.image,
         source: { uri: image.source, ...(image.manifest === undefined ? {} : { digest: image.manifest.digest }) },
         filters,
         conversions: built.conversions,
@@ -142,6 +143,8 @@ const publish = (target: string, temporary: string, receipt: Receipt.Receipt, jo
 
 interface Built {
   readonly temporary: string
+  /** What names the config. */
+  readonly image: string
   readonly conversions: ReadonlyArray<string>
   readonly files: ReadonlyArray<Receipt.File>
   readonly details: Receipt.Receipt["details"]
@@ -158,16 +161,17 @@ interface Part {
 const build = Effect.fnUntraced(function* (
   target: string,
   options: ArchiveWriterOptions,
-  image: Image.Image,
+  original: Image.Image,
   append: boolean,
   journal: Journal.Journal
 ): Effect.fn.Return<Built, WriteError | SourceError, Scope.Scope | WorkerPool> {
   const wanted = options.format ?? "hybrid"
   const existing = append ? yield* Existing.read(target, wanted) : Existing.none
   const format = existing.format === undefined || existing.format === wanted ? wanted : "hybrid"
+  const image = format === "oci" ? original : yield* DockerIdentity.inDocker(original, target, "; format=oci keeps it")
   const own: Part = {
     image,
-    plans: image.layers.map((layer) => LayerCopy.plan(layer, options)),
+    plans: image.layers.map((layer) => LayerCopy.plan(layer, { ...options, sha256: format !== "oci" })),
     mediaTypes: options.mediaTypes
   }
   const parts: ReadonlyArray<Part> = [
@@ -238,7 +242,13 @@ const build = Effect.fnUntraced(function* (
       }
       for (const [name, bytes] of Documents.files(documents, format)) archive.file(name, bytes)
       const { files, size } = archive.end()
-      return { temporary: archive.path, conversions: rest!.conversions, files, details: { ...rest!.details, size } }
+      return {
+        temporary: archive.path,
+        image: image.config.digest,
+        conversions: rest!.conversions,
+        files,
+        details: { ...rest!.details, size }
+      }
     },
     catch: doing
   })
@@ -360,11 +370,11 @@ const copyBlobs = Effect.fnUntraced(function* (
       copies.map(({ digest, ready, region, size }): Inspect.InspectTask => {
         const output = { path: archive.path, offset: archive.reserve(Digest.blobPath(digest), size), sync: false }
         if (region === undefined) return LayerCopy.task(ready!.plan, output)
-        const algorithm = Digest.computable(digest)
         return {
           region,
-          algorithms: algorithm === undefined ? [] : [algorithm],
+          algorithms: Digest.algorithmsOf(digest),
           as: ready === undefined || ready.stored !== undefined ? "blob" : "layer",
+          diffIds: Digest.algorithmsOf(ready?.plan.layer.diffId),
           keepPaths: false,
           limits: {},
           output: { ...output, form: "stored" }
@@ -374,7 +384,6 @@ const copyBlobs = Effect.fnUntraced(function* (
   })
   const evidence = yield* pool.runAll(Inspect.job, tasks)
   const stored = new Map<LayerCopy.Plan, LayerCopy.Stored>()
-          diffIds: Digest.algorithmsOf(ready?.plan.layer.diffId),
   for (const [index, { digest, old, ready, region, size }] of copies.entries()) {
     const found = evidence[index]!
     const seen = ready === undefined || ready.stored !== undefined
