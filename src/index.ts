@@ -147,6 +147,8 @@ export * as Receipt from "./layout/Receipt.ts"
 export { type Depth, type Verdict, type Verification, Verifier, type VerifyOptions } from "./layout/Verifier.ts"
 /** From URIs to sources, writers and verifiers, for more than the two effects above do. */
 export * as Layouts from "./pipeline/Layouts.ts"
+/** What `Filters.parse` needs for `rebase`: `{ open: yield* Opener.make() }`. */
+export * as Opener from "./pipeline/Opener.ts"
 export type { Processed } from "./pipeline/Pipeline.ts"
 export type { Repaired, RepairOptions } from "./pipeline/Repair.ts"
 export * as Summary from "./pipeline/Summary.ts"

@@ -8,6 +8,7 @@ export const jobs: Readonly<Record<string, () => Promise<AnyJob>>> = {
   search: async () => (await import("./filter/SearchLayer.ts")).job,
   inspection: async () => (await import("./filter/Inspection.ts")).job,
   diff: async () => (await import("./filter/Diff.ts")).job,
+  apply: async () => (await import("./filter/ApplyLayers.ts")).job,
   flatten: async () => (await import("./filter/FlattenLayers.ts")).job,
   "rootfs.scan-files": async () => (await import("./rootfs/ScanFiles.ts")).scanJob,
   "rootfs.settle-files": async () => (await import("./rootfs/SettleFiles.ts")).settleJob,

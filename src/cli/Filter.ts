@@ -3,6 +3,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import type { Filter } from "../filter/Filter.ts"
 import * as Filters from "../filter/Filters.ts"
+import type { OpenImage } from "../filter/Rebase.ts"
 import { UsageError } from "../pipeline/Uri.ts"
 
 export const option = Options.text("filter").pipe(
@@ -15,10 +16,13 @@ export const option = Options.text("filter").pipe(
 )
 
 /** The filters in their order; a usage error says what there is. */
-export const parse = (specs: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Filter>, UsageError> =>
+export const parse = (
+  specs: ReadonlyArray<string>,
+  open: OpenImage
+): Effect.Effect<ReadonlyArray<Filter>, UsageError> =>
   Effect.forEach(specs, (spec) =>
     Effect.mapError(
-      Filters.parse(spec, { sourceDateEpoch: process.env["SOURCE_DATE_EPOCH"] }),
+      Filters.parse(spec, { sourceDateEpoch: process.env["SOURCE_DATE_EPOCH"], open }),
       ({ message }) => new UsageError({ reason: "UnknownFilter", message })
     )
   )

@@ -82,7 +82,8 @@ export const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
   const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
   if (failure instanceof Output.VerificationFailed) return 1
   if (ValidationError.isValidationError(failure)) return 2
-  return (failure as { readonly _tag?: string } | undefined)?._tag === "UsageError" ? 2 : 3
+  const { _tag: tag, reason } = (failure ?? {}) as { readonly _tag?: string; readonly reason?: string }
+  return tag === "UsageError" || (tag === "FilterError" && reason === "Usage") ? 2 : 3
 }
 
 /** One line on stderr for an error; the parser has printed its own already. */

@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Depth } from "../layout/Verifier.ts"
+import * as Opener from "../pipeline/Opener.ts"
 import * as Pipeline from "../pipeline/Pipeline.ts"
 import * as Summary from "../pipeline/Summary.ts"
 import * as Uri from "../pipeline/Uri.ts"
@@ -84,7 +85,11 @@ export const command = Command.make("process", {
       const depth = yield* depthOf(flags)
       const settings = yield* Flags.loadSettings(flags)
       const platform = yield* Flags.wantedPlatform(flags)
-      const filters = yield* Filter.parse(flags.filters)
+      const reading = {
+        ...settings,
+        ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+      }
+      const filters = yield* Filter.parse(flags.filters, yield* Opener.make(reading))
       const source = yield* Uri.parse(flags.source)
       const destination = yield* Uri.parse(flags.destination)
       const started = performance.now()
@@ -94,12 +99,11 @@ export const command = Command.make("process", {
           destination,
           filters,
           verify: depth,
-          ...settings,
+          ...reading,
           append: flags.append,
           allPlatforms: flags.allPlatforms,
           referrers: flags.referrers,
-          ...(platform === undefined ? {} : { platform }),
-          ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+          ...(platform === undefined ? {} : { platform })
         })
       )
       const results = processed.verification?.results

@@ -8,11 +8,12 @@ import type { Report } from "./Report.ts"
 /** A filter could not be made or applied. */
 export class FilterError extends Schema.TaggedError<FilterError>()("FilterError", {
   /**
-   * `Usage`: no such filter or option, or a value it cannot have. `Unreadable`: the system refuses a layer. `Damaged`: a
-   * layer is not what the config says, or no tar that can be edited. `Unwritable`: a file the filter writes.
-   * `Unsupported`: a diff_id of an algorithm that cannot be computed.
+   * `Usage`: no such filter or option, or a value it cannot have. `Unreadable`: the system refuses a layer, or another
+   * image cannot be had. `Damaged`: a layer is not what the config says, or no tar that can be edited. `Mismatch`: the
+   * image does not go together with another one. `Unwritable`: a file the filter writes. `Unsupported`: a diff_id of
+   * an algorithm that cannot be computed.
    */
-  reason: Schema.Literal("Usage", "Unreadable", "Damaged", "Unwritable", "Unsupported"),
+  reason: Schema.Literal("Usage", "Unreadable", "Damaged", "Mismatch", "Unwritable", "Unsupported"),
   message: Schema.String,
   cause: Schema.optional(Schema.Defect)
 }) {}
@@ -23,6 +24,8 @@ export interface AppliedFilter {
   readonly options: Readonly<Record<string, unknown>>
   readonly before: string
   readonly after: string
+  /** The IDs of other images that went into it, by the option that names each. */
+  readonly inputs?: Readonly<Record<string, string>>
 }
 
 export interface Filtered {
@@ -39,19 +42,25 @@ export interface Filter {
   readonly apply: (image: Image.Image) => Effect.Effect<Filtered, FilterError, WorkerPool>
 }
 
+/** What a filter makes of an image. */
+export interface Made {
+  readonly image: Image.Image
+  readonly report: Report
+  readonly inputs?: NonNullable<AppliedFilter["inputs"]>
+}
+
 /** A filter from its name, its options, and what it does to an image. */
 export const make = (
   name: string,
   options: Readonly<Record<string, unknown>>,
-  run: (
-    image: Image.Image
-  ) => Effect.Effect<{ readonly image: Image.Image; readonly report: Report }, FilterError, WorkerPool>
+  run: (image: Image.Image) => Effect.Effect<Made, FilterError, WorkerPool>
 ): Filter => ({
   name,
   options,
   apply: Effect.fn(`Filter.${name}`)(function* (image: Image.Image) {
-    const done = yield* run(image)
-    return { ...done, applied: { name, options, before: image.config.digest, after: done.image.config.digest } }
+    const { image: next, inputs, report } = yield* run(image)
+    const ids = { before: image.config.digest, after: next.config.digest }
+    return { image: next, report, applied: { name, options, ...ids, ...(inputs === undefined ? {} : { inputs }) } }
   })
 })
 

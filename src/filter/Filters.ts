@@ -7,6 +7,7 @@ import { type Filter, FilterError } from "./Filter.ts"
 import * as Flatten from "./Flatten.ts"
 import * as InspectFile from "./InspectFile.ts"
 import * as NormalizeTimestamps from "./NormalizeTimestamps.ts"
+import * as Rebase from "./Rebase.ts"
 import * as Search from "./Search.ts"
 
 /** An option of a filter. A `list` takes the items that follow it without a name of their own. */
@@ -29,6 +30,8 @@ export interface FilterKind {
 export interface Environment {
   /** The value of SOURCE_DATE_EPOCH, the time of builds that are to be repeatable; its default is `ts`'s. */
   readonly sourceDateEpoch?: string | undefined
+  /** How filters get at other images; `rebase` cannot do without it. `Opener.make` gives one. */
+  readonly open?: Rebase.OpenImage | undefined
 }
 
 type Values = ReadonlyMap<string, string | ReadonlyArray<string>>
@@ -140,6 +143,23 @@ const makers: ReadonlyArray<Maker> = [
     description: "Make one layer of all, without what later ones replaced or deleted",
     options: [],
     make: () => Flatten.make()
+  },
+  {
+    name: "rebase",
+    description: "Put the image on another base: replace the layers of its old one, keep those above them",
+    options: [
+      {
+        name: "old_base",
+        type: "string",
+        required: true,
+        description: "The image whose layers are the first ones now: a URI or path as for SOURCE, \\, is a comma"
+      },
+      { name: "new_base", type: "string", required: true, description: "The image whose layers take their place" }
+    ],
+    make: (values, { open }) => {
+      if (open === undefined) throw new Fault("expected a way to open its sources, found none")
+      return Rebase.make({ oldBase: values.text("old_base"), newBase: values.text("new_base") }, open)
+    }
   },
   {
     name: "search",

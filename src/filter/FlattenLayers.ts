@@ -1,20 +1,19 @@
 /** What of each layer is left in the finished file system: work for a thread. */
-import { catalog } from "../check/Catalog.ts"
 import type { ByteString } from "../content/ByteString.ts"
-import * as Bytes from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import type { Links, Remains } from "../content/FlattenEdit.ts"
 import * as Hasher from "../content/Hasher.ts"
 import type { Job } from "../content/Job.ts"
 import { bytesRead } from "../content/LayerEdits.ts"
-import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
-import { failureOf, type Rewritten } from "../content/Rewrite.ts"
+import { type LayerInput, stream } from "../content/LayerStream.ts"
+import { failureOf } from "../content/Rewrite.ts"
 import { TarEditor } from "../content/TarEdit.ts"
 import type { TarEntry } from "../content/TarEntry.ts"
 import { TarScanner } from "../content/TarScan.ts"
 import type { Algorithm, Hashed } from "../image/Digest.ts"
 import { LayerApplier, splitPath } from "../rootfs/ApplyLayer.ts"
 import { FileTree, type Inode, isImplied, pathOf, type TreeNode } from "../rootfs/FileTree.ts"
+import { assertApplied, type LayerFailure } from "./ApplyLayers.ts"
 
 /** Plain data: it crosses to a worker. */
 export interface FlattenTask {
@@ -44,7 +43,7 @@ export interface Flattened {
   readonly directories: ReadonlyArray<ByteString>
   /** The one layer there is holds just that file system, each name once. */
   readonly isFlat: boolean
-  readonly failure?: NonNullable<Rewritten["failure"]> & { readonly layer: number }
+  readonly failure?: LayerFailure
 }
 
 /** Never throws: what went wrong is in the result. */
@@ -62,9 +61,6 @@ export const run = (task: FlattenTask, progress: (bytes: number) => void = () =>
   }
   return collect(tree, passes)
 }
-
-/** Unpackers that put each layer into a directory of its own make something else of these. */
-const ambiguous: ReadonlySet<string> = new Set(["rootfs.path-through-symlink", "rootfs.path-through-file"])
 
 /** One layer, applied to the tree. */
 class Pass {
@@ -117,17 +113,9 @@ class Pass {
     )
     scanner.end()
     editor.end()
-    const { complete, entries, problems } = this.#applier.finish()
-    const problem = problems.find(({ check }) => catalog[check].severity === "error" || ambiguous.has(check))
-    if (problem !== undefined || !complete) {
-      const where = problem === undefined || problem.path === "" ? "" : `${Bytes.display(problem.path)}: `
-      throw new LayerReadError(
-        "damaged",
-        "ELAYER",
-        `it cannot be applied: ${where}${problem?.message ?? "it has too many files"} [${problem?.check ?? "rootfs.too-large"}]`
-      )
-    }
-    this.entries = entries
+    const applied = this.#applier.finish()
+    assertApplied(applied)
+    this.entries = applied.entries
     this.diffIds = diffIds.end()
     this.stored = stored.end()
   }

@@ -19,12 +19,26 @@ export type Report =
       readonly bytes: number
     }
   | {
+      readonly filter: "rebase"
+      readonly oldBase: Base
+      readonly newBase: Base
+      /** Layers above them, which stay as they are. */
+      readonly kept: number
+    }
+  | {
       readonly filter: "search"
       readonly scriptFriendly: boolean
       readonly name: string
       readonly layers: ReadonlyArray<LayerMatches>
     }
   | { readonly filter: "inspect"; readonly file: string; readonly layers: number }
+
+/** An image that another one stands on. */
+export interface Base {
+  /** Its ID. */
+  readonly id: string
+  readonly layers: number
+}
 
 /** One layer and what became of it. */
 export interface ChangedLayer {

@@ -49,6 +49,8 @@ export interface Image {
   /** `name:tag` of every name that the source knows it by; may be empty. */
   readonly names: ReadonlyArray<string>
   readonly manifest: ManifestDocument | undefined
+  /** What filters change in the manifest's annotations, where it has them; undefined takes one away. */
+  readonly annotations?: Readonly<Record<string, string | undefined>>
   readonly config: Document<ImageConfig>
   readonly layers: ReadonlyArray<Layer>
   readonly platform: Platform | undefined

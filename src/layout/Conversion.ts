@@ -105,17 +105,27 @@ interface Source {
 
 const sourceOf = (image: Image.Image): Source | undefined => {
   if (image.manifest === undefined) return undefined
-  const { value } = Json.parse(image.manifest.raw)
-  if (!Json.isObject(value) || !Json.isObject(value["config"])) return undefined
+  const { value: stated } = Json.parse(image.manifest.raw)
+  if (!Json.isObject(stated) || !Json.isObject(stated["config"])) return undefined
+  const value = image.annotations === undefined ? stated : withAnnotations(stated, image.annotations)
   const layers = Array.isArray(value["layers"]) ? value["layers"].filter(Json.isObject) : []
   return {
     value,
     mediaType: image.manifest.mediaType,
     family: familyOf(image.manifest.mediaType),
-    config: value["config"],
+    config: stated["config"],
     layers,
-    fits: value["config"]["digest"] === image.config.digest && layers.length === image.layers.length
+    fits: stated["config"]["digest"] === image.config.digest && layers.length === image.layers.length
   }
+}
+
+const withAnnotations = (
+  { annotations, ...rest }: Readonly<Record<string, unknown>>,
+  changes: NonNullable<Image.Image["annotations"]>
+): Readonly<Record<string, unknown>> => {
+  const all = { ...(Json.isObject(annotations) ? annotations : {}), ...changes }
+  const left = Object.entries(all).filter(([, text]) => text !== undefined)
+  return { ...rest, ...(left.length === 0 ? {} : { annotations: Object.fromEntries(left) }) }
 }
 
 const anew = (

@@ -30,7 +30,9 @@ export const AppliedFilter = Schema.Struct({
   options: Schema.Record({ key: Schema.String, value: Schema.Unknown }),
   /** The image ID before and after. */
   before: Schema.String,
-  after: Schema.String
+  after: Schema.String,
+  /** The IDs of other images that went into it, by the option that names each. */
+  inputs: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { exact: true })
 })
 export type AppliedFilter = typeof AppliedFilter.Type
 

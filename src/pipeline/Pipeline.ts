@@ -1,17 +1,17 @@
 /** source -> filters -> writer -> receipt -> verifier -> report */
 import * as Effect from "effect/Effect"
 import type { Policy } from "../check/Policy.ts"
-import type { DecoderLimits } from "../content/Compression.ts"
 import { applyAll, type Filter } from "../filter/Filter.ts"
 import type { Report } from "../filter/Report.ts"
 import type { Image } from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
 import * as ContentGraph from "../layout/ContentGraph.ts"
-import { choose, type Selector } from "../layout/ImageSource.ts"
+import type { Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
 import type { Receipt } from "../layout/Receipt.ts"
 import type { Depth, Verification } from "../layout/Verifier.ts"
 import * as Layouts from "./Layouts.ts"
+import * as Opener from "./Opener.ts"
 import { type Uri, UsageError } from "./Uri.ts"
 
 export interface ProcessOptions extends Layouts.SourceOptions, Layouts.WriterOptions {
@@ -62,18 +62,14 @@ export const process = Effect.fn("Pipeline.process")(function* (options: Process
 })
 
 const copyImage = Effect.fnUntraced(function* (
-  { selector, source }: Layouts.OpenedSource,
+  opened: Layouts.OpenedSource,
   writer: ImageWriter["Type"],
   { filters = [], limits }: ProcessOptions
 ) {
-  const { applied, image, reports } = yield* applyAll(filters, limited(yield* choose(source, selector), limits))
+  const { applied, image, reports } = yield* applyAll(filters, yield* Opener.load(opened, limits))
   const receipt = yield* writer.write(image, { filters: applied })
   return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image), reports }
 })
-
-/** What may be read of a layer goes with it, to whoever reads it. */
-const limited = (image: Image, limits: DecoderLimits | undefined): Image =>
-  limits === undefined ? image : { ...image, layers: image.layers.map((layer) => ({ ...layer, limits })) }
 
 /** As stored: from the receipt's details of layers, or from the files that are layers themselves. */
 const layerBytes = (receipt: Receipt, image: Image): number => {

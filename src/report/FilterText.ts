@@ -43,6 +43,13 @@ export const lines = (report: Report): ReadonlyArray<string> => {
       return [
         `flatten: ${count(report.layers, "layer")} ${report.layers > 1 ? "became one" : "stayed"}, ${entriesOf(report.entries)} left out, ${formatSize(report.bytes)}`
       ]
+    case "rebase":
+      return [
+        `rebase: ${count(report.newBase.layers, "layer")} of ${report.newBase.id} in the place of ${count(
+          report.oldBase.layers,
+          "layer"
+        )} of ${report.oldBase.id}, ${count(report.kept, "layer")} kept`
+      ]
     case "search":
       return report.scriptFriendly ? searchScript(report.name, report.layers) : searchText(report.layers)
     case "inspect":
@@ -127,6 +134,7 @@ export const toJson = (applied: AppliedFilter, report: Report) => ({
   options: applied.options,
   before: applied.before,
   after: applied.after,
+  ...(applied.inputs === undefined ? {} : { inputs: applied.inputs }),
   ...detailsOf(report)
 })
 
@@ -140,6 +148,8 @@ const detailsOf = (report: Report): object => {
         bytes: report.layers.reduce((sum, layer) => sum + layer.bytes, 0),
         layers: report.layers
       }
+    case "rebase":
+      return { old_base: report.oldBase, new_base: report.newBase, kept: report.kept }
     case "flatten":
       return { layers: report.layers, after: report.after ?? null, entries: report.entries, bytes: report.bytes }
     case "search":

@@ -23,6 +23,30 @@ const built = (seconds = 1_700_000_000) =>
 const archive = (directory: string, name = "image.tar", seconds?: number): string =>
   archiveAt(directory, ImageBuilder.dockerDigestNames([built(seconds)]), name)
 
+const oldLayer = tar([file("lib/a", "old")])
+const ownLayer = tar([file("app", "own"), whiteout("lib/a")])
+const onBase = (layers: ReadonlyArray<Buffer>, more: Partial<ImageBuilder.ImageSpec> = {}) =>
+  ImageBuilder.build({ names: ["example.org/app:1"], layers, ...more })
+
+/** An image and its old base in a compressed archive beside others, the new one in a layout of two platforms. */
+const bases = (directory: string) => {
+  const old = onBase([oldLayer])
+  const other = onBase([ownLayer], { names: ["example.org/other:1"] })
+  const fresh = onBase([tar([file("lib/a", "new")]), tar([file("lib/b", "new")])])
+  const arm = onBase([tar([file("lib/a", "arm")])], { architecture: "arm64" })
+  const layout = path.join(directory, "layout")
+  fs.mkdirSync(layout)
+  const index = [fresh, arm].map((image) => ({ image, platform: true, compression: "gzip" }) as const)
+  ImageBuilder.writeTree(layout, ImageBuilder.ociLayout([{ index, names: ["new"] }]))
+  const archived = archiveAt(directory, ImageBuilder.dockerDigestNames([old, other]), "bases.tar.gz", "gzip")
+  return {
+    app: archiveAt(directory, ImageBuilder.dockerDigestNames([onBase([oldLayer, ownLayer])]), "app.tar"),
+    fresh,
+    oldBase: `tar://${archived}?image=example.org/app:1`,
+    newBase: `oci-layout://${layout}?image=new`
+  }
+}
+
 const inDirectory = (use: (directory: string) => Promise<void>) => () => withScratch(use)
 
 describe("process -f", () => {
@@ -114,6 +138,63 @@ describe("process -f", () => {
       }
       assert.strictEqual(ids[0], ids[1])
       assert.notStrictEqual(ids[0], built().id)
+    })
+  )
+
+  it(
+    "rebases on what other sources hold, compressed or of several images and platforms, and leaves nothing behind",
+    inDirectory(async (directory) => {
+      const { app, fresh, oldBase, newBase } = bases(directory)
+      const out = path.join(directory, "out")
+      const temporary = path.join(directory, "temporary")
+      fs.mkdirSync(temporary)
+      const rebase = `rebase:old_base=${oldBase},new_base=${newBase}`
+      const args = ["process", `tar://${app}`, `oci-layout://${out}:t`, "-f", rebase, "--temp-dir", temporary]
+      const { code, stderr, stdout } = await tallyman([...args, "--verify-full", "--format", "json"])
+      assert.strictEqual(code, 0, stderr)
+      const { filters, image } = JSON.parse(stdout)
+      assert.deepStrictEqual(filters, [
+        {
+          name: "rebase",
+          options: { old_base: oldBase, new_base: newBase },
+          before: onBase([oldLayer, ownLayer]).id,
+          after: image,
+          inputs: { old_base: onBase([oldLayer]).id, new_base: fresh.id },
+          old_base: { id: onBase([oldLayer]).id, layers: 1 },
+          new_base: { id: fresh.id, layers: 2 },
+          kept: 1
+        }
+      ])
+      assert.deepStrictEqual(fs.readdirSync(temporary), [])
+      const again = await tallyman(["verify", out, "--full"])
+      assert.strictEqual(again.code, 0, again.stdout)
+      const text = await tallyman([...args.with(2, `dir://${out}-dir`), "--verify-full"])
+      assert.strictEqual(
+        text.stdout.split("\n")[0],
+        `rebase: 2 layers of ${fresh.id} in the place of 1 layer of ${onBase([oldLayer]).id}, 1 layer kept`
+      )
+    })
+  )
+
+  it(
+    "rebases nothing where that cannot be, and says why in one line",
+    inDirectory(async (directory) => {
+      const { app, oldBase, newBase } = bases(directory)
+      const out = path.join(directory, "out")
+      for (const [spec, status, expected] of [
+        [`rebase:old_base=${oldBase}`, 2, "found no new_base"],
+        [`rebase:old_base=${oldBase},new_base=bogus://x`, 2, "found bogus://"],
+        [`rebase:old_base=${oldBase},new_base=${newBase}&x=y`, 2, "found x"],
+        [`rebase:old_base=${oldBase},new_base=${directory}/nothing`, 3, `cannot read ${directory}/nothing`],
+        [`rebase:old_base=${oldBase.replace(/\?.*/, "")},new_base=${newBase}`, 3, "expected one, found 2"],
+        [`rebase:old_base=${newBase},new_base=${newBase}`, 3, "as in the old base"]
+      ] as const) {
+        const { code, stderr, stdout } = await tallyman(["process", `tar://${app}`, `dir://${out}`, "-f", spec])
+        assert.deepStrictEqual([code, stdout], [status, ""], stderr)
+        assert.include(stderr, expected)
+        assert.strictEqual(stderr.trim().split("\n").length, 1)
+      }
+      assert.isFalse(fs.existsSync(path.join(out, "manifest.json")))
     })
   )
 

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Filters from "../../src/filter/Filters.ts"
 
@@ -53,6 +54,27 @@ describe("what a command line says of a filter", () => {
       regex: true,
       script_friendly: false
     })
+  })
+
+  it("may have a source as a value", () => {
+    const open = () => Effect.die("opened")
+    const bases = (spec: string) => optionsOf(spec, { open })[1]
+    assert.deepStrictEqual(
+      bases("rebase:old_base=tar:///a:b.tar?image=x:1&platform=linux/arm64,new_base=oci-layout://l:t"),
+      {
+        old_base: "tar:///a:b.tar?image=x:1&platform=linux/arm64",
+        new_base: "oci-layout://l:t"
+      }
+    )
+    assert.deepStrictEqual(bases("rebase:new_base=tar://a,b.tar,old_base=c\\,d=e.tar"), {
+      old_base: "c,d=e.tar",
+      new_base: "tar://a,b.tar"
+    })
+    assert.deepStrictEqual(bases("rebase:old_base=a\\\\,b,new_base=c\\d"), { old_base: "a\\,b", new_base: "c\\d" })
+    assert.include(refused("rebase:old_base=a,c=d,new_base=b", { open }), "a comma inside old_base is written \\,")
+    assert.include(refused("rebase:old_base=a", { open }), "rebase:old_base=X,new_base=X, found no new_base")
+    assert.include(refused("rebase:old_base=,new_base=b", { open }), "old_base is empty")
+    assert.include(refused("rebase:old_base=a,new_base=b"), "expected a way to open its sources")
   })
 
   it("takes its time from SOURCE_DATE_EPOCH, unless it says one", () => {

@@ -5,40 +5,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import type * as Image from "../../src/image/Image.ts"
-import { type FileTree, isImplied } from "../../src/rootfs/FileTree.ts"
-import { readLayers } from "../../src/rootfs/ReadLayers.ts"
 import * as Random from "../content/tarArbitrary.ts"
 import { scan } from "../content/tarFixtures.ts"
 import { scratch } from "../fault/Workbench.ts"
 import { makeImage } from "../layout/writing.ts"
 import { apply, device, dir, fifo, file, hardlink, opaque, symlink, whiteout } from "../rootfs/Layers.ts"
 import * as RandomLayers from "../rootfs/RandomLayers.ts"
-import { filtered, membersOf, tarOf, withImage } from "./Rewriting.ts"
-
-/** One line for each name, with all there is to say about it. */
-const told = (tree: FileTree): ReadonlyArray<string> => {
-  const first = new Map<unknown, string>()
-  return [...tree.entries()].map(([name, { inode }]) => {
-    const same = first.get(inode)
-    if (same === undefined) first.set(inode, name)
-    const { devmajor, devminor, gid, link, mode, mtimeNanoseconds, mtimeSeconds, nlink, sha256, size, type, uid } =
-      inode
-    const xattrs = [...(inode.xattrs ?? [])].sort()
-    // A directory that nothing describes has no time of its own.
-    return isImplied(inode) || (type === "directory" && mtimeSeconds === 0)
-      ? `${name} directory`
-      : JSON.stringify([
-          name,
-          same ?? "",
-          ...[type, mode, uid, gid, mtimeSeconds, mtimeNanoseconds, size, sha256, link, devmajor, devminor, nlink],
-          xattrs
-        ])
-  })
-}
-
-/** All layers applied, whatever is wrong with them. */
-const tellOf = (image: Image.Image) =>
-  Effect.map(readLayers(image.layers.map(({ bytes, edits }) => ({ region: bytes, edits }))), ({ tree }) => told(tree))
+import { filtered, membersOf, tarOf, tellOf, withImage } from "./Rewriting.ts"
 
 const flattened = (image: Image.Image, ...before: ReadonlyArray<string>) =>
   Effect.map(filtered(image, ...before, "flatten"), ({ image: flat }) => {

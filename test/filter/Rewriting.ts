@@ -10,7 +10,8 @@ import * as Filter from "../../src/filter/Filter.ts"
 import * as Filters from "../../src/filter/Filters.ts"
 import type * as Image from "../../src/image/Image.ts"
 import { LayerApplier } from "../../src/rootfs/ApplyLayer.ts"
-import { FileTree } from "../../src/rootfs/FileTree.ts"
+import { FileTree, isImplied } from "../../src/rootfs/FileTree.ts"
+import { readLayers } from "../../src/rootfs/ReadLayers.ts"
 import { scan } from "../content/tarFixtures.ts"
 import { scratch } from "../fault/Workbench.ts"
 import { type ImageOptions, makeImage, pool } from "../layout/writing.ts"
@@ -78,5 +79,30 @@ export const treeOf = (image: Image.Image): FileTree => {
   }
   return tree
 }
+
+/** One line for each name, with all there is to say about it. */
+const told = (tree: FileTree): ReadonlyArray<string> => {
+  const first = new Map<unknown, string>()
+  return [...tree.entries()].map(([name, { inode }]) => {
+    const same = first.get(inode)
+    if (same === undefined) first.set(inode, name)
+    const { devmajor, devminor, gid, link, mode, mtimeNanoseconds, mtimeSeconds, nlink, sha256, size, type, uid } =
+      inode
+    const xattrs = [...(inode.xattrs ?? [])].sort()
+    // A directory that nothing describes has no time of its own.
+    return isImplied(inode) || (type === "directory" && mtimeSeconds === 0)
+      ? `${name} directory`
+      : JSON.stringify([
+          name,
+          same ?? "",
+          ...[type, mode, uid, gid, mtimeSeconds, mtimeNanoseconds, size, sha256, link, devmajor, devminor, nlink],
+          xattrs
+        ])
+  })
+}
+
+/** All layers applied, whatever is wrong with them. */
+export const tellOf = (image: Image.Image) =>
+  Effect.map(readLayers(image.layers.map(({ bytes, edits }) => ({ region: bytes, edits }))), ({ tree }) => told(tree))
 
 export const inside = (directory: string, name: string): string => path.join(directory, name)
