@@ -4,17 +4,23 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
+import type { WorkerPool } from "../../src/content/WorkerPool.ts"
 import * as Filter from "../../src/filter/Filter.ts"
 import * as Filters from "../../src/filter/Filters.ts"
 import type * as Image from "../../src/image/Image.ts"
 import { unmount } from "../../src/layout/mounts/Unmount.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
+import * as Opener from "../../src/pipeline/Opener.ts"
 import * as Uri from "../../src/pipeline/Uri.ts"
 import * as Random from "../content/tarArbitrary.ts"
+import type * as Workbench from "../fault/Workbench.ts"
 import { isRoot, scratch } from "../fault/Workbench.ts"
 import { makeImage, pool } from "../layout/writing.ts"
 import { file, tar } from "../rootfs/Layers.ts"
+
+const rebase = "rebase:old_base=OLD,new_base=NEW"
 
 const specs = [
   "normalize-timestamps",
@@ -24,25 +30,39 @@ const specs = [
   "exclude:pattern=/lib/*,!/lib/foo,c/",
   "exclude:pattern=*,!foo",
   "flatten",
+  rebase,
   "search:pattern=*a*",
   "inspect:file=FILE"
 ] as const
 
-const chain = fc.array(fc.constantFrom(...specs), { minLength: 1, maxLength: 3 })
+const some = (minLength: number, maxLength: number) => fc.array(fc.constantFrom(...specs), { minLength, maxLength })
+
+/** A rebase is more often possible at the beginning. */
+const chain: fc.Arbitrary<ReadonlyArray<string>> = fc.oneof(
+  { weight: 3, arbitrary: some(1, 3) },
+  { weight: 1, arbitrary: some(0, 2).map((rest) => [rebase, ...rest]) }
+)
+
+type Layer = Pick<Random.RandomLayer, "tar">
 
 interface Made {
-  readonly layers: ReadonlyArray<Random.RandomLayer>
+  readonly layers: ReadonlyArray<Layer>
   readonly compression: "none" | "gzip"
   readonly manifest: "oci" | "docker" | undefined
+  /** How many of the layers are those of its base, and the layers of another base. */
+  readonly below: number
+  readonly base: ReadonlyArray<Layer>
 }
 
 const made: fc.Arbitrary<Made> = fc.record({
   layers: Random.layers,
   compression: fc.constantFrom("none", "gzip"),
-  manifest: fc.constantFrom("oci", "docker", undefined)
+  manifest: fc.constantFrom("oci", "docker", undefined),
+  below: fc.nat(2),
+  base: Random.layers
 })
 
-const imageOf = (directory: string, { compression, layers, manifest }: Made): Image.Image =>
+const imageOf = (directory: string, { compression, layers, manifest }: Omit<Made, "below" | "base">): Image.Image =>
   makeImage(directory, {
     names: ["localhost/random:1"],
     layers: layers.map((one) => one.tar),
@@ -51,7 +71,33 @@ const imageOf = (directory: string, { compression, layers, manifest }: Made): Im
   })
 
 const parsed = (directory: string, specs: ReadonlyArray<string>) =>
-  specs.map((spec) => Either.getOrThrow(Filters.parse(spec.replace("FILE", path.join(directory, "inspected.jsonl")))))
+  Effect.map(Opener.make(), (open) =>
+    specs.map((spec) => {
+      const inside = (name: string): string => path.join(directory, name)
+      const text = spec
+        .replace("FILE", inside("inspected.jsonl"))
+        .replace("OLD", inside("old.tar"))
+        .replace("NEW", inside("new.tar"))
+      return Either.getOrThrow(Filters.parse(text, { open }))
+    })
+  )
+
+/** The bases that specs name. */
+const writeBases = Effect.fnUntraced(function* (directory: string, { base, below, layers, ...made }: Made) {
+  for (const [name, own] of [
+    ["old", layers.slice(0, below)],
+    ["new", base]
+  ] as const) {
+    const writer = yield* Layouts.openWriter(yield* Uri.parse(`tar://${path.join(directory, name)}.tar`))
+    yield* writer.write(imageOf(directory, { ...made, layers: own }), { filters: [] })
+  }
+})
+
+const refusals =
+  /^cannot rebase: expected diff_id|^cannot rebase layer .* \[rootfs\.(?:hardlink-|path-through-)[a-z-]+\]$/
+
+/** Chains with a rebase in which there were, and those that came to an end. */
+const rebases = { all: 0, done: 0 }
 
 /** Writes an image and reads all of it back. */
 const writtenAndVerified = Effect.fnUntraced(function* (
@@ -75,11 +121,29 @@ const check = async (
   await Effect.runPromise(processed(destination, made, specs))
 }
 
-const processed = (destination: (directory: string) => string, made: Made, specs: ReadonlyArray<string>) =>
+const processed = (
+  destination: (directory: string) => string,
+  made: Made,
+  specs: ReadonlyArray<string>,
+  behind: (uri: string) => Effect.Effect<void, Workbench.Failure, Scope.Scope | WorkerPool> = () => Effect.void
+) =>
   Effect.gen(function* () {
     const directory = yield* scratch
     const image = imageOf(directory, made)
-    const done = yield* Filter.applyAll(parsed(directory, specs), image)
+    const isRebase = specs.includes(rebase)
+    if (isRebase) {
+      rebases.all++
+      yield* writeBases(directory, made)
+    }
+    const either = yield* Effect.either(Filter.applyAll(yield* parsed(directory, specs), image))
+    if (Either.isLeft(either)) {
+      // Random layers do not always fit on random bases, and what was changed before is not the base any more.
+      if (!isRebase || either.left.reason !== "Mismatch") return yield* either.left
+      assert.match(either.left.message, refusals)
+      return
+    }
+    const done = either.right
+    if (isRebase) rebases.done++
     const uri = destination(directory)
     // What is mounted holds on to the directory.
     if (uri.startsWith("mounts://")) {
@@ -89,7 +153,7 @@ const processed = (destination: (directory: string) => string, made: Made, specs
     assert.deepStrictEqual(errors, [])
     assert.deepStrictEqual(receipt.filters, done.applied)
     assert.strictEqual(receipt.image, done.image.config.digest)
-    return done
+    yield* behind(uri)
   }).pipe(Effect.scoped, Effect.provide(pool))
 
 const stored: Readonly<Record<string, (directory: string) => string>> = {
@@ -119,7 +183,7 @@ describe("what a filter makes", () => {
           layers: [tar([file("a", "a")]), tar([file("b", "b"), file("c", "c")])]
         })
         for (const spec of ["normalize-timestamps", "exclude:pattern=b", "flatten"]) {
-          const { applied, image: next } = yield* Filter.applyAll(parsed(directory, [spec]), image)
+          const { applied, image: next } = yield* Filter.applyAll(yield* parsed(directory, [spec]), image)
           const write = (name: string, tempDirectory: string) =>
             Effect.gen(function* () {
               const uri = yield* Uri.parse(destination.replace("OUT", `${directory}/${spec.slice(0, 4)}-${name}`))
@@ -139,6 +203,68 @@ describe("what a filter makes", () => {
   }
 })
 
+/** Files below a directory, or the file itself, that hold `text`. */
+const holding = (place: string, text: string): ReadonlyArray<string> =>
+  (fs.statSync(place).isFile()
+    ? [place]
+    : fs
+        .readdirSync(place, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
+  ).filter((name) => fs.readFileSync(name).includes(text))
+
+describe("damage to what a chain made", () => {
+  const chains = [["flatten"], [rebase], [rebase, "flatten"], [rebase, "normalize-timestamps"], ["flatten", "flatten"]]
+  const content = { own: "what the image has itself", base: "what its new base has" }
+  const expected: Readonly<Record<string, RegExp>> = {
+    "dir://": /^layer\.(?:digest|diff-id)-mismatch$/,
+    "tar://": /^layer\.(?:digest|diff-id)-mismatch$/,
+    "oci-layout://": /^layer\.digest-mismatch$/,
+    "oci://": /^rootfs\.content-mismatch$/,
+    "mounts://": /^rootfs\.content-mismatch$/
+  }
+  const image: Made = {
+    layers: [{ tar: tar([file("old", "old")]) }, { tar: tar([file("own", content.own)]) }],
+    base: [{ tar: tar([file("base", content.base)]) }],
+    below: 1,
+    compression: "none",
+    manifest: "oci"
+  }
+  /** What is written there goes elsewhere. */
+  const mounted = /\/mounts\/rootfs\//
+  for (const [scheme, destination] of Object.entries(destinations)) {
+    it.effect(`is reported in ${scheme}`, () =>
+      Effect.gen(function* () {
+        for (const specs of chains) {
+          for (const text of specs.includes(rebase) ? Object.values(content) : [content.own]) {
+            yield* processed(destination, image, specs, (written) =>
+              Effect.gen(function* () {
+                const uri = yield* Uri.parse(written)
+                const files = holding(uri.path, text).filter((name) => scheme !== "mounts://" || !mounted.test(name))
+                assert.isNotEmpty(files)
+                for (const name of files) {
+                  const bytes = fs.readFileSync(name)
+                  bytes[bytes.indexOf(text)]! ^= 1
+                  const { atime, mtime } = fs.statSync(name)
+                  fs.writeFileSync(name, bytes)
+                  fs.utimesSync(name, atime, mtime)
+                }
+                const verifier = yield* Layouts.openVerifier(uri)
+                const { results } = yield* verifier.verify({ depth: "full" })
+                const errors = results.results.filter((one) => one.severity === "error")
+                assert.isTrue(
+                  errors.some((one) => expected[scheme]!.test(one.check)),
+                  `${specs.join(" ")}: ${errors.map((one) => one.check).join(", ")}`
+                )
+              })
+            )
+          }
+        }
+      })
+    )
+  }
+})
+
 describe("random images", () => {
   it("are valid before any filter", () =>
     fc.assert(
@@ -153,4 +279,8 @@ describe("random images", () => {
         { numRuns: 80 }
       ))
   }
+
+  it("were rebased often enough to tell", () => {
+    assert.isAtLeast(rebases.done, rebases.all / 4)
+  })
 })
