@@ -42,6 +42,9 @@ const defined: ReadonlySet<string> = new Set([
 const component = "[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 const refGrammar = new RegExp(`^${component}(?:/${component})*$`)
 
+/** What is longer names nothing anywhere, and matching the grammar takes stack for each of its parts. */
+const maxRef = 4096
+
 const none: ReadonlyMap<string, string> = new Map()
 
 /**
@@ -89,7 +92,7 @@ export const checkAnnotations = (
     }
   }
   const ref = found.get(refName)
-  if (ref !== undefined && !refGrammar.test(ref)) {
+  if (ref !== undefined && (ref.length > maxRef || !refGrammar.test(ref))) {
     report.report("annotation.bad-ref-name", subject, `${field}[${show(refName)}] is no valid reference name`, {
       expected: "parts of letters and digits with -._:@+ between them, divided by /",
       actual: show(ref)

@@ -16,6 +16,9 @@ export interface CheckedRuntimeConfig {
 const semver =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*))?(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?$/
 
+/** What node-semver reads; the expression takes stack for each part of what it matches. */
+const maxVersion = 256
+
 const namespaces = new Set(["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"])
 
 /** `os` is that of the image where it is known. Windows is also recognised by its section. */
@@ -158,7 +161,7 @@ class Checker {
   }
 
   #version(version: unknown): void {
-    const match = typeof version === "string" ? semver.exec(version) : null
+    const match = typeof version === "string" && version.length <= maxVersion ? semver.exec(version) : null
     if (match === null) {
       this.#fail("runtime.bad-version", "ociVersion is no semantic version", "for example 1.2.0", show(version))
     } else if (match[1] !== "1") {

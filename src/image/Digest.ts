@@ -17,10 +17,14 @@ export const known = Object.keys(hexLength).join(", ")
 /** Hex by algorithm, as one pass over some bytes computed it. */
 export type Hashed = Readonly<Partial<Record<Algorithm, string>>>
 
+/** No file system holds a name as long as this, and matching the grammar takes stack for each of its characters. */
+const maxLength = 1024
+
 const grammar = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$/
 
 /** Why `text` is no digest, or undefined when it is one. */
 export const invalid = (text: string): string | undefined => {
+  if (text.length > maxLength) return `has ${text.length} characters, which is more than any digest`
   if (!grammar.test(text)) return "does not match the grammar algorithm:encoded"
   const algorithm = computable(text)
   if (algorithm === undefined) return undefined
