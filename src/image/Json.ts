@@ -3,6 +3,8 @@
  * this only reads them, and tells what JSON.parse does not: duplicate names, bytes that are not UTF-8, absurd nesting.
  */
 
+import * as Garbage from "./Garbage.ts"
+
 export interface JsonProblem {
   readonly kind: "invalid-json" | "not-utf8" | "duplicate-key" | "too-deep" | "too-large"
   readonly message: string
@@ -40,13 +42,16 @@ export class Decimal {
 
 /** Real documents nest less than 20 levels; recursive code further up stays safe below this. */
 export const maxDepth = 128
-/** Larger than any manifest or config a registry accepts (4 MiB is the usual limit), small enough to hold in memory. */
-export const maxBytes = 32 * 1024 * 1024
+/**
+ * Larger than any manifest or config a registry accepts (4 MiB is the usual limit), small enough to hold in memory: as
+ * bytes, as text, and as what the text says, all at a time.
+ */
+export const maxBytes = 16 * 1024 * 1024
 
 /** An index of 50,000 images has fewer; what has more would take a hundred times its bytes in memory. */
-export const maxValues = 1_000_000
+export const maxValues = 500_000
 
-/** No object of a real document has more; each name costs as much memory as a small document. */
+/** No real document has so many different ones; each costs as much memory as a small document. */
 export const maxNames = 250_000
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -56,6 +61,7 @@ export const parse = (raw: Uint8Array): JsonDocument => {
   if (raw.length > maxBytes) {
     return failed(raw, { kind: "too-large", message: `JSON of ${raw.length} bytes is over the limit of ${maxBytes}` })
   }
+  Garbage.make(raw.length)
   const problems: Array<JsonProblem> = []
   let text: string
   try {
@@ -76,7 +82,7 @@ export const parse = (raw: Uint8Array): JsonDocument => {
   if (scan.tooMany) {
     problems.push({
       kind: "too-large",
-      message: `JSON holds more than ${maxValues} values, or more than ${maxNames} names in one object`
+      message: `JSON holds more than ${maxValues} values, or more than ${maxNames} different names`
     })
     return { raw, value: undefined, problems }
   }
@@ -143,6 +149,8 @@ const scanKeys = (text: string): KeyScan => {
   const stack: Array<Open> = []
   const duplicates = new Set<string>()
   const decimals: Array<KeyScan["decimals"][number]> = []
+  /** Of all objects. */
+  const names = new Set<string>()
   let expectKey = false
   let values = 0
   for (let i = 0; i < text.length; i++) {
@@ -193,7 +201,8 @@ const scanKeys = (text: string): KeyScan => {
           const key = literal.includes("\\") ? wellFormed(unescaped(`"${literal}"`)) : literal
           if (open.keys.has(key) && duplicates.size < maxDuplicates) duplicates.add(key)
           open.keys.add(key)
-          if (open.keys.size > maxNames) return { duplicates: [], decimals: [], tooDeep: false, tooMany: true }
+          names.add(key)
+          if (names.size > maxNames) return { duplicates: [], decimals: [], tooDeep: false, tooMany: true }
           open.key = key
           expectKey = false
         }
