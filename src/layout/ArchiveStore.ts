@@ -135,13 +135,35 @@ export const temporaryFile = (directory: string): Effect.Effect<string, SourceEr
   ).pipe(Effect.map(({ file }) => file))
 
 type Member =
-  /** As it is looked up: an archive can have a million. */
-  | { readonly kind: "file"; readonly region: Region }
+  /** A file, by its place in `Regions`: an archive can have a million. */
+  | number
   | { readonly kind: "sparse"; readonly entry: TarEntry }
   | { readonly kind: "directory" }
   /** Relative to the archive's root, `..` not yet resolved. */
   | { readonly kind: "link"; readonly target: string; readonly symlink: boolean }
   | { readonly kind: "other"; readonly what: string }
+
+const directoryMember: Member = { kind: "directory" }
+
+/** Where files lie in one archive. */
+class Regions {
+  readonly #archive: Region
+  readonly #offsets: Array<number> = []
+  readonly #sizes: Array<number> = []
+
+  constructor(archive: Region) {
+    this.#archive = archive
+  }
+
+  add({ dataOffset, size }: TarEntry): number {
+    this.#offsets.push(this.#archive.offset + dataOffset)
+    return this.#sizes.push(size) - 1
+  }
+
+  get(place: number): Region {
+    return { path: this.#archive.path, offset: this.#offsets[place]!, size: this.#sizes[place]! }
+  }
+}
 
 const index = Effect.fnUntraced(function* (
   file: string,
@@ -151,6 +173,7 @@ const index = Effect.fnUntraced(function* (
   temporaryDirectory: string
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope> {
   const members = new Map<string, Member>()
+  const regions = new Regions(region)
   const doubled = new Map<string, Array<Member>>()
   const problems: Array<Problem> = [...earlier]
   let entries = 0
@@ -162,14 +185,14 @@ const index = Effect.fnUntraced(function* (
         (entry) => {
           if (++entries > maxEntries) return
           const name = textOf(normalizePath(entry.path))
-          const member = memberOf(entry, region)
+          const member = memberOf(entry, regions)
           const known = members.get(name)
-          if (known !== undefined && !(known.kind === "directory" && member.kind === "directory")) {
+          if (known !== undefined && !(known === directoryMember && member === directoryMember)) {
             const all = doubled.get(name)
             if (all === undefined) doubled.set(name, [known, member])
             else all.push(member)
           }
-          if (member.kind === "sparse") sparse++
+          if (isSparse(member)) sparse++
           members.set(name, member)
         },
         (problem) => problems.push(problem)
@@ -197,7 +220,7 @@ const index = Effect.fnUntraced(function* (
     })
   }
   for (const [name, member] of members) {
-    if (member.kind === "sparse") {
+    if (isSparse(member)) {
       const temporary = yield* temporaryFile(temporaryDirectory)
       yield* Effect.try({
         try: () => expand(region, member.entry, temporary),
@@ -211,20 +234,23 @@ const index = Effect.fnUntraced(function* (
       expanded.set(name, { path: temporary, offset: 0, size: member.entry.realSize })
     }
   }
-  const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(all)] as const))
+  const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(all, regions)] as const))
   const linkAt = (name: string): string | undefined => {
     const member = members.get(name)
-    return member?.kind === "link" ? member.target : undefined
+    return isLink(member) ? member.target : undefined
   }
-  const children = childrenOf(members)
+  const parents = parentsOf(members)
+  // Of an archive that holds no layout nobody asks for them.
+  let children: ReadonlyMap<string, ReadonlyArray<string>> | undefined
+  const list = (directory: string): ReadonlyArray<string> | undefined =>
+    (children ??= childrenOf(members, parents)).get(directory)
   const lookup = (name: string): StoreEntry | undefined => {
     const resolved = resolveLinks(name, linkAt)
     if ("failure" in resolved) return { kind: "other", what: resolved.failure.replace(/^it is /, "") }
     const member = members.get(resolved.path)
-    if (member === undefined) return children.has(resolved.path) ? { kind: "directory" } : undefined
+    if (member === undefined) return parents.has(resolved.path) ? { kind: "directory" } : undefined
+    if (typeof member === "number") return { kind: "file", region: regions.get(member) }
     switch (member.kind) {
-      case "file":
-        return member
       case "sparse":
         return { kind: "file", region: expanded.get(resolved.path)! }
       case "directory":
@@ -244,19 +270,19 @@ const index = Effect.fnUntraced(function* (
     duplicates,
     files: () => {
       const names: Array<string> = []
-      for (const [name, { kind }] of members) if (kind === "file" || kind === "sparse") names.push(name)
+      for (const [name, member] of members) if (typeof member === "number" || isSparse(member)) names.push(name)
       return names.sort()
     },
-    list: (directory) => children.get(directory),
+    list,
     lookup,
     entries: (directory) => {
-      const names = children.get(directory)
+      const names = list(directory)
       if (names === undefined) return undefined
       const found = new Map<string, StoreChild>()
       for (const name of names) {
         const own = directory === "" ? name : `${directory}/${name}`
         const member = members.get(own)
-        const symlink = member?.kind === "link" && member.symlink
+        const symlink = isLink(member) && member.symlink
         found.set(name, {
           entry: lookup(own) ?? { kind: "other", what: `a ${symlink ? "symlink" : "hardlink"} to nothing` },
           symlink
@@ -269,14 +295,18 @@ const index = Effect.fnUntraced(function* (
 
 const textOf = (name: ByteString.ByteString): string => ByteString.toText(name) ?? ByteString.display(name)
 
-const memberOf = (entry: TarEntry, { offset, path }: Region): Member => {
+const isSparse = (member: Member): member is Extract<Member, { readonly kind: "sparse" }> =>
+  typeof member !== "number" && member.kind === "sparse"
+
+const isLink = (member: Member | undefined): member is Extract<Member, { readonly kind: "link" }> =>
+  typeof member === "object" && member.kind === "link"
+
+const memberOf = (entry: TarEntry, regions: Regions): Member => {
   switch (entry.type) {
     case "file":
-      return entry.sparse === undefined
-        ? { kind: "file", region: { path, offset: offset + entry.dataOffset, size: entry.size } }
-        : { kind: "sparse", entry }
+      return entry.sparse === undefined ? regions.add(entry) : { kind: "sparse", entry }
     case "directory":
-      return { kind: "directory" }
+      return directoryMember
     case "hardlink": {
       // A hardlink names its target from the root; from the entry's own directory that is as many `..` up.
       const depth = normalizePath(entry.path).split("/").length - 1
@@ -292,24 +322,31 @@ const memberOf = (entry: TarEntry, { offset, path }: Region): Member => {
   }
 }
 
+const parentOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf("/")))
+
+/** Every directory that has something in it, the root in any case. */
+const parentsOf = (members: ReadonlyMap<string, Member>): ReadonlySet<string> => {
+  const parents = new Set([""])
+  for (const name of members.keys()) {
+    for (let parent = parentOf(name); !parents.has(parent); parent = parentOf(parent)) parents.add(parent)
+  }
+  return parents
+}
+
 /** Names directly below each directory, those that no member stands for but others imply among them. */
-const childrenOf = (members: ReadonlyMap<string, Member>): ReadonlyMap<string, ReadonlyArray<string>> => {
-  const lists = new Map<string, Array<string>>([["", []]])
+const childrenOf = (
+  members: ReadonlyMap<string, Member>,
+  parents: ReadonlySet<string>
+): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const lists = new Map<string, Array<string>>([...parents].map((parent) => [parent, []]))
   const add = (name: string): void => {
-    const slash = name.lastIndexOf("/")
-    const parent = slash < 0 ? "" : name.slice(0, slash)
-    const last = name.slice(slash + 1)
-    const known = lists.get(parent)
-    if (known !== undefined) known.push(last)
-    else {
-      lists.set(parent, [last])
-      if (!members.has(parent)) add(parent)
-    }
+    if (name !== "") lists.get(parentOf(name))!.push(name.slice(name.lastIndexOf("/") + 1))
   }
-  for (const [name, { kind }] of members) {
-    if (name !== "") add(name)
-    if (kind === "directory" && !lists.has(name)) lists.set(name, [])
+  for (const [name, member] of members) {
+    add(name)
+    if (member === directoryMember && !lists.has(name)) lists.set(name, [])
   }
+  for (const parent of parents) if (!members.has(parent)) add(parent)
   for (const list of lists.values()) list.sort()
   return lists
 }
@@ -379,21 +416,12 @@ const expand = (region: Region, entry: TarEntry, temporary: string): void => {
   }
 }
 
-const sameBytes = (members: ReadonlyArray<Member>): boolean => {
-  const first = members[0]!
-  if (first.kind !== "file") return members.every((one) => JSON.stringify(one) === JSON.stringify(first))
-  const digest = (member: Member): string =>
-    member.kind !== "file"
-      ? member.kind
-      : Inspect.run({
-          region: member.region,
-          algorithms: [],
-          as: "blob",
-          keepPaths: false,
-          limits: {}
-        }).digests.sha256!
-  return (
-    members.every((one) => one.kind === "file" && one.region.size === first.region.size) &&
-    new Set(members.map(digest)).size === 1
-  )
+const sameBytes = (members: ReadonlyArray<Member>, regions: Regions): boolean => {
+  const files = members.filter((one) => typeof one === "number").map((place) => regions.get(place))
+  if (files.length < members.length) {
+    return files.length === 0 && members.every((one) => JSON.stringify(one) === JSON.stringify(members[0]))
+  }
+  const digest = (region: Region): string =>
+    Inspect.run({ region, algorithms: [], as: "blob", keepPaths: false, limits: {} }).digests.sha256!
+  return files.every(({ size }) => size === files[0]!.size) && new Set(files.map(digest)).size === 1
 }
