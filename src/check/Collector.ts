@@ -7,8 +7,8 @@ import type { Policy } from "./Policy.ts"
 const maxAlike = 200
 
 /** Findings of one check, and of all, that are listed: a hostile layout can hold a million files that are wrong. */
-const maxOfCheck = 30_000
-const maxListed = 60_000
+const maxOfCheck = 10_000
+const maxListed = 20_000
 
 /** Gathers findings while one verification runs; the severity comes from the catalogue unless a policy changes it. */
 export class Collector {

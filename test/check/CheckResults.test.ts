@@ -191,15 +191,15 @@ describe("a collector", () => {
     const count = 40_000
     for (let index = 0; index < count; index++) report.report("layer.missing", `layer ${index}`, "it is gone")
     const { results } = report.results()
-    assert.lengthOf(results, 30_001)
+    assert.lengthOf(results, 10_001)
     const last = results.at(-1)!
     assert.strictEqual(last.check, "layer.missing")
     assert.strictEqual(last.severity, "error")
-    assert.strictEqual(last.subject, "layer 30000")
-    assert.match(last.message, /the first of 10000 more/)
+    assert.strictEqual(last.subject, "layer 10000")
+    assert.match(last.message, /the first of 30000 more/)
     assert.strictEqual(report.errorsBySubject.size, count)
     report.report("config.missing", "config", "it is gone")
-    assert.strictEqual(report.results().results[30_000]!.subject, "config")
+    assert.strictEqual(report.results().results[10_000]!.subject, "config")
   })
 
   it("gives a value that later reports do not change", () => {
