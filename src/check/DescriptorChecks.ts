@@ -19,8 +19,6 @@ export interface Descriptor {
   readonly data: Uint8Array | undefined
   readonly artifactType: string | undefined
   readonly annotations: ReadonlyMap<string, string>
-  /** The object itself, for the properties that its place adds. */
-  readonly value: Readonly<Record<string, unknown>>
 }
 
 /** Every id that looking at a descriptor can report. */
@@ -81,8 +79,7 @@ export const checkDescriptor = (
     urls: urls(value["urls"], `${field}.urls`, subject, report),
     data: data(value["data"], digest, size, `${field}.data`, subject, report),
     artifactType: artifactType(value["artifactType"], `${field}.artifactType`, subject, report),
-    annotations: checkAnnotations(value["annotations"], `${field}.annotations`, subject, report),
-    value
+    annotations: checkAnnotations(value["annotations"], `${field}.annotations`, subject, report)
   }
   if (mediaType === MediaType.ociEmpty) empty(descriptor, field, subject, report)
   return descriptor

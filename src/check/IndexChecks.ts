@@ -130,7 +130,7 @@ const entries = (value: unknown, subject: string, report: Collector): ReadonlyAr
     found.push({
       position,
       descriptor,
-      platform: platform(descriptor.value["platform"], `${field}.platform`, own, report),
+      platform: platform((one as Readonly<Record<string, unknown>>)["platform"], `${field}.platform`, own, report),
       subject: own
     })
   }

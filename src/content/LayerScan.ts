@@ -34,6 +34,8 @@ const maxName = 255
 /** What is kept of all entries, in bytes, reckoned with what an entry costs by itself: some four million of them. */
 const maxHeld = 640 * 1024 * 1024
 const entryCost = 128
+/** Hardlinks and whiteouts are held with what they name, and asked about in every layer below. */
+const linkCost = 1024
 
 /** More than any image has above one entry, while a hostile name has two thousand, which together take a thousandfold. */
 const maxImplied = 32
@@ -177,7 +179,8 @@ export class LayerScan {
       })
       return false
     }
-    this.#held += path.length + (type === "hardlink" ? linkname.length : 0) + entryCost
+    const isLink = type === "hardlink" || path.includes(whiteoutPrefix)
+    this.#held += path.length + (type === "hardlink" ? linkname.length : 0) + (isLink ? linkCost : entryCost)
     if (this.#held <= this.#maxHeld) return true
     this.#full = true
     this.#onProblem({

@@ -110,6 +110,9 @@ function* digestsOf(blob: Blob): Iterable<readonly [value: string, by: string]> 
   for (const said of blob.digests ?? none) if (!blob.named || said[0] !== digestNamed(blob.subject)) yield said
 }
 
+/** Paths that findings across layers were about, by layer and check: a layer can be in many images. */
+type Told = Map<string, Set<string>>
+
 interface Stack {
   readonly image: string
   readonly layers: ReadonlyArray<Blob | undefined>
@@ -343,7 +346,7 @@ export class LayerAudit {
   #acrossLayers(): void {
     const report = this.#report
     const tables = new LayerPaths(maxPathBytes)
-    const told = new Set<string>()
+    const told: Told = new Map()
     for (const stack of this.#stacks) {
       if (stack.layers.length > maxStack) {
         report.skip(
@@ -378,24 +381,22 @@ export class LayerAudit {
     }
   }
 
-  #acrossLayer(
-    blob: Blob,
-    own: LayerFacts,
-    lower: ReadonlyArray<LayerFacts>,
-    tables: LayerPaths,
-    told: Set<string>
-  ): void {
+  #acrossLayer(blob: Blob, own: LayerFacts, lower: ReadonlyArray<LayerFacts>, tables: LayerPaths, told: Told): void {
     const report = this.#report
     report.ran("layer.hardlink-missing-target", "layer.hardlink-bad-target", "layer.whiteout-of-nothing")
     const counts = new Map<CheckId, number>()
-    const once = (check: CheckId, path: string, message: string): void => {
+    const once = (check: CheckId, path: string, message: string | (() => string)): void => {
       if (tables.exhausted) return
-      const key = `${blob.subject}\0${check}\0${path}`
-      if (told.has(key)) return
-      told.add(key)
+      const key = `${blob.subject}\0${check}`
+      const paths = told.get(key) ?? new Set()
+      told.set(key, paths)
+      if (paths.has(path)) return
+      paths.add(path)
       const count = (counts.get(check) ?? 0) + 1
       counts.set(check, count)
-      if (count <= maxAcross) report.report(check, blob.subject, `${message} (${ByteString.display(path)})`)
+      if (count > maxAcross) return
+      const what = typeof message === "string" ? message : message()
+      report.report(check, blob.subject, `${what} (${ByteString.display(path)})`)
     }
     for (const [path, target] of own.openLinks) {
       const shown = tables.shown(target, lower)
@@ -403,7 +404,8 @@ export class LayerAudit {
         once(
           shown === undefined ? "layer.hardlink-missing-target" : "layer.hardlink-bad-target",
           path,
-          `a hardlink names ${JSON.stringify(ByteString.display(target))}, ` +
+          () =>
+            `a hardlink names ${JSON.stringify(ByteString.display(target))}, ` +
             (shown === undefined ? "which no layer has before it" : "which is a directory")
         )
       } else if (shown === "behind-symlink") {

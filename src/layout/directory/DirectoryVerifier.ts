@@ -102,15 +102,13 @@ const verdictOf = (
   results: CheckResults
 ): { readonly image: string; readonly subjects: ReadonlySet<string> } => ({
   image: image.saved.names.join(", ") || image.saved.subject,
-  subjects:
-    tree === undefined
-      ? image.subjects
-      : new Set([
-          ...image.subjects,
-          ...results.results.flatMap(({ subject }) =>
-            subject === tree || subject.startsWith(`${tree}/`) ? [subject] : []
-          )
-        ])
+  subjects: new Set([
+    ...SavedAudit.subjectsOf(image),
+    Files.receiptFile(image.saved.manifestFile),
+    ...(tree === undefined
+      ? []
+      : results.results.flatMap(({ subject }) => (subject === tree || subject.startsWith(`${tree}/`) ? [subject] : [])))
+  ])
 })
 
 /** One manifest file: its images, their configs and layers, and its receipt. */
@@ -137,8 +135,7 @@ const auditManifest = (
   }
   return images.map((image) => ({
     ...image,
-    receipt,
-    subjects: new Set([...image.subjects, Files.receiptFile(file)])
+    receipt
   }))
 }
 

@@ -20,9 +20,16 @@ export interface AuditedImage {
   readonly config: ConfigChecks.CheckedConfig | undefined
   /** Keys of its layers in the audit, from the base up; undefined where one is missing. */
   readonly layers: ReadonlyArray<BlobKey | undefined>
-  /** What findings that concern this image name as their subject. */
-  readonly subjects: ReadonlySet<string>
 }
+
+/** What findings that concern this image name as their subject. */
+export const subjectsOf = ({ saved }: AuditedImage): ReadonlySet<string> =>
+  new Set([
+    saved.subject,
+    saved.manifestFile,
+    ...(saved.config === undefined ? [] : [saved.config]),
+    ...(saved.layers ?? [])
+  ])
 
 /** The digest that a config's file name promises: `{hex}.json`, or that of a blob. */
 export const promisedDigest = (file: string): Digest.Digest | undefined => {
@@ -69,19 +76,16 @@ const auditImage = (
   report: Collector,
   otherTypes: ReadonlyMap<string, string> = new Map()
 ): AuditedImage => {
-  const subjects = new Set([saved.subject, saved.manifestFile])
   names(store, saved, report)
   let read: ReadConfig = { id: undefined, config: undefined }
   if (saved.config !== undefined) {
-    subjects.add(saved.config)
     read = configs.get(saved.config) ?? readConfig(store, saved.config, report)
     configs.set(saved.config, read)
   }
   const { config, id } = read
-  const layers = (saved.layers ?? []).map((name, index) => {
-    subjects.add(name)
-    return auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), audit, report)
-  })
+  const layers = (saved.layers ?? []).map((name, index) =>
+    auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), audit, report)
+  )
   if (saved.layers !== undefined && config?.diffIds !== undefined) {
     report.ran("layer.count-mismatch")
     if (saved.layers.length !== config.diffIds.length) {
@@ -98,7 +102,7 @@ const auditImage = (
     sharedPaths(saved, config.diffIds, report)
   }
   audit.stack(saved.subject, layers)
-  return { saved, id, config, layers, subjects }
+  return { saved, id, config, layers }
 }
 
 const names = (store: Store, saved: DockerSave.SavedImage, report: Collector): void => {

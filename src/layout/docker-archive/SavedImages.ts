@@ -109,7 +109,10 @@ export const named = (
       const config = Consistency.configOf(image)
       return {
         image: image.saved.names.slice(0, 20).join(", ") || config || image.saved.subject,
-        subjects: image.subjects,
+        // There can be tens of thousands: one set at a time.
+        get subjects() {
+          return SavedAudit.subjectsOf(image)
+        },
         shared: sharedOf(config)
       }
     }),

@@ -80,7 +80,7 @@ export interface LayoutOptions {
 const maxIndexes = 32
 
 /** Ways through indexes to images, of which hostile ones have as many as entries times entries. */
-const maxWays = 500_000
+const maxWays = 200_000
 
 const blobChecks: BlobChecks = {
   size: "blob.size-mismatch",
@@ -172,6 +172,8 @@ class Walk {
   readonly #absent: Array<Absent> = []
   readonly #subjects: Array<Reference> = []
   readonly #told = new Set<string>()
+  /** Digests of layers, one string for each, however many manifests list it. */
+  readonly #digests = new Map<string, Digest.Digest>()
   #ways = 0
 
   constructor(store: Store, audit: LayerAudit, report: Collector) {
@@ -425,7 +427,7 @@ class Walk {
     const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
     found.kind = isImage ? "image" : "artifact"
     found.config = config?.digest
-    found.layers = (layers ?? []).map((layer) => layer?.digest)
+    found.layers = (layers ?? []).map((layer) => layer?.digest && this.#shared(layer.digest))
     if (config !== undefined) {
       if (config.digest !== undefined) found.subjects.add(Digest.blobPath(config.digest))
       if (isImage) found.checked = this.#config(config, path)
@@ -461,6 +463,12 @@ class Walk {
       }
     }
     if (manifest.subject !== undefined) this.#subject(manifest.subject, path)
+  }
+
+  #shared(digest: Digest.Digest): Digest.Digest {
+    const known = this.#digests.get(digest)
+    if (known === undefined) this.#digests.set(digest, digest)
+    return known ?? digest
   }
 
   /** What a referrer refers to: it may be elsewhere (manifest.md, subject). */
