@@ -15,7 +15,7 @@ import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Region } from "../image/Region.ts"
 import { describe, SourceError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
-import { resolveLinks, type Store, type StoreChild, type StoreEntry } from "./Store.ts"
+import { maxPath, resolveLinks, type Store, type StoreChild, type StoreEntry } from "./Store.ts"
 
 export interface ArchiveStore extends Store {
   readonly kind: "archive"
@@ -38,7 +38,13 @@ export interface ArchiveOptions {
 }
 
 /** Entries of an archive beyond this are no image's. */
-const maxEntries = 1_000_000
+const maxEntries = 500_000
+
+/**
+ * No image's files lie deeper, or have longer names: each level of a name is a directory to be known. Names of documents
+ * are held against the length as well.
+ */
+const maxLevels = 64
 
 /** Each takes a file of its own while the archive is open. */
 const maxSparse = 1000
@@ -69,7 +75,8 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
       message: `cannot read ${file}: expected a tar, plain or compressed with gzip or zstd, found ${compression}`
     })
   }
-  const temporary = yield* temporaryFile(temporaryDirectory)
+  const next = yield* temporaryFiles(temporaryDirectory)
+  const temporary = yield* Effect.try({ try: next, catch: (cause) => unreadable(temporaryDirectory, cause) })
   const pool = yield* WorkerPool
   const [evidence] = yield* pool.runAll(Inspect.job, [
     {
@@ -114,25 +121,18 @@ const head = (file: string): { readonly compression: Codec.DetectedCompression; 
   }
 }
 
-/** A new empty file that goes with the scope, however it ends. */
-export const temporaryFile = (directory: string): Effect.Effect<string, SourceError, Scope.Scope> =>
+/** Makes new empty files, which go with the scope, however it ends. */
+const temporaryFiles = (directory: string): Effect.Effect<() => string, SourceError, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.try({
-      try: () => {
-        const spools = Journal.openSpools(directory)
-        const file = spools.next()
-        try {
-          fs.writeFileSync(file, "", { flag: "wx", mode: 0o600 })
-        } catch (cause) {
-          spools.close()
-          throw cause
-        }
-        return { file, spools }
-      },
-      catch: (cause) => unreadable(directory, cause)
-    }),
-    ({ spools }) => Effect.sync(spools.close)
-  ).pipe(Effect.map(({ file }) => file))
+    Effect.try({ try: () => Journal.openSpools(directory), catch: (cause) => unreadable(directory, cause) }),
+    (spools) => Effect.sync(spools.close)
+  ).pipe(
+    Effect.map((spools) => () => {
+      const file = spools.next()
+      fs.writeFileSync(file, "", { flag: "wx", mode: 0o600 })
+      return file
+    })
+  )
 
 type Member =
   /** A file, by its place in `Regions`: an archive can have a million. */
@@ -184,7 +184,17 @@ const index = Effect.fnUntraced(function* (
         region,
         (entry) => {
           if (++entries > maxEntries) return
-          const name = textOf(normalizePath(entry.path))
+          const path = normalizePath(entry.path)
+          if (path.length > maxPath || levels(path) > maxLevels) {
+            problems.push({
+              check: "tar.too-large",
+              message: `the name of a member has ${path.length} bytes and ${levels(path)} levels; the member is passed over`,
+              offset: entry.headerOffset,
+              expected: `at most ${maxPath} bytes and ${maxLevels} levels`
+            })
+            return
+          }
+          const name = textOf(path)
           const member = memberOf(entry, regions)
           const known = members.get(name)
           if (known !== undefined && !(known === directoryMember && member === directoryMember)) {
@@ -219,19 +229,24 @@ const index = Effect.fnUntraced(function* (
       message: `cannot read ${file}: expected at most ${maxSparse} sparse entries, found ${sparse}`
     })
   }
-  for (const [name, member] of members) {
-    if (isSparse(member)) {
-      const temporary = yield* temporaryFile(temporaryDirectory)
-      yield* Effect.try({
-        try: () => expand(region, member.entry, temporary),
+  if (sparse > 0) {
+    const next = yield* temporaryFiles(temporaryDirectory)
+    for (const [name, member] of members) {
+      if (!isSparse(member)) continue
+      const path = yield* Effect.try({
+        try: () => {
+          const temporary = next()
+          expand(region, member.entry, temporary)
+          return temporary
+        },
         catch: (cause) =>
           new SourceError({
             reason: "Unreadable",
-            message: `cannot unpack ${name} of ${file} into ${temporary}: ${describe(cause)}`,
+            message: `cannot unpack ${name} of ${file} into ${temporaryDirectory}: ${describe(cause)}`,
             cause
           })
       })
-      expanded.set(name, { path: temporary, offset: 0, size: member.entry.realSize })
+      expanded.set(name, { path, offset: 0, size: member.entry.realSize })
     }
   }
   const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(all, regions)] as const))
@@ -292,6 +307,12 @@ const index = Effect.fnUntraced(function* (
     }
   }
 })
+
+const levels = (path: ByteString.ByteString): number => {
+  let count = 1
+  for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) count++
+  return count
+}
 
 const textOf = (name: ByteString.ByteString): string => ByteString.toText(name) ?? ByteString.display(name)
 

@@ -32,9 +32,13 @@ export interface Store {
   readonly entries: (directory: string) => ReadonlyMap<string, StoreChild> | undefined
 }
 
+/** PATH_MAX of Linux with its NUL: what is longer can be no file's name, and taking it apart would cost memory. */
+export const maxPath = 4095
+
 /** Why a name from a document may not be followed, or undefined when it may. */
 export const unsafeName = (name: string): string | undefined => {
   if (name === "") return "it is empty"
+  if (name.length > maxPath) return `it has ${name.length} characters, more than any file's name`
   if (name.includes("\0")) return "it holds a NUL"
   if (name.startsWith("/")) return "it is absolute"
   return name.split("/").includes("..") ? "it has a `..` component" : undefined

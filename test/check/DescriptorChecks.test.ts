@@ -131,3 +131,10 @@ describe("checkDescriptor", () => {
     assert.deepStrictEqual(check({ ...of(Buffer.from("x")), digest: "blake3:0" }).ids, ["descriptor.bad-digest"])
   })
 })
+
+describe("a reference name", () => {
+  it("of millions of parts is refused before the grammar takes stack for each", () => {
+    const annotations = { "org.opencontainers.image.ref.name": `${"a.".repeat(3_000_000)}a` }
+    assert.deepStrictEqual(check({ ...of(Buffer.from("x")), annotations }).ids, ["annotation.bad-ref-name"])
+  })
+})

@@ -32,6 +32,12 @@ const check = (value: unknown, os?: string): ReadonlyArray<string> => {
 const cases: ReadonlyArray<readonly [rule: number, name: string, change: (config: Fields) => void, check: string]> = [
   [68, "no version", (c) => delete c["ociVersion"], "runtime.bad-version"],
   [68, "a version of two parts", (c) => (c["ociVersion"] = "1.2"), "runtime.bad-version"],
+  [
+    68,
+    "a version of millions of parts",
+    (c) => (c["ociVersion"] = `1.0.0-${"a.".repeat(3_000_000)}a`),
+    "runtime.bad-version"
+  ],
   [68, "a leading zero", (c) => (c["ociVersion"] = "1.02.0"), "runtime.bad-version"],
   [68, "another major version", (c) => (c["ociVersion"] = "2.0.0"), "runtime.unknown-version"],
   [69, "no root", (c) => delete c["root"], "runtime.missing-root"],

@@ -82,6 +82,11 @@ const cases: ReadonlyArray<readonly [what: string, make: (file: string) => void,
     (file) => put(file, withManifest(`${"[".repeat(100_000)}${"]".repeat(100_000)}`)),
     /nests deeper than/
   ],
+  [
+    "a name of millions of parts",
+    (file) => put(file, manifest({ Config: "a/".repeat(2_000_000) })),
+    /it has 4000000 characters/
+  ],
   ["a NUL in a name", (file) => put(file, manifest({ Config: "a\0b" })), /holds a NUL/],
   ["`..` in a name", (file) => put(file, manifest({ Layers: ["../../etc/passwd", layers[1]] })), /`\.\.` component/],
   ["an absolute name", (file) => put(file, manifest({ Layers: ["/etc/passwd", layers[1]] })), /it is absolute/],

@@ -49,6 +49,10 @@ describe("a digest", () => {
     assert.strictEqual(Digest.blobPath(digest), `blobs/sha256/${hex(64)}`)
   })
 
+  it("of millions of parts are refused before the grammar takes stack for each", () => {
+    assert.match(Digest.invalid(`${"a+".repeat(3_000_000)}a:b`) ?? "", /^has 6000003 characters/)
+  })
+
   it("can be computed here or not", () => {
     for (const algorithm of ["sha256", "sha384", "sha512", "blake3"])
       assert.strictEqual(Digest.computable(`${algorithm}:x`), algorithm)

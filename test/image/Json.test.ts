@@ -159,4 +159,11 @@ describe("names", () => {
     assert.deepStrictEqual(kinds(object(Json.maxNames)), [])
     assert.deepStrictEqual(kinds(object(Json.maxNames + 1)), ["too-large"])
   })
+
+  it("are counted over the whole document, each once", () => {
+    const object = (prefix: string): string =>
+      `{${Array.from({ length: Json.maxNames / 3 }, (_, index) => `"${prefix}${index}":0`).join(",")}}`
+    assert.deepStrictEqual(kinds(`[${["a", "b", "c", "d"].map(object).join(",")}]`), ["too-large"])
+    assert.deepStrictEqual(kinds(`[${["a", "a", "a", "a"].map(object).join(",")}]`), [])
+  })
 })

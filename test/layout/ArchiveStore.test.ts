@@ -200,6 +200,39 @@ describe("an archive as a store", () => {
     })
   )
 
+  it.scoped("keeps all sparse members in one place", () =>
+    Effect.gen(function* () {
+      const map = { realSize: 2 ** 40, segments: [[2 ** 40 - 1, Buffer.from("x")]] } as const
+      const entries = Array.from({ length: 20 }, (_, index) => Entry.sparse(`s${index}`, map))
+      yield* withStore(entries, (store, file) => {
+        // The archive, a journal, and a directory.
+        assert.lengthOf(fs.readdirSync(path.dirname(file)), 3)
+        for (const { path: name } of entries) {
+          const entry = store.lookup(String(name))
+          assert.strictEqual(entry?.kind === "file" ? entry.region.size : undefined, 2 ** 40)
+        }
+      })
+    })
+  )
+
+  it.scoped("passes over members whose names are deeper or longer than any image's, and says so", () =>
+    withStore(
+      [
+        Entry.file("a/".repeat(200) + "deep", "1"),
+        Entry.file("b".repeat(5000), "2"),
+        Entry.file("c/".repeat(50) + "fine", "3")
+      ],
+      (store) => {
+        assert.deepStrictEqual(store.files(), ["c/".repeat(50) + "fine"])
+        assert.deepStrictEqual(
+          store.problems.map(({ check }) => check),
+          ["tar.too-large", "tar.too-large"]
+        )
+        assert.deepStrictEqual(store.list(""), ["c"])
+      }
+    )
+  )
+
   it.scoped("keeps names that are not UTF-8 apart", () =>
     withStore(
       [Entry.file(Uint8Array.of(0xe9), "1"), Entry.file(Uint8Array.of(0xe8), "2"), Entry.file("\u00e9", "3")],

@@ -117,7 +117,8 @@ export const tar = {
     title: "a header is larger than any real one",
     spec: posix,
     rules: [93],
-    explanation: "An extended header announces more bytes than are taken into memory; it was skipped.",
+    explanation:
+      "An extended header announces more bytes than are taken into memory, or an archive's member has a name longer or deeper than any image's; it was skipped.",
     remedy: "Treat the archive as hostile."
   },
   "tar.path-absolute": {

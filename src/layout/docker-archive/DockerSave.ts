@@ -83,12 +83,12 @@ const readEntry = (
     if (store?.kind === "archive" && unsafeName(member) === undefined && store.lookup(member)?.kind === "file") {
       report.report("manifest.absolute-path", file, `${field}${at} names a member of the archive by an absolute path`, {
         expected: JSON.stringify(member),
-        actual: JSON.stringify(name)
+        actual: JSON.stringify(name.slice(0, 500))
       })
       return member
     }
     report.report("manifest.unsafe-path", file, `${field}${at} names a path that cannot be followed: ${why}`, {
-      actual: JSON.stringify(name)
+      actual: JSON.stringify(name.slice(0, 500))
     })
     return undefined
   }
