@@ -2,6 +2,7 @@
  * Layers and other blobs of one verification: gathered while documents are read, each read once however many images
  * share it, then held against everything that was said about it.
  */
+import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import type { CheckId } from "../check/Catalog.ts"
 import type { Collector } from "../check/Collector.ts"
@@ -100,6 +101,13 @@ class Sayings<A> {
 }
 
 const none: Iterable<never> = []
+
+/** What a whole file has now, where that is more than was looked at. Members of archives begin behind a header. */
+const grownTo = ({ offset, path, size }: Region): number | undefined => {
+  if (offset > 0) return undefined
+  const now = fs.statSync(path, { throwIfNoEntry: false })?.size
+  return now !== undefined && now > size ? now : undefined
+}
 
 /** `sha256:abc` for `blobs/sha256/abc`. */
 const digestNamed = (name: string): string => name.split("/").slice(-2).join(":")
@@ -281,6 +289,13 @@ export class LayerAudit {
       report.report(checks.unreadable, subject, "it ends early", {
         expected: `${blob.region.size} bytes`,
         actual: `${evidence.size} bytes`
+      })
+    }
+    const grown = grownTo(blob.region)
+    if (grown !== undefined) {
+      report.report(checks.unreadable, subject, "it grew while it was verified", {
+        expected: `${blob.region.size} bytes`,
+        actual: `${grown} bytes`
       })
     }
     for (const [value, by] of digestsOf(blob)) this.#judgeDigest(blob, { value, by }, evidence)

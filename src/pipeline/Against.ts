@@ -95,8 +95,9 @@ const joined = (
     { disableValidation: true }
   )
   const { images } = verification
+  const names = new Set(compared?.names)
   const about = (verdict: Verdict): boolean =>
-    images.length === 1 || compared?.names.some((name) => verdict.image.split(", ").includes(name)) === true
+    images.length === 1 || verdict.image.split(", ").some((name) => names.has(name))
   return {
     ...verification,
     results: verification.results.combine(added),
@@ -149,7 +150,9 @@ export const candidateFor = Effect.fnUntraced(function* (
     const kept = left.filter(keep)
     if (kept.length > 0) left = kept
   }
-  narrow(({ names }) => names.some((name) => wanted.names.some((other) => Reference.same(other, name))))
+  // Both may have tens of thousands.
+  const wantedNames = new Set(wanted.names.map(Reference.familiar))
+  narrow(({ names }) => names.some((name) => wantedNames.has(Reference.familiar(name))))
   narrow(
     ({ platform }) =>
       platform !== undefined && wanted.platform !== undefined && Platform.matches(wanted.platform, platform)
@@ -289,8 +292,11 @@ const compareNames = (
   report: Collector
 ): void => {
   report.ran("against.name-mismatch")
-  const has = (names: ReadonlyArray<string>, name: string): boolean => names.some((one) => Reference.same(one, name))
-  if (source.every((name) => has(target, name)) && target.every((name) => has(source, name))) return
+  const has = (names: ReadonlyArray<string>): ((name: string) => boolean) => {
+    const familiar = new Set(names.map(Reference.familiar))
+    return (name) => familiar.has(Reference.familiar(name))
+  }
+  if (source.every(has(target)) && target.every(has(source))) return
   report.report("against.name-mismatch", subject, "its names are not those of the source", {
     expected: source.join(", ") || "no name",
     actual: target.join(", ") || "no name"

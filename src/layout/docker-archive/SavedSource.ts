@@ -68,14 +68,14 @@ export const candidates = Effect.fn("SavedSource.candidates")(function* (
  * No name at all is none.
  */
 const merged = (saved: ReadonlyArray<DockerSave.SavedImage>): ReadonlyArray<DockerSave.SavedImage> => {
-  const known = new Map<string, DockerSave.SavedImage>()
+  const known = new Map<string, { readonly first: DockerSave.SavedImage; readonly names: Set<string> }>()
   for (const one of saved) {
     const key = JSON.stringify([one.config, one.layers])
-    const same = known.get(key)
-    const names = one.names.filter((name) => name !== "")
-    known.set(key, { ...(same ?? one), names: [...new Set([...(same?.names ?? []), ...names])] })
+    const same = known.get(key) ?? { first: one, names: new Set() }
+    known.set(key, same)
+    for (const name of one.names) if (name !== "") same.names.add(name)
   }
-  return [...known.values()]
+  return [...known.values()].map(({ first, names }) => ({ ...first, names: [...names] }))
 }
 
 const readConfig = (
