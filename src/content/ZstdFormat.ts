@@ -35,9 +35,9 @@ export const locate = (): string => createRequire(import.meta.url).resolve("@bok
 export const prepare = (file = locate()): Promise<void> => (preparing ??= load(file))
 
 const load = async (file: string): Promise<void> => {
-  const require = createRequire(file)
-  await (require(file) as { readonly init: () => Promise<void> }).init()
-  const { Module: exports } = require("./module.js") as { readonly Module: ZstdExports }
+  const take = createRequire(file)
+  await (take(file) as { readonly init: () => Promise<void> }).init()
+  const { Module: exports } = take("./module.js") as { readonly Module: ZstdExports }
   const room = exports._ZSTD_compressBound(blockSize)
   const [target, source] = [exports._malloc(room), exports._malloc(blockSize)]
   if (target === 0 || source === 0) throw new Error("zstd: no memory for an encoder")
