@@ -5,7 +5,9 @@ import * as Inspect from "../content/Inspect.ts"
 import type { Compression } from "../image/Compression.ts"
 import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
+import * as Json from "../image/Json.ts"
 import { describe, SourceError, WriteError } from "./Failure.ts"
+import type * as Receipt from "./Receipt.ts"
 
 /** As the programs gzip and zstd have them. */
 const defaultLevels = { gzip: 6, zstd: 3 } as const
@@ -62,6 +64,22 @@ export const detailOf = ({ compression, digest, layer, level, size }: Stored): D
   compression,
   ...(level === undefined ? {} : { level })
 })
+
+/** How a run stored its layers, with the version that did. */
+export const detailsIn = (
+  receipt: Receipt.Receipt | undefined
+): ReadonlyArray<Detail & { readonly version: string }> => {
+  const layers = receipt?.details["layers"]
+  return (Array.isArray(layers) ? layers : []).flatMap((one) =>
+    Json.isObject(one) &&
+    Digest.isDigest(one["digest"]) &&
+    typeof one["size"] === "number" &&
+    typeof one["diffId"] === "string" &&
+    typeof one["compression"] === "string"
+      ? [{ ...(one as unknown as Detail), version: receipt!.version }]
+      : []
+  )
+}
 
 /** What the first bytes say. What cannot be read counts as plain: the pass over it says why. */
 const compressionOf = (region: Image.Layer["bytes"]): Codec.DetectedCompression => {

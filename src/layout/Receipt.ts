@@ -8,6 +8,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
+import { readSmall, type Store } from "./Store.ts"
 
 const statementType = "https://in-toto.io/Statement/v1"
 const predicateType = "urn:tallyman:receipt:v1"
@@ -109,6 +110,12 @@ export const decode = (raw: Uint8Array): Either.Either<Receipt, string> => {
   return Buffer.compare(raw, encode(receipt)) === 0
     ? Either.right(statement.right.predicate.receipt)
     : Either.left("its seal does not fit its content: it was changed after it was written")
+}
+
+/** The receipt that stands there under `name`; undefined where there is none that can be used. */
+export const read = (store: Store, name: string): Receipt | undefined => {
+  const raw = readSmall(store, name)
+  return raw === undefined ? undefined : Either.getOrUndefined(decode(raw))
 }
 
 /** The digest of a file as a receipt records it. */

@@ -66,6 +66,38 @@ export interface Plan {
   readonly leftovers: ReadonlyArray<string>
 }
 
+/** A plan as it grows: what cannot be put in place is said instead of wanted. */
+export class Draft implements Plan {
+  readonly #obstacle: (file: string) => string | undefined
+  readonly #files = new Map<string, Content>()
+  readonly #impossible = new Map<string, string>()
+  readonly leftovers: ReadonlyArray<string>
+
+  /** `obstacle`: what stands in the way of writing a file; see below. */
+  constructor(obstacle: (file: string) => string | undefined, leftovers: ReadonlyArray<string> = []) {
+    this.#obstacle = obstacle
+    this.leftovers = leftovers
+  }
+
+  want(file: string, content: Content): void {
+    const obstacle = this.#obstacle(file)
+    if (obstacle === undefined) this.#files.set(file, content)
+    else this.cannot(file, obstacle)
+  }
+
+  cannot(file: string, reason: string): void {
+    this.#impossible.set(file, reason)
+  }
+
+  get files(): ReadonlyArray<Wanted> {
+    return [...this.#files].map(([file, content]) => ({ path: file, content }))
+  }
+
+  get impossible(): ReadonlyArray<Change> {
+    return [...this.#impossible].map(([file, reason]) => ({ path: file, reason }))
+  }
+}
+
 /** Whether findings, or errors alone, are about a file. */
 export type Flagged = (path: string, level?: "error") => boolean
 
@@ -76,7 +108,7 @@ export type Flagged = (path: string, level?: "error") => boolean
 export const formOf = (
   layer: Image.Layer,
   digest: string | undefined,
-  recorded?: Partial<LayerCopy.Detail> & { readonly version: string }
+  recorded?: LayerCopy.Detail & { readonly version: string }
 ): Form | undefined => {
   if (digest === undefined || digest === layer.diffId) return { form: "uncompressed" }
   if (layer.digest === digest) return { form: "stored" }
@@ -92,17 +124,28 @@ export const formOf = (
   return layer.digest === undefined && LayerCopy.plan(layer, {}).found !== "none" ? { form: "stored" } : undefined
 }
 
-/** What stands in the way of writing `file`, or undefined. Nothing that holds names is ever removed for it. */
-export const obstacle = (root: string, file: string): string | undefined => {
+/** What on the way from `root` to `name` is no directory, and so cannot be gone through; undefined where nothing is. */
+export const obstacleOnTheWay = (root: string, name: string): string | undefined => {
   let at = root
   try {
-    for (const part of path.posix.dirname(file).split("/")) {
+    for (const part of path.posix.dirname(name).split("/")) {
       if (part === ".") continue
       at = path.join(at, part)
       const stat = fs.lstatSync(at, { throwIfNoEntry: false })
       if (stat === undefined) return undefined
       if (!stat.isDirectory()) return `${path.relative(root, at)} is no directory`
     }
+    return undefined
+  } catch (cause) {
+    return `its place cannot be looked at: ${describe(cause)}`
+  }
+}
+
+/** What stands in the way of writing `file`, or undefined. Nothing that holds names is ever removed for it. */
+export const obstacle = (root: string, file: string): string | undefined => {
+  const onTheWay = obstacleOnTheWay(root, file)
+  if (onTheWay !== undefined) return onTheWay
+  try {
     const target = path.join(root, file)
     return fs.lstatSync(target, { throwIfNoEntry: false })?.isDirectory() && fs.readdirSync(target).length > 0
       ? "a directory that is not empty stands in its place"
@@ -213,6 +256,24 @@ export const carryOut = Effect.fn("Restore.carryOut")(function* (
     }
   }).pipe(Effect.ensuring(Effect.sync(journal.abandon)))
 })
+
+export const changesOf = ({ files, leftovers }: Plan): ReadonlyArray<Change> => [
+  ...files.map((file) => ({ path: file.path, reason: "it is not what belongs to the image" })),
+  ...leftovers.map((name) => ({ path: name, reason: "a run that was cut off left it" }))
+]
+
+/** A plan as work to be done. */
+export const workOf = (restoring: Restoring, plan: Plan): Work => {
+  const changes = changesOf(plan)
+  return {
+    changes,
+    impossible: plan.impossible,
+    run: Effect.map(carryOut(restoring, plan), ({ impossible, written }) => ({
+      repaired: changes.filter((change) => written.includes(change.path)),
+      impossible
+    }))
+  }
+}
 
 /** False when it has the bytes already. */
 const write = (root: string, { content, path: file }: Wanted, journal: Journal.Journal): boolean => {

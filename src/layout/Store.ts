@@ -4,6 +4,7 @@
  */
 import * as fs from "node:fs"
 import { openForRead } from "../content/Inspect.ts"
+import * as Json from "../image/Json.ts"
 import type { Region } from "../image/Region.ts"
 import * as Failure from "./Failure.ts"
 
@@ -76,6 +77,13 @@ export const readRegion = (region: Region, limit: number): ReadResult => {
   } finally {
     if (fd !== undefined) fs.closeSync(fd)
   }
+}
+
+/** The bytes of a small file; undefined when it is not there, no file, or cannot be read. */
+export const readSmall = (store: Store, name: string, limit = Json.maxBytes): Uint8Array | undefined => {
+  const entry = store.lookup(name)
+  const read = entry?.kind === "file" ? readRegion(entry.region, limit) : undefined
+  return read !== undefined && "bytes" in read ? read.bytes : undefined
 }
 
 /** Resolves links by name within a store: never above its root, never more than 40 of them. */

@@ -188,7 +188,7 @@ const prepare = Effect.fnUntraced(function* (
       place: () => {
         if (fs.lstatSync(target.root, { throwIfNoEntry: false }) !== undefined) {
           fs.renameSync(target.root, path.join(trash, "tree"))
-        }
+        } else fs.mkdirSync(path.dirname(target.root), { recursive: true })
         fs.renameSync(staged, target.root)
         return []
       }

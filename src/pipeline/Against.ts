@@ -29,7 +29,7 @@ import * as ProvedTree from "../layout/ProvedTree.ts"
 import * as Receipt from "../layout/Receipt.ts"
 import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
 import { auditConfigs } from "../layout/runtime-bundle/BundleVerifier.ts"
-import { readRegion, type Store } from "../layout/Store.ts"
+import { readSmall, type Store } from "../layout/Store.ts"
 import { auditTree } from "../layout/TreeAudit.ts"
 import { objects } from "../layout/TreeManifest.ts"
 import { tolerancesFor } from "../layout/UnpackImage.ts"
@@ -365,8 +365,7 @@ const compareTree = Effect.fnUntraced(function* (
     report.skip("rootfs.content-mismatch", "files are compared with the source's layers at full depth only")
     return undefined
   }
-  const recorded = readSmall(store, BundleFiles.receipt)
-  const receipt = recorded === undefined ? undefined : Either.getOrUndefined(Receipt.decode(recorded))
+  const receipt = Receipt.read(store, BundleFiles.receipt)
   const unrestored = objects(receipt?.details["unrestored"])
   const unrestoredOf = (layer: string | undefined): ReadonlyArray<Tolerance> =>
     tolerancesFor(unrestored.filter((one) => one["layer"] === layer).map((one) => ({ what: one["what"] as never })))
@@ -448,9 +447,3 @@ const compareMounts = Effect.fnUntraced(function* (
 
 /** Where overlay keeps its marks, by whether root mounted it. Which it was is told by nothing but the files. */
 const marks: ReadonlyArray<OverlayNamespace> = ["trusted.overlay.", "user.overlay."]
-
-const readSmall = (store: Store, name: string): Uint8Array | undefined => {
-  const entry = store.lookup(name)
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
-  return read !== undefined && "bytes" in read ? read.bytes : undefined
-}

@@ -8,6 +8,7 @@ import type { Finding } from "../check/Finding.ts"
 import type { Policy } from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
+import type * as Image from "../image/Image.ts"
 import * as DockerIdentity from "../layout/DockerIdentity.ts"
 import * as DirectoryRepair from "../layout/directory/DirectoryRepair.ts"
 import type * as ExpandedTree from "../layout/directory/ExpandedTree.ts"
@@ -16,11 +17,13 @@ import * as ArchiveRepair from "../layout/docker-archive/ArchiveRepair.ts"
 import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
 import { SourceError, type WriteError } from "../layout/Failure.ts"
 import { matching } from "../layout/ImageSource.ts"
+import * as MountsRepair from "../layout/mounts/MountsRepair.ts"
 import * as OciFiles from "../layout/oci-layout/OciFiles.ts"
 import * as OciRepair from "../layout/oci-layout/OciRepair.ts"
 import * as Restore from "../layout/Restore.ts"
 import * as BundleRepair from "../layout/runtime-bundle/BundleRepair.ts"
 import * as TreeRepair from "../layout/TreeRepair.ts"
+import * as UnpackedRepair from "../layout/UnpackedRepair.ts"
 import type { Depth, Verification } from "../layout/Verifier.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 import * as Layouts from "./Layouts.ts"
@@ -64,12 +67,6 @@ export const repair = Effect.fn("Repair.repair")(function* (
   options: RepairOptions = {}
 ): Effect.fn.Return<Repaired, UsageError | SourceError | WriteError, Scope.Scope | WorkerPool> {
   const { depth = "full", dryRun = false, policy = {}, tolerances = [], ...opening } = options
-  if (!repairable.includes(target.scheme)) {
-    return yield* new UsageError({
-      reason: "BadValue",
-      message: `cannot repair ${JSON.stringify(target.text)}: expected one of ${repairable.map((one) => `${one}://`).join(", ")}, found ${target.scheme}://`
-    })
-  }
   if (Layouts.hasSharedBlobs(target)) {
     return yield* new UsageError({
       reason: "BadValue",
@@ -115,8 +112,6 @@ export const repair = Effect.fn("Repair.repair")(function* (
     impossible: [...work.impossible, ...done.impossible]
   }
 })
-
-const repairable: ReadonlyArray<Uri["scheme"]> = ["dir", "tar", "oci-layout", "oci"]
 
 const isSame = (one: string, other: string): boolean => {
   try {
@@ -170,7 +165,9 @@ const workOf = (
     case "oci-layout":
       return layoutWork(target, copies, before)
     case "oci":
-      return bundleWork(target, copies, before, options)
+      return unpackedWork(target, BundleRepair.formOf, copies, before, options)
+    case "mounts":
+      return unpackedWork(target, MountsRepair.formOf, copies, before, options)
     default:
       return directoryWork(target, copies, before, options)
   }
@@ -218,20 +215,6 @@ const notTheSame = (target: Uri, { images, uri }: Copies, found: ReadonlyArray<s
       .join(", ")} there and ${found.slice(0, 10).join("; ") || "no image that could be told"} here`
   })
 
-const changesOf = ({ files, leftovers }: Restore.Plan): ReadonlyArray<Restore.Change> => [
-  ...files.map((file) => ({ path: file.path, reason: "it is not what belongs to the image" })),
-  ...leftovers.map((name) => ({ path: name, reason: "a run that was cut off left it" }))
-]
-
-const restoring = (restored: Restore.Restoring, plan: Restore.Plan): Restore.Work => ({
-  changes: changesOf(plan),
-  impossible: plan.impossible,
-  run: Effect.map(Restore.carryOut(restored, plan), ({ impossible, written }) => ({
-    repaired: changesOf(plan).filter((change) => written.includes(change.path)),
-    impossible
-  }))
-})
-
 const directoryWork = Effect.fnUntraced(function* (
   target: Uri,
   copies: Copies,
@@ -253,7 +236,7 @@ const directoryWork = Effect.fnUntraced(function* (
       subjects.some((subject) => subject === directory || subject.startsWith(`${directory}/`))
     const tree = yield* DirectoryRepair.planTree(target.path, slot, image, flagged, isSuspect, options)
     const place = { root: target.path, target: slot.manifest, image: slot.names[0] ?? image.config.digest }
-    const files = restoring(place, plan)
+    const files = Restore.workOf(place, plan)
     works.push({
       changes: [...(tree?.plan.changes ?? []), ...files.changes],
       impossible: [...(tree?.plan.impossible ?? []), ...files.impossible],
@@ -302,19 +285,21 @@ const layoutWork = Effect.fnUntraced(function* (target: Uri, copies: Copies, bef
   const plan = yield* OciRepair.plan(root, copies, flaggedBy(before), errorSubjects(before))
   const [first] = plan.matched
   if (first === undefined) return yield* notTheSame(target, copies, plan.found)
-  return restoring({ root, target: OciFiles.indexFile, image: first.names[0] ?? first.config.digest }, plan)
+  return Restore.workOf({ root, target: OciFiles.indexFile, image: first.names[0] ?? first.config.digest }, plan)
 })
 
-const bundleWork = Effect.fnUntraced(function* (
+const unpackedWork = Effect.fnUntraced(function* (
   target: Uri,
+  formOf: (root: string, image: Image.Image) => UnpackedRepair.Form,
   copies: Copies,
   before: Verification,
   { policy, tolerances }: WorkOptions
 ) {
-  const { id } = BundleRepair.identify(target.path)
+  const { id } = UnpackedRepair.identify(target.path)
   const image = copies.images.find(({ config }) => config.digest === id)
   if (image === undefined) return yield* notTheSame(target, copies, id === undefined ? [] : [id])
-  return yield* BundleRepair.plan(target.path, image, flaggedBy(before), subjectsOf(before), { policy, tolerances })
+  const found = { flagged: flaggedBy(before), subjects: subjectsOf(before) }
+  return yield* UnpackedRepair.plan(target.path, image, formOf(target.path, image), found, { policy, tolerances })
 })
 
 const archiveWork = Effect.fnUntraced(function* (

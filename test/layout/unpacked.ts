@@ -1,5 +1,6 @@
 /** Images for tests of unpacked forms, and what other programs see of a tree. */
 
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
@@ -10,6 +11,23 @@ import { device, dir, fifo, file, hardlink, type Member, opaque, symlink, tar, w
 
 /** Owners, devices and attributes can be restored. */
 export const usable = isRoot && Libc.load() !== undefined
+
+/** Whether overlay can be mounted here, which containers mostly may not. */
+export const mountable = usable && canMount()
+
+function canMount(): boolean {
+  const base = fs.mkdtempSync("/dev/shm/overlay-")
+  try {
+    for (const name of ["a", "u", "w", "m"]) fs.mkdirSync(path.join(base, name))
+    const options = "lowerdir=a,upperdir=u,workdir=w"
+    const mounted = run("mount", ["-t", "overlay", "overlay", "-o", options, "m"], { cwd: base, allowFailure: true })
+    if (mounted.code !== 0) return false
+    run("umount", [path.join(base, "m")])
+    return true
+  } finally {
+    fs.rmSync(base, { recursive: true, force: true })
+  }
+}
 
 const capability = Buffer.from("0100000200200000000000000000000000000000", "hex")
 

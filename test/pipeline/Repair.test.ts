@@ -382,7 +382,7 @@ describe("a repair", () => {
         )
         assert.deepInclude(yield* Effect.flip(repair(target, target)), { _tag: "UsageError" })
       }
-      assert.deepInclude(yield* Effect.flip(repair(`mounts://${directory}`, right)), { _tag: "UsageError" })
+      assert.deepInclude(yield* Effect.flip(repair("registry://localhost/app:1", right)), { _tag: "UsageError" })
       assert.deepInclude(yield* Effect.flip(repair(right, `${directory}/none`)), { reason: "NotFound" })
     })
   )

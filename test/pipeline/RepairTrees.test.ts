@@ -6,12 +6,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Damage from "../../src/fault/Damage.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import * as Overlay from "../../src/layout/mounts/Overlay.ts"
+import { unmount } from "../../src/layout/mounts/Unmount.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
 import * as Repair from "../../src/pipeline/Repair.ts"
 import * as Workbench from "../fault/Workbench.ts"
-import { everything, imageOf, seen, sourceOf, usable } from "../layout/unpacked.ts"
+import { everything, imageOf, mountable, seen, sourceOf, usable } from "../layout/unpacked.ts"
 import { leaveDeadRun } from "../layout/writing.ts"
-import { dir, file, hardlink } from "../rootfs/Layers.ts"
+import { dir, file, hardlink, opaque, whiteout } from "../rootfs/Layers.ts"
 
 const repair = (target: string, source: string, options: Repair.RepairOptions = {}) =>
   Effect.gen(function* () {
@@ -20,7 +22,7 @@ const repair = (target: string, source: string, options: Repair.RepairOptions = 
 
 /** What the image itself has is not the damage's. */
 const found = (verification: Parameters<typeof Workbench.findings>[0]) =>
-  Workbench.findings(verification).filter(([check]) => check !== "tar.path-not-utf8")
+  Workbench.findings(verification).filter(([check]) => check !== "tar.path-not-utf8" && check !== "mounts.not-mounted")
 
 /** Inode of every name below a directory; links are not followed. */
 const inodes = (root: string): ReadonlyMap<string, string> => {
@@ -38,9 +40,11 @@ const keepTime = (target: string, change: () => void): void => {
 }
 
 /** What is done to the tree at `root`, and the names that then have to be others. */
-const damages: ReadonlyArray<
+type Damages = ReadonlyArray<
   readonly [name: string, check: string, damage: (root: string) => void, anew: ReadonlyArray<string>]
-> = [
+>
+
+const damages: Damages = [
   [
     "other content of the same size",
     "rootfs.content-mismatch",
@@ -171,9 +175,9 @@ const names = (before: ReadonlyMap<string, string>, after: ReadonlyMap<string, s
     .sort()
 
 /** Damages the tree in each way, and expects it to be as it was and nothing else to be touched. */
-const everyDamage = Effect.fnUntraced(function* (out: string, tree: string, source: string) {
+const everyDamage = Effect.fnUntraced(function* (out: string, tree: string, source: string, all: Damages = damages) {
   const whole = seen(tree)
-  for (const [name, check, damage, anew] of damages) {
+  for (const [name, check, damage, anew] of all) {
     const before = inodes(tree)
     // A lost directory may come back at the very same inode.
     damage(tree)
@@ -198,7 +202,7 @@ const everyDamage = Effect.fnUntraced(function* (out: string, tree: string, sour
       [],
       name
     )
-    fs.rmSync(path.join(out, "../stolen"), { force: true })
+    fs.rmSync(path.join(tree, "../../stolen"), { force: true })
   }
 })
 
@@ -456,6 +460,345 @@ describe.skipIf(!usable)("repairing a directory with its tree", () => {
       )
       assert.deepStrictEqual(found(done.after), [])
       assert.deepStrictEqual(seen(`${out}/manifest`), whole)
+    })
+  )
+})
+
+/** A lower layer with what the upper one hides, and that with every kind of file and every mark of overlay. */
+const overlaid = [
+  [dir("./"), dir("opaque/"), file("opaque/lower", "o"), dir("deep/"), file("deep/gone", "g"), file("gone", "g")],
+  [
+    ...everything[0]!.filter(({ path: name }) => !/^(?:opaque|to-|usr\/lib\/)/.test(name)),
+    dir("opaque/"),
+    opaque("opaque"),
+    file("opaque/new", "n"),
+    dir("to-dir/"),
+    file("to-dir/y", "y"),
+    file("to-file", "f"),
+    dir("deep/"),
+    whiteout("deep/gone"),
+    whiteout("gone")
+  ]
+]
+
+const inDirectory = (root: string, name: string, change: (at: string) => void): void =>
+  keepTime(path.dirname(`${root}/${name}`), () => change(`${root}/${name}`))
+
+/** What only a layer in overlay's form can lose. */
+const overlayDamages: Damages = [
+  ["a lost whiteout", "rootfs.missing", (root) => inDirectory(root, "deep/gone", fs.rmSync), ["deep/gone"]],
+  [
+    "a file in a whiteout's place",
+    "rootfs.type-mismatch",
+    (root) => inDirectory(root, "gone", (at) => Damage.replaceByFile(at, Buffer.from(""))),
+    ["gone"]
+  ],
+  [
+    "a whiteout as archives have it",
+    "mounts.bad-whiteout",
+    (root) =>
+      inDirectory(root, "deep/gone", (at) => {
+        fs.rmSync(at)
+        fs.writeFileSync(`${root}/deep/.wh.gone`, "")
+      }),
+    ["deep/gone", "deep/.wh.gone"]
+  ],
+  [
+    "another device as a whiteout",
+    "rootfs.device-mismatch",
+    (root) =>
+      inDirectory(root, "gone", (at) => {
+        fs.rmSync(at)
+        childProcess.execFileSync("mknod", ["-m", "0", at, "c", "0", "1"])
+        childProcess.execFileSync("touch", ["-d", "@0", at])
+      }),
+    ["gone"]
+  ],
+  [
+    "a whiteout too much",
+    "rootfs.extra",
+    (root) => inDirectory(root, "usr/extra", (at) => childProcess.execFileSync("mknod", [at, "c", "0", "0"])),
+    ["usr/extra"]
+  ],
+  [
+    "an opaque directory that is none any more",
+    "rootfs.xattr-mismatch",
+    (root) => childProcess.execFileSync("setfattr", ["-x", "trusted.overlay.opaque", `${root}/opaque`]),
+    []
+  ],
+  [
+    "an opaque directory too much",
+    "rootfs.xattr-mismatch",
+    (root) => childProcess.execFileSync("setfattr", ["-n", "trusted.overlay.opaque", "-v", "y", `${root}/deep`]),
+    []
+  ],
+  [
+    "a directory that leads somewhere else",
+    "rootfs.xattr-mismatch",
+    (root) => childProcess.execFileSync("setfattr", ["-n", "trusted.overlay.redirect", "-v", "/etc", `${root}/deep`]),
+    []
+  ]
+]
+
+const layersOf = (out: string): ReadonlyArray<string> =>
+  JSON.parse(fs.readFileSync(`${out}/manifest.json`, "utf8"))[0].Layers
+
+/** Mounts of these layers that were taken down, and their source. */
+const unmounted = Effect.fnUntraced(function* (directory: string, layers = overlaid, name = "out") {
+  const out = path.join(directory, name)
+  const source = sourceOf(directory, imageOf(layers))
+  yield* Effect.acquireRelease(Workbench.processUris(source, `mounts://${out}`, undefined), () =>
+    Effect.ignore(unmount(out))
+  )
+  yield* unmount(out)
+  return { out, source, layers: layersOf(out) }
+})
+
+/** Every layer's tree, and what is above them, without what the kernel notes in there when it mounts. */
+const everythingIn = (out: string): ReadonlyArray<string> =>
+  [...layersOf(out), "delta"]
+    .flatMap((directory) => seen(`${out}/${directory}`))
+    .filter((line) => !line.includes("trusted.overlay.uuid"))
+
+describe.skipIf(!mountable)("repairing mounts", () => {
+  it.scoped("restores a layer, whatever happened to it, and touches no other", () =>
+    Effect.gen(function* () {
+      const { layers, out, source } = yield* unmounted(yield* Workbench.scratch)
+      const whole = seen(`${out}/rootfs`)
+      const base = inodes(`${out}/${layers[0]}`)
+      yield* everyDamage(out, `${out}/${layers[1]}`, source, [...damages, ...overlayDamages])
+      assert.deepStrictEqual(inodes(`${out}/${layers[0]}`), base)
+      Overlay.mount(out, layers, "trusted")
+      assert.deepStrictEqual(fs.readdirSync(`${out}/rootfs/opaque`), ["new"])
+      assert.deepStrictEqual(fs.readdirSync(`${out}/rootfs/deep`), [])
+      assert.isFalse(fs.existsSync(`${out}/rootfs/gone`))
+      assert.deepStrictEqual(found(yield* Workbench.verifyTarget(out)), [])
+      yield* unmount(out)
+      assert.deepStrictEqual(seen(`${out}/rootfs`), whole)
+    })
+  )
+
+  it.scoped("restores layers that are lost, several at once, and the directories of the mount", () =>
+    Effect.gen(function* () {
+      const { layers, out, source } = yield* unmounted(yield* Workbench.scratch)
+      const whole = everythingIn(out)
+      const [base, top] = layers as [string, string]
+      const hex = path.dirname(base)
+      const outside = path.join(out, "../outside")
+      const losses: ReadonlyArray<readonly [damage: () => void, repaired: ReadonlyArray<string>]> = [
+        [() => fs.rmSync(`${out}/${base}`, { recursive: true }), [base]],
+        [() => fs.rmSync(`${out}/${hex}`, { recursive: true }), [base, `${base}.mtree`]],
+        [() => Damage.replaceByFile(`${out}/${top}`, Buffer.from("x")), [top]],
+        [
+          () => {
+            fs.renameSync(`${out}/${top}`, outside)
+            fs.symlinkSync(outside, `${out}/${top}`)
+          },
+          [top]
+        ],
+        [
+          () => {
+            fs.rmSync(`${out}/${base}/gone`)
+            fs.writeFileSync(`${out}/${top}/more`, "")
+          },
+          [base, top, `${base}/gone`, `${top}/more`]
+        ],
+        [() => fs.rmSync(`${out}/delta`, { recursive: true }), ["delta"]],
+        [
+          () => {
+            fs.rmSync(`${out}/working`, { recursive: true })
+            Damage.replaceBySymlink(`${out}/rootfs`, "/etc")
+          },
+          ["rootfs", "working"]
+        ]
+      ]
+      for (const [damage, repaired] of losses) {
+        damage()
+        const done = yield* repair(`mounts://${out}`, source)
+        assert.deepStrictEqual(done.repaired.map((one) => one.path).sort(), [...repaired].sort())
+        assert.deepStrictEqual([found(done.after), done.impossible], [[], []])
+        assert.deepStrictEqual(everythingIn(out), whole)
+      }
+      assert.isTrue(fs.existsSync(`${outside}/caps`))
+      Overlay.mount(out, layers, "trusted")
+      assert.deepStrictEqual(found(yield* Workbench.verifyTarget(out)), [])
+    })
+  )
+
+  it.scoped("restores their documents to the very bytes, while they are mounted too", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const { layers, out, source } = yield* unmounted(directory)
+      Overlay.mount(out, layers, "trusted")
+      const documents = [
+        "config.json",
+        "container-config.json",
+        "manifest.json",
+        "receipt.json",
+        ...layers.map((layer) => `${layer}.mtree`)
+      ]
+      const whole = new Map(documents.map((name) => [name, fs.readFileSync(`${out}/${name}`)]))
+      const files = new Map(layers.map((layer) => [layer, inodes(`${out}/${layer}`)]))
+      for (const name of documents) {
+        for (const [what, damage] of Object.entries({
+          flipped: (at: string) => Damage.flipByte(at, Math.floor(fs.statSync(at).size / 2)),
+          cut: (at: string) => Damage.truncate(at, 20),
+          gone: Damage.remove,
+          "a symlink": (at: string) => Damage.replaceBySymlink(at, "/etc/passwd"),
+          "a directory": Damage.replaceByDirectory
+        })) {
+          damage(`${out}/${name}`)
+          const done = yield* repair(`mounts://${out}`, source)
+          assert.isNotEmpty(found(done.before), `${name} is ${what}`)
+          assert.deepStrictEqual(
+            Workbench.findings(done.after).filter(([id]) => id !== "tar.path-not-utf8"),
+            []
+          )
+          assert.deepStrictEqual(
+            done.repaired.map((one) => one.path),
+            [name],
+            `${name} is ${what}`
+          )
+          for (const other of documents) {
+            if (other === "receipt.json") continue
+            assert.deepStrictEqual(fs.readFileSync(`${out}/${other}`), whole.get(other), `${name} is ${what}: ${other}`)
+          }
+        }
+      }
+      for (const layer of layers) assert.deepStrictEqual(inodes(`${out}/${layer}`), files.get(layer))
+      const receipt = (bytes: Buffer) => JSON.parse(bytes.toString()).predicate.receipt
+      for (const field of ["details", "files", "names", "image"]) {
+        assert.deepStrictEqual(
+          receipt(fs.readFileSync(`${out}/receipt.json`))[field],
+          receipt(whole.get("receipt.json")!)[field]
+        )
+      }
+    })
+  )
+
+  it.scoped("refuses to change layers that are mounted, here or by another overlay", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const { layers, out, source } = yield* unmounted(directory)
+      const lost = `${out}/${layers[1]}/suid`
+      fs.rmSync(lost)
+      Overlay.mount(out, layers, "trusted")
+      const dry = yield* repair(out, source, { dryRun: true })
+      assert.include(
+        dry.repaired.map((one) => one.path),
+        `${layers[1]}/suid`
+      )
+      assert.deepStrictEqual(
+        dry.impossible.map((one) => one.path),
+        ["rootfs"]
+      )
+      const error = yield* Effect.flip(repair(out, source))
+      assert.strictEqual(
+        error.message,
+        `cannot repair ${out}: rootfs: the layers are mounted, and must not be changed meanwhile: tallyman unmount ${out} first`
+      )
+      assert.isFalse(fs.existsSync(lost))
+      yield* unmount(out)
+      const other = path.join(directory, "other")
+      fs.mkdirSync(other)
+      const lower = [...layers].reverse().map((layer) => `${out}/${layer}`)
+      childProcess.execFileSync("mount", ["-t", "overlay", "overlay", "-o", `lowerdir=${lower.join(":")}`, other])
+      try {
+        assert.match((yield* Effect.flip(repair(out, source))).message, / are mounted on .*\/other, and must not be /)
+      } finally {
+        childProcess.execFileSync("umount", [other])
+      }
+      const done = yield* repair(out, source)
+      assert.deepStrictEqual(found(done.after), [])
+      assert.isTrue(fs.existsSync(lost))
+    })
+  )
+
+  it.scoped("keeps the marks of mounts without root, and layers that come again", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const again = [dir("./"), dir("d/"), file("d/x", "first")]
+      const { layers, out, source } = yield* unmounted(directory, [
+        again,
+        [dir("./"), dir("d/"), opaque("d"), file("d/y", "y")],
+        [],
+        again,
+        []
+      ])
+      assert.lengthOf(layers, 4)
+      const whole = everythingIn(out)
+      fs.rmSync(`${out}/${layers[3]}/d/x`)
+      const done = yield* repair(out, source)
+      assert.deepStrictEqual([found(done.after), everythingIn(out)], [[], whole])
+      // As if it had been written by a user: other marks, and manifests and a receipt that tell of them.
+      const opaqueDirectory = `${out}/${layers[1]}/d`
+      childProcess.execFileSync("setfattr", ["-x", "trusted.overlay.opaque", opaqueDirectory])
+      childProcess.execFileSync("setfattr", ["-n", "user.overlay.opaque", "-v", "y", opaqueDirectory])
+      const manifest = `${out}/${layers[1]}.mtree`
+      fs.writeFileSync(
+        manifest,
+        fs.readFileSync(manifest, "latin1").replace("trusted.overlay.opaque", "user.overlay.opaque"),
+        "latin1"
+      )
+      fs.rmSync(`${out}/receipt.json`)
+      assert.deepStrictEqual(
+        (yield* repair(out, source)).repaired.map((one) => one.path),
+        ["receipt.json"]
+      )
+      const users = everythingIn(out)
+      childProcess.execFileSync("setfattr", ["-x", "user.overlay.opaque", opaqueDirectory])
+      fs.rmSync(manifest)
+      const mended = yield* repair(out, source)
+      assert.deepStrictEqual(
+        mended.repaired.map((one) => one.path).sort(),
+        [`${layers[1]}.mtree`, `${layers[1]}/d`].sort()
+      )
+      assert.deepStrictEqual([found(mended.after), everythingIn(out)], [[], users])
+    })
+  )
+
+  it.scoped("completes what a repair left that was cut off, and leaves alone what a container wrote", () =>
+    Effect.gen(function* () {
+      const { layers, out, source } = yield* unmounted(yield* Workbench.scratch)
+      const whole = seen(`${out}/${layers[1]}`)
+      fs.writeFileSync(`${out}/delta/theirs`, "x")
+      leaveDeadRun(out, "receipt.json")
+      fs.rmSync(`${out}/${layers[1]}/caps`)
+      const cut = yield* Workbench.verifyTarget(out, "fast")
+      assert.deepInclude(found(cut), ["directory.incomplete", ".tallyman-run-1-aaaaaaaaaaaa.json"])
+      assert.isTrue(cut.results.hasErrors)
+      const done = yield* repair(out, source)
+      assert.deepStrictEqual(found(done.after), [["mounts.changed", "delta"]])
+      assert.deepStrictEqual(seen(`${out}/${layers[1]}`), whole)
+      assert.deepStrictEqual(fs.readdirSync(`${out}/delta`), ["theirs"])
+      assert.deepStrictEqual(
+        fs.readdirSync(out).filter((one) => one.startsWith(".")),
+        []
+      )
+    })
+  )
+
+  it.scoped("takes no other image, changes nothing then, and does not go through a symlink", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const { layers, out, source } = yield* unmounted(directory)
+      fs.rmSync(`${out}/${layers[1]}/caps`)
+      const before = everythingIn(out)
+      const other = Workbench.archiveAt(directory, ImageBuilder.dockerDigestNames([imageOf(everything)]), "other.tar")
+      assert.deepInclude(yield* Effect.flip(repair(out, other)), { _tag: "SourceError", reason: "NoSuchImage" })
+      assert.deepStrictEqual(everythingIn(out), before)
+      const hex = path.dirname(layers[1]!)
+      const outside = path.join(directory, "outside")
+      fs.renameSync(`${out}/${hex}`, outside)
+      fs.symlinkSync(outside, `${out}/${hex}`)
+      const theirs = seen(outside)
+      const done = yield* repair(out, source)
+      assert.include(
+        done.impossible.map((one) => `${one.path}: ${one.reason}`),
+        `${layers[1]}: ${hex} is no directory`
+      )
+      assert.isTrue(done.after.results.hasErrors)
+      assert.deepStrictEqual(seen(outside), theirs)
     })
   )
 })

@@ -15,12 +15,13 @@ import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
 import * as SavedIdentity from "../docker-archive/SavedIdentity.ts"
+import * as SavedRepair from "../docker-archive/SavedRepair.ts"
 import type { SourceError } from "../Failure.ts"
 import * as Journal from "../Journal.ts"
 import * as ProvedTree from "../ProvedTree.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
-import type { Store } from "../Store.ts"
+import { readSmall, type Store } from "../Store.ts"
 import * as TreeRepair from "../TreeRepair.ts"
 import { keptProblems, keptUnrestored } from "../UnpackImage.ts"
 import * as Files from "./DirectoryFiles.ts"
@@ -69,8 +70,7 @@ export const slots = (root: string): ReadonlyArray<Slot> => {
 }
 
 const receiptOf = (store: Store, manifest: string): Receipt.Receipt | undefined => {
-  const raw = SavedIdentity.readSmall(store, Files.receiptFile(manifest))
-  const receipt = raw === undefined ? undefined : Either.getOrUndefined(Receipt.decode(raw))
+  const receipt = Receipt.read(store, Files.receiptFile(manifest))
   return receipt?.details["manifest"] === manifest ? receipt : undefined
 }
 
@@ -148,53 +148,31 @@ export const plan = Effect.fn("DirectoryRepair.plan")(function* (
   image: Image.Image,
   flagged: Restore.Flagged,
   expanded: () => ExpandedTree.Expanded | undefined = () => undefined
-) {
+): Effect.fn.Return<Restore.Plan, never, WorkerPool> {
   const store = DirectoryStore.make(root)
-  const files: Array<Restore.Wanted> = []
-  const impossible: Array<Restore.Change> = []
-  const want = (file: string, content: Restore.Content): void => {
-    const obstacle = Restore.obstacle(root, file)
-    if (obstacle === undefined) files.push({ path: file, content })
-    else impossible.push({ path: file, reason: obstacle })
-  }
+  const draft = new Restore.Draft(
+    (file) => Restore.obstacle(root, file),
+    Journal.leftovers(root, store.list("") ?? [], slot.manifest)
+  )
   const named = namesOf(slot, image)
-  if (typeof named === "string") return { files, impossible: [{ path: slot.manifest, reason: named }], leftovers: [] }
-  if (!SavedIdentity.isConfigOf(store, named.config, image))
-    want(named.config, { kind: "bytes", bytes: image.config.raw })
-  const layers = named.layers.map((file, index) => placed(file, image.layers[index]!, slot.receipt))
-  const spoilt = new Set((yield* Restore.spoilt(store, layers, flagged)).map((one) => one.path))
-  for (const [index, layer] of layers.entries()) {
-    if (!spoilt.delete(layer.path)) continue
-    const source = image.layers[index]!
-    const misplaced = misplacedIn(layer.path, source, image)
-    const form = misplaced === undefined ? Restore.formOf(source, layer.digest) : undefined
-    if (form !== undefined) want(layer.path, { kind: "layer", layer: source, form, digest: layer.digest })
-    else
-      impossible.push({
-        path: layer.path,
-        reason: misplaced ?? `the source has the layer in other bytes than ${layer.digest}`
-      })
+  if (typeof named === "string") {
+    return { files: [], impossible: [{ path: slot.manifest, reason: named }], leftovers: [] } satisfies Restore.Plan
   }
+  yield* SavedRepair.plan(store, named, image, slot.receipt, flagged, draft)
   if (slot.saved === undefined)
-    want(slot.manifest, { kind: "bytes", bytes: manifestBytes({ ...image, names: slot.names }) })
+    draft.want(slot.manifest, { kind: "bytes", bytes: manifestBytes({ ...image, names: slot.names }) })
   const receipt = Files.receiptFile(slot.manifest)
   if (slot.receipt === undefined && flagged(receipt) && slot.others === 0) {
-    want(receipt, { kind: "late", make: () => Receipt.encode(receiptAnew(root, slot, image, expanded())) })
+    draft.want(receipt, { kind: "late", make: () => Receipt.encode(receiptAnew(root, slot, image, expanded())) })
   }
   const catalogued = flagged(Files.catalogFile, slot.receipt === undefined ? "error" : undefined)
-  if (catalogued && (files.length > 0 || !holds(store, Files.catalogFile, catalogAnew(root))))
-    want(Files.catalogFile, { kind: "late", make: () => catalogAnew(root) })
-  const leftovers = Journal.leftovers(root, store.list("") ?? [], slot.manifest)
-  return { files, impossible, leftovers } satisfies Restore.Plan
+  if (catalogued && (draft.files.length > 0 || !holds(store, Files.catalogFile, catalogAnew(root))))
+    draft.want(Files.catalogFile, { kind: "late", make: () => catalogAnew(root) })
+  return draft
 })
 
-interface Named {
-  readonly config: string
-  readonly layers: ReadonlyArray<string>
-}
-
 /** The files of the image: as the manifest has them, or as they were written. A string says why that cannot be told. */
-const namesOf = ({ names, receipt, saved }: Slot, image: Image.Image): Named | string => {
+const namesOf = ({ names, receipt, saved }: Slot, image: Image.Image): SavedRepair.Named | string => {
   const own = {
     config: Files.configFile(image.config.digest),
     layers: image.layers.map(({ diffId }) => Files.layerFile(diffId))
@@ -205,36 +183,12 @@ const namesOf = ({ names, receipt, saved }: Slot, image: Image.Image): Named | s
       ? own
       : "the bytes that the receipt records cannot be made again"
   }
-  if (saved.config === undefined || saved.layers === undefined) return "it does not name a config and layers"
-  return saved.layers.length === image.layers.length
-    ? { config: saved.config, layers: saved.layers }
-    : `it names ${saved.layers.length} layers, the image has ${image.layers.length}`
+  return SavedRepair.namesOf(saved, image)
 }
 
 const holds = (store: Store, file: string, bytes: Uint8Array): boolean => {
-  const raw = SavedIdentity.readSmall(store, file)
+  const raw = readSmall(store, file)
   return raw !== undefined && Buffer.compare(raw, bytes) === 0
-}
-
-const placed = (file: string, { diffId }: Image.Layer, receipt: Receipt.Receipt | undefined): Restore.Placed => {
-  const recorded = receipt?.files.find((one) => one.path === file)
-  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(file)?.[1]
-  return {
-    path: file,
-    diffId,
-    digest:
-      recorded !== undefined ? Receipt.digestOf(recorded) : promised === undefined ? undefined : `sha256:${promised}`
-  }
-}
-
-/** A directory that is named after another layer of the image is not to be filled with this one. */
-const misplacedIn = (file: string, { diffId }: Image.Layer, { layers }: Image.Image): string | undefined => {
-  const hex = /([a-f0-9]{64})/.exec(file)?.[1]
-  return hex !== undefined &&
-    Digest.encodedOf(diffId) !== hex &&
-    layers.some((one) => Digest.encodedOf(one.diffId) === hex)
-    ? "the manifest names it in the place of another layer"
-    : undefined
 }
 
 /** As a writer would have left it, but for what only the lost one told: where the image came from, and filters. */
@@ -292,7 +246,7 @@ export const expandedAnew = (
 /** From what the receipts record; of manifests without one, what the catalog has, or else their names. */
 const catalogAnew = (root: string): Uint8Array => {
   const store = DirectoryStore.make(root)
-  const raw = SavedIdentity.readSmall(store, Files.catalogFile)
+  const raw = readSmall(store, Files.catalogFile)
   const old =
     raw === undefined || Json.parse(raw).problems.length > 0 ? [] : Either.getOrElse(readCatalog(raw), () => [])
   const catalog = new Map<string, Map<string, string>>()

@@ -17,7 +17,7 @@ import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
 import * as Receipt from "../Receipt.ts"
-import { readRegion } from "../Store.ts"
+import { readSmall } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
 import type { ArchiveWriterOptions } from "./ArchiveWriter.ts"
 import * as DockerSave from "./DockerSave.ts"
@@ -85,9 +85,7 @@ export const plan = Effect.fn("ArchiveRepair.plan")(function* (
 
 const receiptOf = (file: string): Receipt.Receipt | undefined => {
   const target = Files.receiptPath(Files.resolve(file))
-  const entry = DirectoryStore.make(path.dirname(target)).lookup(path.basename(target))
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
-  return read !== undefined && "bytes" in read ? Either.getOrUndefined(Receipt.decode(read.bytes)) : undefined
+  return Receipt.read(DirectoryStore.make(path.dirname(target)), path.basename(target))
 }
 
 /** An image that the archive's documents tell of. */
@@ -115,7 +113,7 @@ const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
       is: (image) => SavedIdentity.isImage(store, one, image)
     })
   )
-  const index = Json.parse(SavedIdentity.readSmall(store, OciFiles.indexFile) ?? new Uint8Array()).value
+  const index = Json.parse(readSmall(store, OciFiles.indexFile) ?? new Uint8Array()).value
   const entries =
     Json.isObject(index) && Array.isArray(index["manifests"]) ? (index["manifests"] as ReadonlyArray<unknown>) : []
   const byDigest = new Map<string, Array<string>>()
@@ -139,7 +137,7 @@ const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
 
 const isManifestOf = (store: ArchiveStore.ArchiveStore, digest: string, image: Image.Image): boolean | undefined => {
   if (image.manifest?.digest === digest) return true
-  const raw = SavedIdentity.readSmall(store, Digest.blobPath(digest))
+  const raw = readSmall(store, Digest.blobPath(digest))
   if (raw === undefined || Hasher.digestOfBytes(digest, raw) !== digest) return undefined
   const { value } = Json.parse(raw)
   return ContentGraph.descriptorOf(Json.isObject(value) ? value["config"] : undefined)?.digest === image.config.digest

@@ -5,16 +5,9 @@ import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
-import { readRegion, type Store } from "../Store.ts"
+import { readSmall, type Store } from "../Store.ts"
 import type { SavedImage } from "./DockerSave.ts"
 import { promisedDigest } from "./SavedAudit.ts"
-
-/** The bytes of a small file; undefined when it is not there, no file, or cannot be read. */
-export const readSmall = (store: Store, name: string): Uint8Array | undefined => {
-  const entry = store.lookup(name)
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
-  return read !== undefined && "bytes" in read ? read.bytes : undefined
-}
 
 const sha256 = (bytes: Uint8Array): Digest.Digest =>
   Digest.make("sha256", crypto.createHash("sha256").update(bytes).digest("hex"))

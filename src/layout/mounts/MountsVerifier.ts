@@ -18,6 +18,7 @@ import { describe } from "../Failure.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
 import type * as Receipt from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
+import { tellRuns } from "../RunAudit.ts"
 import { auditConfigs } from "../runtime-bundle/BundleVerifier.ts"
 import type { Store } from "../Store.ts"
 import { auditTree, tellKept, tellUnrestored } from "../TreeAudit.ts"
@@ -53,6 +54,7 @@ const verify = Effect.fn("MountsVerifier.verify")(function* (target: string, opt
     ? ReceiptAudit.decode(store.lookup(Files.receipt), Files.receipt, report)
     : undefined
   const receipt = options.receipt ?? stored
+  tellRuns(store, names, report)
   directories(store, report)
   const named = layersOf(store, report)
   const there = named.filter((one) => present(store, one, report))

@@ -9,10 +9,8 @@ import type { ByteString } from "../../content/ByteString.ts"
 import type { LayerInput } from "../../content/LayerStream.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import type * as Image from "../../image/Image.ts"
-import * as PythonJson from "../../image/PythonJson.ts"
 import { FileTree } from "../../rootfs/FileTree.ts"
 import * as Libc from "../../rootfs/Libc.ts"
-import { overlayLayer } from "../../rootfs/OverlayLayer.ts"
 import { version } from "../../version.ts"
 import { WriteError } from "../Failure.ts"
 import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
@@ -21,7 +19,6 @@ import { beside, publish } from "../NewDirectory.ts"
 import { unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import { configFiles } from "../runtime-bundle/BundleConfig.ts"
-import * as BundleFiles from "../runtime-bundle/BundleFiles.ts"
 import { hardlinksOf, writeManifest } from "../TreeManifest.ts"
 import {
   applyLayers,
@@ -31,6 +28,7 @@ import {
   unrestoredOf,
   withPlainLayers
 } from "../UnpackImage.ts"
+import * as LayerTrees from "./LayerTrees.ts"
 import * as Files from "./MountsFiles.ts"
 import * as Overlay from "./Overlay.ts"
 
@@ -66,11 +64,7 @@ const write = Effect.fn("MountsWriter.write")(function* (
     const written = yield* withPlainLayers(image, target, journal, (inputs) =>
       layers(temporary, image, inputs, marks, doing)
     )
-    const manifest = Buffer.from(
-      PythonJson.stringify([
-        { Config: BundleFiles.containerConfig, Layers: written.directories, RepoTags: image.names }
-      ])
-    )
+    const manifest = LayerTrees.manifestBytes(image.names, written.directories)
     const receipt: Receipt.Receipt = {
       tool: "tallyman",
       version,
@@ -130,18 +124,8 @@ const layers = (
   doing: (cause: unknown) => WriteError
 ) =>
   Effect.gen(function* () {
-    const trees: Array<{ readonly directory: string; readonly tree: FileTree }> = []
-    const seen = new Set<string>()
-    const { problems, tree } = yield* applyLayers(image, inputs, (whole, layer) => {
-      const index = layer.layer
-      const { diffId } = image.layers[index]!
-      const own = overlayLayer(whole, layer, `${marks}.overlay.`)
-      const again = seen.has(diffId)
-      seen.add(diffId)
-      // Where it comes again it mostly changes nothing (the empty layer that old builders write).
-      if (again && own.names === 1 && own.root.inode.xattrs === undefined) return
-      trees.push({ directory: Files.layerDirectory(diffId, index, again), tree: own })
-    })
+    const { onLayer, trees } = LayerTrees.gather(image, `${marks}.overlay.`)
+    const { problems, tree } = yield* applyLayers(image, inputs, onLayer)
     const configs = yield* configFiles(image, tree, inputs)
     const files: Array<Receipt.File> = []
     const unrestored: Array<KeptUnrestored & { readonly layer: string }> = []

@@ -30,17 +30,28 @@ const split = (text: string, separator: string): ReadonlyArray<string> => {
   return parts
 }
 
+const mountTable = (): string => fs.readFileSync("/proc/self/mountinfo", "latin1")
+
 /** What is mounted at exactly `place`, an absolute path without symlinks; the uppermost where there are several. */
-export const mountAt = (
-  place: string,
-  table = fs.readFileSync("/proc/self/mountinfo", "latin1")
-): Mount | undefined => {
-  const wanted = Buffer.from(place).toString("latin1")
-  let found: Mount | undefined
+export const mountAt = (place: string, table = mountTable()): Mount | undefined =>
+  mounts(table, (at) => at === place).at(-1)
+
+/** A mount that shows files below `root`, an absolute path without symlinks: its own, or another overlay of its layers. */
+export const mountOf = (root: string, table = mountTable()): Mount | undefined =>
+  mounts(table, () => true).find(
+    ({ lower = [], place, upper }) =>
+      place === path.join(root, Files.rootfs) ||
+      [...lower, ...(upper === undefined ? [] : [upper])].some((one) => one.startsWith(`${root}/`))
+  )
+
+const mounts = (table: string, isWanted: (place: string) => boolean): ReadonlyArray<Mount> => {
+  const found: Array<Mount> = []
   for (const line of table.split("\n")) {
     const fields = line.split(" ")
     const dash = fields.indexOf("-")
-    if (dash < 6 || decodeOctal(fields[4]!) !== wanted) continue
+    if (dash < 6) continue
+    const place = Buffer.from(decodeOctal(fields[4]!), "latin1").toString("utf8")
+    if (!isWanted(place)) continue
     const options = split(fields[dash + 3] ?? "", ",").map(decodeOption)
     const lower = options.flatMap(([name, value]) =>
       name === "lowerdir"
@@ -52,12 +63,12 @@ export const mountAt = (
           : []
     )
     const upper = options.find(([name]) => name === "upperdir")?.[1]
-    found = {
+    found.push({
       place,
       type: fields[dash + 1]!,
       lower: lower.length === 0 ? undefined : lower,
       upper: upper === undefined ? undefined : plain(upper)
-    }
+    })
   }
   return found
 }

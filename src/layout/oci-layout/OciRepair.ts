@@ -5,7 +5,6 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Hasher from "../../content/Hasher.ts"
 import * as HasherLoading from "../../content/HasherLoading.ts"
 import * as Inspect from "../../content/Inspect.ts"
@@ -21,10 +20,10 @@ import * as Conversion from "../Conversion.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import type { SourceError } from "../Failure.ts"
 import * as Journal from "../Journal.ts"
-import type * as LayerCopy from "../LayerCopy.ts"
+import * as LayerCopy from "../LayerCopy.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
-import { readRegion, type Store } from "../Store.ts"
+import { readRegion, readSmall, type Store } from "../Store.ts"
 import * as Files from "./OciFiles.ts"
 import * as OciIndex from "./OciIndex.ts"
 
@@ -44,15 +43,15 @@ export interface OciPlan extends Restore.Plan {
   readonly found: ReadonlyArray<string>
 }
 
-interface Context {
-  readonly root: string
+export interface Context {
   readonly store: Store
   readonly copies: Copies
   readonly flagged: Restore.Flagged
   readonly receipts: ReadonlyArray<StoredReceipt>
 }
 
-interface StoredReceipt {
+/** A receipt that tells of a manifest, and by which names it is listed. */
+export interface StoredReceipt {
   readonly receipt: Receipt.Receipt
   readonly manifest: Descriptor
   readonly refs: ReadonlyArray<string>
@@ -71,37 +70,52 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
   const store = DirectoryStore.make(root)
   const names = store.list("") ?? []
   const receipts = names.filter(Files.isReceipt).flatMap((file) => storedReceipt(store, file) ?? [])
-  const context: Context = { root, store, copies, flagged, receipts }
-  const files = new Map<string, Restore.Content>()
-  const impossible = new Map<string, string>()
-  const want = (file: string, content: Restore.Content): void => {
-    const obstacle = Restore.obstacle(root, file)
-    if (obstacle === undefined) files.set(file, content)
-    else impossible.set(file, obstacle)
-  }
+  const context: Context = { store, copies, flagged, receipts }
+  const draft = new Restore.Draft((file) => Restore.obstacle(root, file))
   const index = yield* indexOf(context)
-  if (index.bytes !== undefined) want(Files.indexFile, { kind: "late", make: () => index.bytes! })
-  if (flagged(Files.layoutFile, "error")) want(Files.layoutFile, { kind: "bytes", bytes: Files.layoutBytes })
-  const { blobs, documents, listed } = yield* walk(context, index.entries)
-  for (const [digest, raw] of documents) want(Digest.blobPath(digest), { kind: "bytes", bytes: raw })
-  const matched = new Set<Image.Image>()
+  if (index.bytes !== undefined) draft.want(Files.indexFile, { kind: "late", make: () => index.bytes! })
+  const listed = yield* planBlobs(context, index.entries, subjects, draft)
   const targets = new Set<string>([Files.indexFile])
-  for (const { descriptor, image, raw, refs } of listed.values()) {
+  for (const { descriptor, image, raw, refs } of listed) {
     if (image === undefined) continue
-    matched.add(image)
     for (const name of [descriptor.digest, ...refs]) {
       const file = Files.receiptFile(name)
       targets.add(file)
       if (raw !== undefined && flagged(file, "error") && names.includes(file)) {
-        want(file, {
+        draft.want(file, {
           kind: "late",
           make: () =>
             Receipt.encode(receiptAnew(root, name === descriptor.digest ? [] : [name], descriptor, raw, image))
         })
       }
     }
-    if (raw === undefined)
-      impossible.set(Digest.blobPath(descriptor.digest), "the source has no such manifest, and it cannot be made again")
+  }
+  return {
+    files: draft.files,
+    impossible: draft.impossible,
+    leftovers: [...new Set([...targets].flatMap((target) => Journal.leftovers(root, names, target)))],
+    matched: [...new Set(listed.flatMap(({ image }) => image ?? []))],
+    found: listed.map(({ descriptor, refs }) => [...refs].join(", ") || descriptor.digest)
+  }
+}, HasherLoading.loading)
+
+/**
+ * Wants in `draft` what of the images that `entries` lead to is not right, of those at least that are among the copies;
+ * answers the manifests that were reached. `store` is a layout, in a directory or an archive.
+ */
+export const planBlobs = Effect.fn("OciRepair.planBlobs")(function* (
+  context: Context,
+  entries: ReadonlyArray<Descriptor>,
+  subjects: ReadonlyArray<string>,
+  draft: Restore.Draft
+): Effect.fn.Return<ReadonlyArray<Listed>, SourceError, WorkerPool> {
+  const { flagged, store } = context
+  if (flagged(Files.layoutFile, "error")) draft.want(Files.layoutFile, { kind: "bytes", bytes: Files.layoutBytes })
+  const { blobs, documents, listed } = yield* walk(context, entries)
+  for (const [digest, raw] of documents) draft.want(Digest.blobPath(digest), { kind: "bytes", bytes: raw })
+  for (const { descriptor, image, raw } of listed.values()) {
+    if (image !== undefined && raw === undefined)
+      draft.cannot(Digest.blobPath(descriptor.digest), "the source has no such manifest, and it cannot be made again")
   }
   // What no manifest leads to may be had all the same, where the source keeps everything by digest.
   for (const file of subjects) {
@@ -123,27 +137,14 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
   for (const { digest, path: file } of spoilt) {
     const blob = blobs.get(digest!)!
     const content = contentOf(context, blob) ?? (yield* graphContent(context, blob.descriptor))
-    if (content !== undefined) want(file, content)
-    else if (blob.image !== undefined) impossible.set(file, "the source does not have these bytes")
+    if (content !== undefined) draft.want(file, content)
+    else if (blob.image !== undefined) draft.cannot(file, "the source does not have these bytes")
   }
-  return {
-    files: [...files].map(([file, content]) => ({ path: file, content })),
-    impossible: [...impossible].map(([file, reason]) => ({ path: file, reason })),
-    leftovers: [...new Set([...targets].flatMap((target) => Journal.leftovers(root, names, target)))],
-    matched: [...matched],
-    found: [...listed.values()].map(({ descriptor, refs }) => [...refs].join(", ") || descriptor.digest)
-  }
-}, HasherLoading.loading)
-
-const readSmall = (store: Store, file: string): Uint8Array | undefined => {
-  const entry = store.lookup(file)
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
-  return read !== undefined && "bytes" in read ? read.bytes : undefined
-}
+  return [...listed.values()]
+})
 
 const storedReceipt = (store: Store, file: string): StoredReceipt | undefined => {
-  const raw = readSmall(store, file)
-  const receipt = raw === undefined ? undefined : Either.getOrUndefined(Receipt.decode(raw))
+  const receipt = Receipt.read(store, file)
   const manifest = ContentGraph.descriptorOf(receipt?.details["manifest"])
   const refs = receipt?.details["refs"]
   return receipt === undefined || manifest === undefined
@@ -209,7 +210,7 @@ const descriptors = (...values: ReadonlyArray<unknown>): ReadonlyArray<Descripto
   values.flatMap((one) => ContentGraph.descriptorOf(one) ?? [])
 
 /** A manifest that the layout lists. */
-interface Listed {
+export interface Listed {
   readonly descriptor: Descriptor
   readonly refs: Set<string>
   /** The copy of the image that it is. */
@@ -330,7 +331,7 @@ const documentAnew = Effect.fnUntraced(function* (
 
 /** The image's layers as a receipt records that they were stored. */
 const storedLayers = (receipt: Receipt.Receipt, image: Image.Image): ReadonlyArray<LayerCopy.Stored> | undefined => {
-  const details = detailsOf(receipt)
+  const details = LayerCopy.detailsIn(receipt)
   if (details.length !== image.layers.length) return undefined
   return image.layers.map((layer, index) => {
     const { compression, digest, level, size } = details[index]!
@@ -347,15 +348,6 @@ const storedLayers = (receipt: Receipt.Receipt, image: Image.Image): ReadonlyArr
   })
 }
 
-const detailsOf = (receipt: Receipt.Receipt): ReadonlyArray<LayerCopy.Detail> =>
-  list(receipt.details["layers"]).filter(
-    (one): one is LayerCopy.Detail & Record<string, unknown> =>
-      Json.isObject(one) &&
-      Digest.isDigest(one["digest"]) &&
-      typeof one["size"] === "number" &&
-      typeof one["diffId"] === "string"
-  )
-
 const openGraph = ({ graph }: Copies, descriptor: Descriptor): Effect.Effect<Region | undefined, SourceError> =>
   graph === undefined ? Effect.succeed(undefined) : graph.open(descriptor)
 
@@ -368,9 +360,7 @@ const contentOf = ({ receipts }: Context, { descriptor, image, layer }: Blob): R
   if (image === undefined) return undefined
   if (layer === undefined) return { kind: "bytes", bytes: image.config.raw }
   const { digest } = descriptor
-  const recorded = receipts.flatMap(({ receipt }) =>
-    detailsOf(receipt).map((detail) => ({ ...detail, version: receipt.version }))
-  )
+  const recorded = receipts.flatMap(({ receipt }) => LayerCopy.detailsIn(receipt))
   const source = image.layers[layer]!
   const form = Restore.formOf(
     source,

@@ -7,24 +7,7 @@ import { unmount } from "../../../src/layout/mounts/Unmount.ts"
 import { findings, processUris, scratch, verifyTarget } from "../../fault/Workbench.ts"
 import { run } from "../../peers/Peers.ts"
 import { dir, file, hardlink, type Member, opaque, whiteout } from "../../rootfs/Layers.ts"
-import { everything, imageOf, seen, sourceOf, usable } from "../unpacked.ts"
-
-/** Whether overlay can be mounted here, which containers mostly may not. */
-const mountable = usable && canMount()
-
-function canMount(): boolean {
-  const base = fs.mkdtempSync("/dev/shm/overlay-")
-  try {
-    for (const name of ["a", "u", "w", "m"]) fs.mkdirSync(path.join(base, name))
-    const options = "lowerdir=a,upperdir=u,workdir=w"
-    const mounted = run("mount", ["-t", "overlay", "overlay", "-o", options, "m"], { cwd: base, allowFailure: true })
-    if (mounted.code !== 0) return false
-    run("umount", [path.join(base, "m")])
-    return true
-  } finally {
-    fs.rmSync(base, { recursive: true, force: true })
-  }
-}
+import { everything, imageOf, mountable, seen, sourceOf } from "../unpacked.ts"
 
 /** Mounts in `directory/name` that go with the test. */
 const mounted = (directory: string, layers: ReadonlyArray<ReadonlyArray<Member>>, name = "out", config = {}) =>

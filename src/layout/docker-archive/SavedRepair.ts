@@ -1,0 +1,78 @@
+/** What of an image that a manifest.json names has to be written again, in a directory or an archive: its config and layers. */
+import * as Effect from "effect/Effect"
+import * as Digest from "../../image/Digest.ts"
+import type * as Image from "../../image/Image.ts"
+import * as LayerCopy from "../LayerCopy.ts"
+import * as Receipt from "../Receipt.ts"
+import * as Restore from "../Restore.ts"
+import type { Store } from "../Store.ts"
+import * as SavedIdentity from "./SavedIdentity.ts"
+
+/** The image's files, layers from the base up. */
+export interface Named {
+  readonly config: string
+  readonly layers: ReadonlyArray<string>
+}
+
+/** A string says why the files cannot be told from what an entry of the manifest has. */
+export const namesOf = (
+  saved: { readonly config: string | undefined; readonly layers: ReadonlyArray<string> | undefined },
+  image: Image.Image
+): Named | string => {
+  if (saved.config === undefined || saved.layers === undefined) return "it does not name a config and layers"
+  return saved.layers.length === image.layers.length
+    ? { config: saved.config, layers: saved.layers }
+    : `it names ${saved.layers.length} layers, the image has ${image.layers.length}`
+}
+
+/** Wants in `draft` what of `named` is not as it belongs to `image`. `receipt`: of the run that wrote it. */
+export const plan = Effect.fn("SavedRepair.plan")(function* (
+  store: Store,
+  named: Named,
+  image: Image.Image,
+  receipt: Receipt.Receipt | undefined,
+  flagged: Restore.Flagged,
+  draft: Restore.Draft
+) {
+  if (!SavedIdentity.isConfigOf(store, named.config, image))
+    draft.want(named.config, { kind: "bytes", bytes: image.config.raw })
+  const layers = named.layers.map((file, index) => placed(file, image.layers[index]!, receipt))
+  const recorded = LayerCopy.detailsIn(receipt)
+  const spoilt = new Set((yield* Restore.spoilt(store, layers, flagged)).map((one) => one.path))
+  for (const [index, { digest, path: file }] of layers.entries()) {
+    if (!spoilt.delete(file)) continue
+    const layer = image.layers[index]!
+    const misplaced = misplacedIn(file, layer, image)
+    const form =
+      misplaced === undefined
+        ? Restore.formOf(
+            layer,
+            digest,
+            recorded.find((one) => one.digest === digest)
+          )
+        : undefined
+    if (form !== undefined) draft.want(file, { kind: "layer", layer, form, digest })
+    else draft.cannot(file, misplaced ?? `the source has the layer in other bytes than ${digest}`)
+  }
+})
+
+const placed = (file: string, { diffId }: Image.Layer, receipt: Receipt.Receipt | undefined): Restore.Placed => {
+  const recorded = receipt?.files.find((one) => one.path === file)
+  const promised = /^blobs\/sha256\/([a-f0-9]{64})$/.exec(file)?.[1]
+  return {
+    path: file,
+    diffId,
+    digest:
+      recorded !== undefined ? Receipt.digestOf(recorded) : promised === undefined ? undefined : `sha256:${promised}`
+  }
+}
+
+/** A directory that is named after another layer of the image is not to be filled with this one. */
+const misplacedIn = (file: string, { diffId }: Image.Layer, { layers }: Image.Image): string | undefined => {
+  const hex = /([a-f0-9]{64})/.exec(file)?.[1]
+  return hex !== undefined &&
+    Digest.encodedOf(diffId) !== hex &&
+    layers.some((one) => Digest.encodedOf(one.diffId) === hex)
+    ? "the manifest names it in the place of another layer"
+    : undefined
+}
