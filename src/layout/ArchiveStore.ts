@@ -21,8 +21,8 @@ export interface ArchiveStore extends Store {
   readonly kind: "archive"
   /** How the whole archive is compressed. */
   readonly compression: Codec.Compression
-  /** Bytes of the tar, unpacked. */
-  readonly size: number
+  /** The tar, unpacked. */
+  readonly tar: Region
   /** What is wrong with the archive as a tar, or as a compressed stream. */
   readonly problems: ReadonlyArray<Problem>
   /** Names that more than one entry has, and whether all of them have the same bytes. */
@@ -280,7 +280,7 @@ const index = Effect.fnUntraced(function* (
     path: file,
     kind: "archive",
     compression,
-    size: region.size,
+    tar: region,
     problems,
     duplicates,
     files: () => {
@@ -379,7 +379,11 @@ const windowSize = 64 * 1024
  * Walks an archive by its headers: the bytes of large members are not read but stood in for, as the scanner only counts
  * them.
  */
-const walk = (region: Region, onEntry: (entry: TarEntry) => void, onProblem: (problem: Problem) => void): void => {
+export const walk = (
+  region: Region,
+  onEntry: (entry: TarEntry) => void,
+  onProblem: (problem: Problem) => void
+): void => {
   let bodyEnd = 0
   const scanner = new TarScanner({
     onEntry: (entry) => {

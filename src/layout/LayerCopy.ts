@@ -10,7 +10,7 @@ import { describe, SourceError, WriteError } from "./Failure.ts"
 import type * as Receipt from "./Receipt.ts"
 
 /** As the programs gzip and zstd have them. */
-const defaultLevels = { gzip: 6, zstd: 3 } as const
+export const defaultLevels = { gzip: 6, zstd: 3 } as const
 
 /** How layers are to be stored. */
 export interface Wanted {

@@ -81,12 +81,15 @@ export class Draft implements Plan {
 
   want(file: string, content: Content): void {
     const obstacle = this.#obstacle(file)
-    if (obstacle === undefined) this.#files.set(file, content)
-    else this.cannot(file, obstacle)
+    if (obstacle === undefined) {
+      this.#files.set(file, content)
+      this.#impossible.delete(file)
+    } else this.cannot(file, obstacle)
   }
 
+  /** What can be had in one way is not impossible in another; the first reason counts. */
   cannot(file: string, reason: string): void {
-    this.#impossible.set(file, reason)
+    if (!this.#files.has(file) && !this.#impossible.has(file)) this.#impossible.set(file, reason)
   }
 
   get files(): ReadonlyArray<Wanted> {
@@ -278,7 +281,7 @@ export const workOf = (restoring: Restoring, plan: Plan): Work => {
 /** False when it has the bytes already. */
 const write = (root: string, { content, path: file }: Wanted, journal: Journal.Journal): boolean => {
   clear(root, file)
-  const bytes = content.kind === "bytes" ? content.bytes : content.kind === "late" ? content.make() : undefined
+  const bytes = bytesOf(content)
   if (bytes === undefined) return false
   const target = path.join(root, file)
   const before = fs.lstatSync(target, { throwIfNoEntry: false })?.ino
@@ -296,6 +299,34 @@ interface Produced {
   readonly placements: ReadonlyArray<Placement>
   readonly impossible: ReadonlyArray<Change>
 }
+
+/** What each file has to hold, proved: in memory, or in a temporary file of the run. For outputs that are one file. */
+export const bodies = Effect.fnUntraced(function* (
+  output: string,
+  files: ReadonlyArray<Wanted>,
+  journal: Journal.Journal
+): Effect.fn.Return<
+  { readonly bodies: ReadonlyMap<string, Region | Uint8Array>; readonly impossible: ReadonlyArray<Change> },
+  WriteError | SourceError,
+  WorkerPool
+> {
+  const { impossible, placements } = yield* produce(output, files, journal)
+  return {
+    bodies: new Map<string, Region | Uint8Array>([
+      ...placements.map(
+        ({ final, temporary }) => [final, { path: temporary, offset: 0, size: fs.statSync(temporary).size }] as const
+      ),
+      ...files.flatMap(({ content, path: file }) => {
+        const bytes = bytesOf(content)
+        return bytes === undefined ? [] : [[file, bytes] as const]
+      })
+    ]),
+    impossible
+  }
+})
+
+const bytesOf = (content: Content): Uint8Array | undefined =>
+  content.kind === "bytes" ? content.bytes : content.kind === "late" ? content.make() : undefined
 
 /** Layers and blobs, each in a temporary file and proved. */
 const produce = Effect.fnUntraced(function* (

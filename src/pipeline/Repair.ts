@@ -13,6 +13,7 @@ import * as DockerIdentity from "../layout/DockerIdentity.ts"
 import * as DirectoryRepair from "../layout/directory/DirectoryRepair.ts"
 import type * as ExpandedTree from "../layout/directory/ExpandedTree.ts"
 import * as ArchiveFiles from "../layout/docker-archive/ArchiveFiles.ts"
+import * as ArchivePatch from "../layout/docker-archive/ArchivePatch.ts"
 import * as ArchiveRepair from "../layout/docker-archive/ArchiveRepair.ts"
 import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
 import { SourceError, type WriteError } from "../layout/Failure.ts"
@@ -306,16 +307,18 @@ const archiveWork = Effect.fnUntraced(function* (
   target: Uri,
   copies: Copies,
   before: Verification,
-  options: Layouts.SourceOptions
+  { limits, tempDirectory }: Layouts.SourceOptions
 ): Effect.fn.Return<Restore.Work, SourceError, Scope.Scope | WorkerPool> {
   const {
     found,
     image,
     obstacle,
-    options: writing
-  } = yield* ArchiveRepair.plan(target.path, copies.images, {
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-    ...(options.tempDirectory === undefined ? {} : { tempDirectory: options.tempDirectory })
+    options: writing,
+    others,
+    store
+  } = yield* ArchiveRepair.look(target.path, copies.images, {
+    ...(limits === undefined ? {} : { limits }),
+    ...(tempDirectory === undefined ? {} : { tempDirectory })
   })
   if (image === undefined) return yield* notTheSame(target, copies, found)
   const errors = before.results.results.filter((one) => one.severity === "error" && !isOfImage(one))
@@ -324,6 +327,19 @@ const archiveWork = Effect.fnUntraced(function* (
   const none = Effect.succeed({ repaired: [], impossible: [] })
   if (first === undefined) return { changes: [], impossible: [], run: none }
   if (obstacle !== undefined) return { changes: [], impossible: [{ path: name, reason: obstacle }], run: none }
+  if (others.length > 0 && store !== undefined) {
+    const plan = yield* ArchiveRepair.members(target.path, store, copies, flaggedBy(before), errorSubjects(before))
+    const changes = Restore.changesOf(plan)
+    const patching = { file: target.path, store, image: image.names[0] ?? image.config.digest, tempDirectory }
+    return {
+      changes,
+      impossible: plan.impossible,
+      run: Effect.map(ArchivePatch.carryOut(patching, plan), ({ impossible, written }) => ({
+        repaired: changes.filter((change) => written.includes(change.path)),
+        impossible
+      }))
+    }
+  }
   const more = errors.length > 1 ? `, and ${errors.length - 1} more` : ""
   const changes = [
     { path: name, reason: `${first.subject}: ${first.message} [${first.check}]${more}` },

@@ -13,6 +13,7 @@ import type { SourceError, WriteError } from "../../src/layout/Failure.ts"
 import type { Depth, Verification } from "../../src/layout/Verifier.ts"
 import * as Layouts from "../../src/pipeline/Layouts.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
+import * as Repair from "../../src/pipeline/Repair.ts"
 import * as Uri from "../../src/pipeline/Uri.ts"
 
 /** On a file system in memory where there is one: writers sync every file, which a busy disk makes slow. */
@@ -60,6 +61,16 @@ export const verifyTarget = (target: string, depth: Depth = "full"): Effect.Effe
   Effect.gen(function* () {
     const verifier = yield* Layouts.openVerifier(yield* Layouts.locate(target))
     return yield* verifier.verify({ depth })
+  }).pipe(Effect.scoped, Effect.provide(pool))
+
+/** `verify TARGET --repair SOURCE` without the command line around it. */
+export const repair = (
+  target: string,
+  source: string,
+  options: Repair.RepairOptions = {}
+): Effect.Effect<Repair.Repaired, Failure> =>
+  Effect.gen(function* () {
+    return yield* Repair.repair(yield* Layouts.locate(target), yield* Layouts.locate(source), options)
   }).pipe(Effect.scoped, Effect.provide(pool))
 
 /** Check and subject of every finding that is more than information. */

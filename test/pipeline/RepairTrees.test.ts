@@ -8,17 +8,11 @@ import * as Damage from "../../src/fault/Damage.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
 import * as Overlay from "../../src/layout/mounts/Overlay.ts"
 import { unmount } from "../../src/layout/mounts/Unmount.ts"
-import * as Layouts from "../../src/pipeline/Layouts.ts"
-import * as Repair from "../../src/pipeline/Repair.ts"
 import * as Workbench from "../fault/Workbench.ts"
+import { repair } from "../fault/Workbench.ts"
 import { everything, imageOf, mountable, seen, sourceOf, usable } from "../layout/unpacked.ts"
 import { leaveDeadRun } from "../layout/writing.ts"
 import { dir, file, hardlink, opaque, whiteout } from "../rootfs/Layers.ts"
-
-const repair = (target: string, source: string, options: Repair.RepairOptions = {}) =>
-  Effect.gen(function* () {
-    return yield* Repair.repair(yield* Layouts.locate(target), yield* Layouts.locate(source), options)
-  }).pipe(Effect.scoped, Effect.provide(Workbench.pool))
 
 /** What the image itself has is not the damage's. */
 const found = (verification: Parameters<typeof Workbench.findings>[0]) =>

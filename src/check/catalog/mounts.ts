@@ -28,7 +28,7 @@ export const mounts = {
     spec: "tallyman: each layer is unpacked into {layer}/layer/",
     rules: [85],
     explanation: "The manifest names a layer whose directory does not exist.",
-    remedy: "Process the image into a new directory."
+    remedy: "`verify TARGET --repair SOURCE` with a copy of the image, or process it into a new directory."
   },
   "mounts.missing-directory": {
     severity: "error",
@@ -36,7 +36,7 @@ export const mounts = {
     spec: overlay,
     rules: [],
     explanation: "rootfs/, working/ and delta/ are the mount's place, its work directory and its upper directory.",
-    remedy: "Process the image into a new directory."
+    remedy: "`verify TARGET --repair SOURCE` with a copy of the image, or process it into a new directory."
   },
   "mounts.changed": {
     severity: "warning",
@@ -55,7 +55,7 @@ export const mounts = {
     rules: [53],
     explanation:
       "A file named .wh.* in a layer's directory is shown as it is instead of hiding anything: only 0:0 devices and opaque directories hide what lower layers have.",
-    remedy: "Process the image into a new directory."
+    remedy: "`verify TARGET --repair SOURCE` with a copy of the image, or process it into a new directory."
   },
   "mounts.unverifiable-layer": {
     severity: "warning",

@@ -1,4 +1,7 @@
-/** How an image archive that is damaged is to be written anew from a right copy of its image. */
+/**
+ * What of an image archive has to be written again: as a whole, from a right copy of its one image, or single members of
+ * one that holds others too.
+ */
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -9,39 +12,50 @@ import * as HasherLoading from "../../content/HasherLoading.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
+import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
 import * as ContentGraph from "../ContentGraph.ts"
+import type * as Conversion from "../Conversion.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
+import type { SourceError } from "../Failure.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
+import * as OciRepair from "../oci-layout/OciRepair.ts"
 import * as Receipt from "../Receipt.ts"
-import { readSmall } from "../Store.ts"
+import * as Restore from "../Restore.ts"
+import { plainName, readSmall } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
 import type { ArchiveWriterOptions } from "./ArchiveWriter.ts"
 import * as DockerSave from "./DockerSave.ts"
+import * as IndexBeside from "./IndexBeside.ts"
 import * as SavedIdentity from "./SavedIdentity.ts"
+import * as SavedRepair from "./SavedRepair.ts"
+import type { Whole } from "./WholeCompression.ts"
 
-export interface ArchivePlan {
-  /** The copy of the archive's one image; undefined when it is another one, or not known. */
+export interface Repairable {
+  readonly file: string
+  /** undefined when it cannot be read as an archive at all. */
+  readonly store: ArchiveStore.ArchiveStore | undefined
+  /** The copy of an image of it, of its one image where it has no more; undefined when there is none, or nothing tells. */
   readonly image: Image.Image | undefined
   /** What the archive holds, for a message. */
   readonly found: ReadonlyArray<string>
-  /** Why the archive cannot be written anew, or undefined. */
+  /** Images besides `image`. Without any, the archive can be written anew as a whole. */
+  readonly others: ReadonlyArray<string>
+  /** Why it cannot be repaired, or undefined. */
   readonly obstacle: string | undefined
+  /** To write it anew. */
   readonly options: ArchiveWriterOptions
 }
 
-/**
- * An archive is written as a whole, so it may hold no other image than the one there is a copy of: as its documents say,
- * or the receipt beside it where they cannot be read.
- */
-export const plan = Effect.fn("ArchiveRepair.plan")(function* (
+/** Which images an archive holds: as its documents say, or the receipt beside it where they cannot be read. */
+export const look = Effect.fn("ArchiveRepair.look")(function* (
   file: string,
   images: ReadonlyArray<Image.Image>,
   options: ArchiveStore.ArchiveOptions
-): Effect.fn.Return<ArchivePlan, never, Scope.Scope | WorkerPool> {
+): Effect.fn.Return<Repairable, never, Scope.Scope | WorkerPool> {
   const receipt = receiptOf(file)
   const opened = yield* Effect.either(ArchiveStore.open(file, options))
   const store = Either.getOrUndefined(opened)
@@ -58,30 +72,124 @@ export const plan = Effect.fn("ArchiveRepair.plan")(function* (
     const is = image === undefined || one.is(image)
     return is === false || (is === undefined && image !== recorded && !alone(one))
   })
-  const obstacle =
-    others.length > 0
-      ? `it holds other images too: ${others.map(({ label }) => label).join("; ")}`
-      : store !== undefined && store.compression !== "none"
-        ? `expected a plain tar, found one compressed with ${store.compression}`
-        : undefined
   const own = receipt?.image === image?.config.digest ? receipt : undefined
+  const names = own?.names ?? listed[0]?.names ?? image?.names ?? []
   const formerly = own?.details["format"]
   const format =
     Files.formats.find((one) => one === formerly) ??
     (has(OciFiles.indexFile) ? (has(Files.manifestFile) ? "hybrid" : "oci") : "docker")
+  const whole = wholeOf(file, store)
   return {
+    file,
+    store,
     image,
     found: listed.map(({ label }) => label),
-    obstacle,
+    others: others.map(({ label }) => label),
+    obstacle:
+      store === undefined
+        ? undefined
+        : others.length > 0
+          ? brokenFrame(store, others)
+          : doubtfulNames(store, own, names, image),
     options: {
       path: file,
       format,
       tempDirectory: options.tempDirectory,
-      names: own?.names ?? listed[0]?.names ?? image?.names ?? [],
+      names,
+      ...(whole === undefined ? {} : { whole }),
       ...storageOf(own, format)
     }
   }
 }, HasherLoading.loading)
+
+/** How the archive is compressed as a whole, or was before nothing was left that tells. */
+const wholeOf = (file: string, store: ArchiveStore.ArchiveStore | undefined): Whole | undefined => {
+  const found = store?.compression
+  if (found !== undefined) return found === "gzip" || found === "zstd" ? found : undefined
+  return /\.t?gz$/.test(file) ? "gzip" : /\.t?zst$/.test(file) ? "zstd" : undefined
+}
+
+/** What of the archive itself keeps its members from being told from each other. */
+const brokenFrame = ({ problems }: ArchiveStore.ArchiveStore, others: ReadonlyArray<Listed>): string | undefined => {
+  const problem = problems.find(({ check }) => check === "tar.truncated" || check.startsWith("compression."))
+  return problem === undefined
+    ? undefined
+    : `the archive itself is damaged (${problem.message}), and it holds other images too: ${others.map(({ label }) => label).join("; ")}`
+}
+
+/** A stream whose checksum is wrong may have any bytes wrong, those too that nothing else proves. */
+const doubtfulNames = (
+  { problems }: ArchiveStore.ArchiveStore,
+  receipt: Receipt.Receipt | undefined,
+  names: ReadonlyArray<string>,
+  image: Image.Image | undefined
+): string | undefined =>
+  receipt !== undefined ||
+  image === undefined ||
+  !problems.some(({ check }) => check.startsWith("compression.")) ||
+  JSON.stringify([...names].sort()) === JSON.stringify([...image.names].sort())
+    ? undefined
+    : `what it is compressed in is damaged, so that its names may be wrong: expected ${shown(image.names)} as in the source, found ${shown(names)}`
+
+const shown = (names: ReadonlyArray<string>): string => names.join(", ") || "none"
+
+/**
+ * What to write so that those of the archive's images that are among the copies are right again, member by member.
+ * Changes nothing.
+ */
+export const members = Effect.fn("ArchiveRepair.members")(function* (
+  file: string,
+  store: ArchiveStore.ArchiveStore,
+  copies: OciRepair.Copies,
+  flagged: Restore.Flagged,
+  subjects: ReadonlyArray<string>
+): Effect.fn.Return<Restore.Plan, SourceError, WorkerPool> {
+  const receipt = receiptOf(file)
+  const entries = savedIn(store).map((saved) => ({
+    saved,
+    image: copies.images.find((one) => SavedIdentity.isImage(store, saved, one) === true)
+  }))
+  const claims = new Map<string, Set<string | undefined>>()
+  for (const { image, saved } of entries) {
+    const diffIds = image?.layers.map(({ diffId }) => diffId) ?? diffIdsOf(store, saved)
+    for (const [index, name] of (saved.layers ?? []).entries()) {
+      claims.set(plainName(name), (claims.get(plainName(name)) ?? new Set()).add(diffIds[index]))
+    }
+  }
+  const draft = new Restore.Draft((name) =>
+    (claims.get(plainName(name))?.size ?? 0) > 1 ? "another image names it too, and means other content" : undefined
+  )
+  for (const { image, saved } of entries) {
+    const named = image === undefined ? undefined : SavedRepair.namesOf(saved, image)
+    if (image !== undefined && typeof named === "object") {
+      yield* SavedRepair.plan(store, named, image, receipt, flagged, draft)
+      continue
+    }
+    for (const name of [saved.config, ...(saved.layers ?? [])]) {
+      if (name !== undefined && flagged(name, "error"))
+        draft.cannot(name, typeof named === "string" ? named : "the source does not have its image")
+    }
+  }
+  if (store.lookup(OciFiles.indexFile) !== undefined && !IndexBeside.isBeside(store)) {
+    const manifest = ContentGraph.descriptorOf(receipt?.details["manifest"])
+    const receipts = receipt === undefined || manifest === undefined ? [] : [{ receipt, manifest, refs: [] }]
+    yield* OciRepair.planBlobs({ store, copies, flagged, receipts }, entriesOf(store), subjects, draft)
+  }
+  const lost = (document: string, readable: boolean): void => {
+    if (!readable && flagged(document, "error")) draft.cannot(document, "it tells of other images too")
+  }
+  lost(Files.manifestFile, entries.length > 0)
+  lost(OciFiles.indexFile, entriesOf(store).length > 0)
+  lost(path.basename(Files.receiptPath(Files.resolve(file))), receipt !== undefined)
+  return draft
+})
+
+/** As its config in the archive has them; nothing when that tells none. */
+const diffIdsOf = (store: ArchiveStore.ArchiveStore, { config }: DockerSave.SavedImage): ReadonlyArray<string> => {
+  const raw = config === undefined ? undefined : readSmall(store, config)
+  const decoded = raw === undefined ? undefined : Either.getOrUndefined(ImageConfig.decode(Json.parse(raw).value))
+  return decoded?.rootfs.diff_ids ?? []
+}
 
 const receiptOf = (file: string): Receipt.Receipt | undefined => {
   const target = Files.receiptPath(Files.resolve(file))
@@ -98,14 +206,26 @@ interface Listed {
   readonly is: (image: Image.Image) => boolean | undefined
 }
 
-const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
+/** What manifest.json says; nothing when that cannot be relied on. */
+const savedIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<DockerSave.SavedImage> => {
   const report = new Collector()
   const document =
     store.lookup(Files.manifestFile) === undefined
       ? undefined
       : Document.read(store, Files.manifestFile, Document.manifestChecks, report)
   const saved = document === undefined ? [] : DockerSave.readManifest(document, Files.manifestFile, report, store)
-  const fromSaved = (report.results().hasErrors ? [] : saved).map(
+  return report.results().hasErrors ? [] : saved
+}
+
+/** What index.json lists, as far as it can be read. */
+const entriesOf = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Conversion.Descriptor> => {
+  const index = Json.parse(readSmall(store, OciFiles.indexFile) ?? new Uint8Array()).value
+  const entries = Json.isObject(index) ? index["manifests"] : undefined
+  return (Array.isArray(entries) ? entries : []).flatMap((entry) => ContentGraph.descriptorOf(entry) ?? [])
+}
+
+const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
+  const fromSaved = savedIn(store).map(
     (one): Listed => ({
       by: Files.manifestFile,
       names: one.names,
@@ -113,13 +233,8 @@ const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
       is: (image) => SavedIdentity.isImage(store, one, image)
     })
   )
-  const index = Json.parse(readSmall(store, OciFiles.indexFile) ?? new Uint8Array()).value
-  const entries =
-    Json.isObject(index) && Array.isArray(index["manifests"]) ? (index["manifests"] as ReadonlyArray<unknown>) : []
   const byDigest = new Map<string, Array<string>>()
-  for (const entry of entries) {
-    const descriptor = ContentGraph.descriptorOf(entry)
-    if (descriptor === undefined) continue
+  for (const descriptor of entriesOf(store)) {
     const name = descriptor.annotations?.[OciFiles.refName]
     byDigest.set(descriptor.digest, [...(byDigest.get(descriptor.digest) ?? []), ...(name === undefined ? [] : [name])])
   }

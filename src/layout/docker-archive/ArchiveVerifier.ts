@@ -186,10 +186,10 @@ const auditReceipt = (
       report.report("receipt.image-mismatch", name, `it is in the archive, but ${by} does not record it`)
   }
   const size = receipt.details["size"]
-  if (typeof size === "number" && store.compression === "none" && size !== store.size) {
+  if (typeof size === "number" && store.compression === "none" && size !== store.tar.size) {
     report.report("receipt.size-mismatch", subject, `its size is not what ${by} says`, {
       expected: `${size} bytes`,
-      actual: `${store.size} bytes`
+      actual: `${store.tar.size} bytes`
     })
   }
 }

@@ -28,6 +28,7 @@ import * as Documents from "./ArchiveDocuments.ts"
 import * as Existing from "./ArchiveExisting.ts"
 import * as Files from "./ArchiveFiles.ts"
 import { ArchiveTar } from "./ArchiveTar.ts"
+import * as WholeCompression from "./WholeCompression.ts"
 
 export interface ArchiveWriterOptions extends LayerCopy.Wanted {
   readonly path: string
@@ -39,6 +40,8 @@ export interface ArchiveWriterOptions extends LayerCopy.Wanted {
   readonly names?: ReadonlyArray<string> | undefined
   /** Media types to convert the manifest to; as the source has it by default. */
   readonly mediaTypes?: Conversion.Family | undefined
+  /** How to compress the archive as a whole; not at all by default. */
+  readonly whole?: WholeCompression.Whole | undefined
   /** For what is only needed while it is written; beside the output by default. */
   readonly tempDirectory?: string | undefined
 }
@@ -83,6 +86,11 @@ const write = Effect.fn("ArchiveWriter.write")(function* (
       const before = yield* Effect.try({ try: () => identify(target), catch: unwritable(`cannot write ${target}`) })
       const append = before !== undefined && options.append === true
       const built = yield* Effect.scoped(build(target, options, image, append, journal))
+      const finished = options.whole === undefined ? built.temporary : journal.temporary()
+      if (options.whole !== undefined) {
+        const size = fs.statSync(built.temporary).size
+        yield* WholeCompression.compress({ path: built.temporary, offset: 0, size }, options.whole, finished)
+      }
       const receipt: Receipt.Receipt = {
         tool: "tallyman",
         version,
@@ -100,14 +108,14 @@ const write = Effect.fn("ArchiveWriter.write")(function* (
         Effect.try({
           try: () => {
             if (options.append === true && identify(target) !== before) return false
-            publish(target, built.temporary, receipt, journal)
+            publish(target, finished, receipt, journal)
             return true
           },
           catch: unwritable(`cannot write ${target}`)
         })
       )
       if (placed) return receipt
-      fs.rmSync(built.temporary, { force: true })
+      for (const temporary of [built.temporary, finished]) fs.rmSync(temporary, { force: true })
     }
     return yield* new WriteError({
       reason: "Locked",
@@ -117,7 +125,7 @@ const write = Effect.fn("ArchiveWriter.write")(function* (
 })
 
 /** Tells one content of the target from another; undefined where there is none. Throws for what cannot be replaced. */
-const identify = (target: string): string | undefined => {
+export const identify = (target: string): string | undefined => {
   const stat = fs.lstatSync(target, { throwIfNoEntry: false })
   if (stat === undefined) return undefined
   if (!stat.isFile()) {

@@ -114,8 +114,9 @@ export const planBlobs = Effect.fn("OciRepair.planBlobs")(function* (
   const { blobs, documents, listed } = yield* walk(context, entries)
   for (const [digest, raw] of documents) draft.want(Digest.blobPath(digest), { kind: "bytes", bytes: raw })
   for (const { descriptor, image, raw } of listed.values()) {
-    if (image !== undefined && raw === undefined)
-      draft.cannot(Digest.blobPath(descriptor.digest), "the source has no such manifest, and it cannot be made again")
+    const file = Digest.blobPath(descriptor.digest)
+    if (raw === undefined && (image !== undefined || flagged(file, "error")))
+      draft.cannot(file, "the source has no such manifest, and it cannot be made again")
   }
   // What no manifest leads to may be had all the same, where the source keeps everything by digest.
   for (const file of subjects) {
@@ -138,7 +139,8 @@ export const planBlobs = Effect.fn("OciRepair.planBlobs")(function* (
     const blob = blobs.get(digest!)!
     const content = contentOf(context, blob) ?? (yield* graphContent(context, blob.descriptor))
     if (content !== undefined) draft.want(file, content)
-    else if (blob.image !== undefined) draft.cannot(file, "the source does not have these bytes")
+    else if (blob.image !== undefined || flagged(file, "error"))
+      draft.cannot(file, "the source does not have these bytes")
   }
   return [...listed.values()]
 })
