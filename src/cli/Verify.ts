@@ -6,7 +6,6 @@ import * as Option from "effect/Option"
 import type { Depth, Verification } from "../layout/Verifier.ts"
 import * as Against from "../pipeline/Against.ts"
 import * as Layouts from "../pipeline/Layouts.ts"
-import * as Repair from "../pipeline/Repair.ts"
 import { UsageError } from "../pipeline/Uri.ts"
 import * as Json from "../report/Json.ts"
 import * as RepairText from "../report/RepairText.ts"
@@ -87,6 +86,8 @@ export const command = Command.make("verify", {
             return yield* new Output.VerificationFailed({ errorCount: report.results.errorCount })
         })
       if (Option.isSome(repair)) {
+        // It knows how every layout is written: too much to load for a look at one.
+        const Repair = yield* Effect.promise(() => import("../pipeline/Repair.ts"))
         const done = yield* withProgress(
           Repair.repair(uri, yield* Layouts.locate(repair.value), { ...options, dryRun, tolerances: tolerate })
         )

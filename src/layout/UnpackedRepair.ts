@@ -52,8 +52,6 @@ export interface TreePlace {
 /** A tree of the image as it should be. */
 export interface Tree extends TreePlace {
   readonly tree: FileTree
-  /** By what made it. */
-  readonly tolerances?: ReadonlyArray<Tolerance>
 }
 
 /** All that the form has of an image, from a right copy. */
@@ -157,7 +155,7 @@ export const plan = Effect.fn("UnpackedRepair.plan")(function* (
       const planned = yield* TreeRepair.plan(
         tree.tree,
         { root: path.join(root, directory), subject: directory },
-        [...tolerances, ...(tree.tolerances ?? []), ...tolerancesFor(known)],
+        [...tolerances, ...tolerancesFor(known)],
         policy
       )
       trees.push({ tree, plan: planned })

@@ -156,8 +156,11 @@ export const members = Effect.fn("ArchiveRepair.members")(function* (
       claims.set(plainName(name), (claims.get(plainName(name)) ?? new Set()).add(diffIds[index]))
     }
   }
+  // A blob's name says what it has to hold, whoever names it.
+  const isDisputed = (name: string): boolean =>
+    Files.blobDigest(name) === undefined && (claims.get(plainName(name))?.size ?? 0) > 1
   const draft = new Restore.Draft((name) =>
-    (claims.get(plainName(name))?.size ?? 0) > 1 ? "another image names it too, and means other content" : undefined
+    isDisputed(name) ? "another image names it too, and means other content" : undefined
   )
   for (const { image, saved } of entries) {
     const named = image === undefined ? undefined : SavedRepair.namesOf(saved, image)
