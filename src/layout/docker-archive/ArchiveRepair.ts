@@ -185,7 +185,7 @@ export const members = Effect.fn("ArchiveRepair.members")(function* (
   lost(OciFiles.indexFile, entriesOf(store).length > 0)
   lost(path.basename(Files.receiptPath(Files.resolve(file))), receipt !== undefined)
   return draft
-})
+}, HasherLoading.loading)
 
 /** As its config in the archive has them; nothing when that tells none. */
 const diffIdsOf = (store: ArchiveStore.ArchiveStore, { config }: DockerSave.SavedImage): ReadonlyArray<string> => {
