@@ -1,7 +1,8 @@
-/** A runtime configuration as a document (runtime-spec 1.0 to 1.2 config.md, config-linux.md; rules 66-83). */
+/** A runtime configuration as a document (runtime-spec 1.0 to 1.3 config.md, config-linux.md; rules 66-83). */
 import * as Json from "../image/Json.ts"
 import type { CheckId } from "./Catalog.ts"
 import type { Collector } from "./Collector.ts"
+import { findMisfits } from "./RuntimeSchema.ts"
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -20,6 +21,14 @@ const semver =
 const maxVersion = 256
 
 const namespaces = new Set(["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"])
+
+const hookNames = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+
+const seccompActions = new Set(
+  ["KILL", "KILL_PROCESS", "KILL_THREAD", "TRAP", "ERRNO", "TRACE", "ALLOW", "LOG", "NOTIFY"].map(
+    (name) => `SCMP_ACT_${name}`
+  )
+)
 
 /** `os` is that of the image where it is known. Windows is also recognised by its section. */
 export const checkRuntimeConfig = (
@@ -55,7 +64,7 @@ export const checkRuntimeConfig = (
     })
     return undefined
   }
-  return new Checker(value, subject, report, os === "windows" || value["windows"] !== undefined).run()
+  return new Checker(value, subject, report, os === "windows" || isSet(value["windows"])).run()
 }
 
 const isAbsolute = (path: string, windows: boolean): boolean =>
@@ -68,6 +77,20 @@ const isString = (value: unknown): value is string => typeof value === "string"
 
 /** Bits of 64: JSON numbers above 2^53 lose their last digits, but are numbers all the same. */
 const isUint64 = (value: unknown): boolean => isCount(value, 2 ** 64)
+
+const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== ""
+
+const isOperator = (value: unknown): boolean =>
+  isString(value) && /^SCMP_CMP_(?:NE|LT|LE|EQ|GE|GT|MASKED_EQ)$/.test(value)
+
+// What is of another type is reported once, by its schema.
+
+const object = (value: unknown): Fields | undefined => (Json.isObject(value) ? value : undefined)
+
+const array = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
+
+const objects = (value: unknown, path: string): ReadonlyArray<readonly [path: string, fields: Fields]> =>
+  array(value).flatMap((one, index) => (Json.isObject(one) ? [[`${path}[${index}]`, one] as const] : []))
 
 class Checker {
   readonly #value: Fields
@@ -88,15 +111,12 @@ class Checker {
     const rootPath = this.#root(value["root"])
     this.#mounts(value["mounts"])
     this.#process(value["process"])
-    this.#hooks(value["hooks"])
-    this.#optional(value, "hostname", "", "a string", isString)
-    this.#optional(value, "domainname", "", "a string", isString)
-    this.#strings(value["annotations"], "annotations")
-    const windows = this.#object(value["windows"], "windows")
-    if (this.#windows && windows === undefined && value["windows"] === undefined) {
+    this.#hooks(object(value["hooks"]))
+    const windows = object(value["windows"])
+    if (this.#windows && !isSet(value["windows"])) {
       this.#fail("runtime.missing-windows", "the section windows is missing", "windows", "nothing")
     }
-    if (windows !== undefined && (!Array.isArray(windows["layerFolders"]) || windows["layerFolders"].length === 0)) {
+    if (windows !== undefined && array(windows["layerFolders"]).length === 0) {
       this.#fail(
         "runtime.missing-windows",
         "windows.layerFolders names no layer",
@@ -104,60 +124,16 @@ class Checker {
         show(windows["layerFolders"])
       )
     }
-    const linux = this.#object(value["linux"], "linux")
+    const linux = object(value["linux"])
     if (linux !== undefined) this.#linux(linux)
+    findMisfits(value, (path, expected, actual) =>
+      this.#fail("runtime.wrong-type", `${path} is not ${expected}`, expected, actual)
+    )
     return { value, rootPath }
   }
 
   #fail(check: CheckId, message: string, expected?: string, actual?: string): void {
     this.#report.report(check, this.#subject, message, { expected, actual })
-  }
-
-  #wrongType(path: string, expected: string, actual: unknown): void {
-    this.#fail("runtime.wrong-type", `${path} is not ${expected}`, expected, Json.typeName(actual))
-  }
-
-  /** Absent (or null, as Go programs write it) is fine. */
-  #optional(fields: Fields, name: string, prefix: string, expected: string, fits: (value: unknown) => boolean): void {
-    const found = fields[name]
-    if (found !== undefined && found !== null && !fits(found)) this.#wrongType(prefix + name, expected, found)
-  }
-
-  #object(value: unknown, path: string): Fields | undefined {
-    if (value === undefined || value === null) return undefined
-    if (Json.isObject(value)) return value
-    this.#wrongType(path, "an object", value)
-    return undefined
-  }
-
-  /** The objects of an array; what is none is reported. */
-  #objects(value: unknown, path: string): ReadonlyArray<readonly [path: string, fields: Fields]> {
-    return this.#array(value, path).flatMap((one, index): ReadonlyArray<readonly [string, Fields]> => {
-      if (Json.isObject(one)) return [[`${path}[${index}]`, one]]
-      this.#wrongType(`${path}[${index}]`, "an object", one)
-      return []
-    })
-  }
-
-  #array(value: unknown, path: string): ReadonlyArray<unknown> {
-    if (value === undefined || value === null) return []
-    if (Array.isArray(value)) return value
-    this.#wrongType(path, "an array", value)
-    return []
-  }
-
-  #strings(value: unknown, path: string): void {
-    for (const [key, one] of Object.entries(this.#object(value, path) ?? {})) {
-      if (typeof one !== "string") this.#wrongType(`${path}[${JSON.stringify(key)}]`, "a string", one)
-    }
-  }
-
-  #stringArray(value: unknown, path: string): ReadonlyArray<string> {
-    return this.#array(value, path).flatMap((one, index) => {
-      if (typeof one === "string") return [one]
-      this.#wrongType(`${path}[${index}]`, "a string", one)
-      return []
-    })
   }
 
   #version(version: unknown): void {
@@ -174,23 +150,19 @@ class Checker {
       if (!this.#windows) this.#fail("runtime.missing-root", "root is missing", "root", "nothing")
       return undefined
     }
-    const root = this.#object(value, "root")
+    const root = object(value)
     if (root === undefined) return undefined
-    this.#optional(root, "readonly", "root.", "a boolean", (one) => typeof one === "boolean")
-    if (typeof root["path"] === "string" && root["path"] !== "") return root["path"]
+    if (isString(root["path"]) && root["path"] !== "") return root["path"]
     this.#fail("runtime.missing-root", "root.path is missing", "a path", show(root["path"]))
     return undefined
   }
 
   #mounts(value: unknown): void {
-    for (const [path, mount] of this.#objects(value, "mounts")) {
+    for (const [path, mount] of objects(value, "mounts")) {
       const { destination } = mount
       if (typeof destination !== "string" || !isAbsolute(destination, this.#windows)) {
         this.#fail("runtime.bad-mount", `${path}.destination is not absolute`, "an absolute path", show(destination))
       }
-      this.#optional(mount, "type", `${path}.`, "a string", isString)
-      this.#optional(mount, "source", `${path}.`, "a string", isString)
-      this.#stringArray(mount["options"], `${path}.options`)
       const uid = this.#mappings(mount["uidMappings"], `${path}.uidMappings`)
       const gid = this.#mappings(mount["gidMappings"], `${path}.gidMappings`)
       if (uid !== gid) {
@@ -206,7 +178,7 @@ class Checker {
 
   /** True when there are any. */
   #mappings(value: unknown, path: string): boolean {
-    const mappings = this.#objects(value, path)
+    const mappings = objects(value, path)
     for (const [at, mapping] of mappings) {
       for (const field of ["containerID", "hostID", "size"]) {
         if (!isCount(mapping[field])) {
@@ -223,41 +195,23 @@ class Checker {
   }
 
   #process(value: unknown): void {
-    const process = this.#object(value, "process")
+    const process = object(value)
     if (process === undefined) return
     const { args, cwd } = process
     if (typeof cwd !== "string" || !isAbsolute(cwd, this.#windows)) {
       this.#fail("runtime.bad-cwd", "process.cwd is not absolute", "an absolute path", show(cwd))
     }
-    const named = this.#stringArray(args, "process.args")
     const hasCommandLine = this.#windows && typeof process["commandLine"] === "string" && process["commandLine"] !== ""
-    if (named.length === 0 && !hasCommandLine) {
+    if ((!Array.isArray(args) || args.length === 0) && !hasCommandLine) {
       this.#fail("runtime.no-args", "process.args has no entry", "a program", show(args))
-    }
-    this.#stringArray(process["env"], "process.env")
-    for (const field of ["terminal", "noNewPrivileges"]) {
-      this.#optional(process, field, "process.", "a boolean", (one) => typeof one === "boolean")
     }
     this.#user(process["user"])
     this.#rlimits(process["rlimits"])
-    // Before 1.0.0-rc6 it was a plain list.
-    if (!Array.isArray(process["capabilities"])) {
-      const capabilities = this.#object(process["capabilities"], "process.capabilities") ?? {}
-      for (const set of ["bounding", "effective", "inheritable", "permitted", "ambient"]) {
-        this.#stringArray(capabilities[set], `process.capabilities.${set}`)
-      }
-    }
-    this.#optional(process, "oomScoreAdj", "process.", "an integer", Number.isInteger)
-    for (const field of ["apparmorProfile", "selinuxLabel"])
-      this.#optional(process, field, "process.", "a string", isString)
   }
 
   #user(value: unknown): void {
-    const user = this.#object(value, "process.user")
-    if (this.#windows) {
-      if (user !== undefined) this.#optional(user, "username", "process.user.", "a string", isString)
-      return
-    }
+    if (this.#windows) return
+    const user = object(value)
     for (const field of ["uid", "gid"]) {
       if (!isCount(user?.[field])) {
         this.#fail(
@@ -268,14 +222,11 @@ class Checker {
         )
       }
     }
-    this.#array(user?.["additionalGids"], "process.user.additionalGids").forEach((gid, index) => {
-      if (!isCount(gid)) this.#wrongType(`process.user.additionalGids[${index}]`, "a number of 32 bits", gid)
-    })
   }
 
   #rlimits(value: unknown): void {
     const seen = new Set<string>()
-    for (const [path, limit] of this.#objects(value, "process.rlimits")) {
+    for (const [path, limit] of objects(value, "process.rlimits")) {
       const { hard, soft, type } = limit
       if (typeof type !== "string" || !/^RLIMIT_[A-Z]+$/.test(type)) {
         this.#fail("runtime.bad-rlimit", `${path}.type names no limit`, "for example RLIMIT_NOFILE", show(type))
@@ -288,9 +239,9 @@ class Checker {
     }
   }
 
-  #hooks(value: unknown): void {
-    for (const [name, hooks] of Object.entries(this.#object(value, "hooks") ?? {})) {
-      for (const [path, hook] of this.#objects(hooks, `hooks.${name}`)) {
+  #hooks(hooks: Fields | undefined): void {
+    for (const name of hookNames) {
+      for (const [path, hook] of objects(hooks?.[name], `hooks.${name}`)) {
         if (typeof hook["path"] !== "string" || !isAbsolute(hook["path"], this.#windows)) {
           this.#fail("runtime.bad-hook", `${path}.path is not absolute`, "an absolute path", show(hook["path"]))
         }
@@ -298,8 +249,6 @@ class Checker {
         if (timeout !== undefined && timeout !== null && !(Number.isInteger(timeout) && (timeout as number) > 0)) {
           this.#fail("runtime.bad-hook", `${path}.timeout is not above zero`, "seconds above 0", show(timeout))
         }
-        this.#stringArray(hook["args"], `${path}.args`)
-        this.#stringArray(hook["env"], `${path}.env`)
       }
     }
   }
@@ -310,23 +259,19 @@ class Checker {
     this.#mappings(linux["gidMappings"], "linux.gidMappings")
     this.#devices(linux["devices"])
     for (const field of ["maskedPaths", "readonlyPaths"]) {
-      this.#stringArray(linux[field], `linux.${field}`).forEach((path, index) => {
-        if (!path.startsWith("/")) {
+      array(linux[field]).forEach((path, index) => {
+        if (isString(path) && !path.startsWith("/")) {
           this.#fail("runtime.bad-path", `linux.${field}[${index}] is not absolute`, "an absolute path", show(path))
         }
       })
     }
-    this.#seccomp(linux["seccomp"])
-    this.#resources(linux["resources"])
-    this.#strings(linux["sysctl"], "linux.sysctl")
-    for (const field of ["cgroupsPath", "rootfsPropagation", "mountLabel"]) {
-      this.#optional(linux, field, "linux.", "a string", isString)
-    }
+    this.#seccomp(object(linux["seccomp"]))
+    this.#resources(object(linux["resources"]))
   }
 
   #namespaces(value: unknown): void {
     const seen = new Set<string>()
-    for (const [path, namespace] of this.#objects(value, "linux.namespaces")) {
+    for (const [path, namespace] of objects(value, "linux.namespaces")) {
       const { type } = namespace
       if (typeof type !== "string" || !namespaces.has(type)) {
         this.#fail("runtime.bad-namespace", `${path}.type names no namespace`, [...namespaces].join(", "), show(type))
@@ -341,7 +286,7 @@ class Checker {
   }
 
   #devices(value: unknown): void {
-    for (const [path, device] of this.#objects(value, "linux.devices")) {
+    for (const [path, device] of objects(value, "linux.devices")) {
       const { type } = device
       if (!isString(type) || !["c", "b", "u", "p"].includes(type)) {
         this.#fail("runtime.bad-device", `${path}.type is none of c, b, u and p`, "c, b, u or p", show(type))
@@ -358,34 +303,38 @@ class Checker {
     }
   }
 
-  #seccomp(value: unknown): void {
-    const seccomp = this.#object(value, "linux.seccomp")
+  #seccomp(seccomp: Fields | undefined): void {
     if (seccomp === undefined) return
     const action = (found: unknown, path: string): void => {
-      if (!isString(found) || !/^SCMP_ACT_[A-Z_]+$/.test(found)) {
+      if (!isString(found) || !seccompActions.has(found)) {
         this.#fail("runtime.bad-seccomp", `${path} is missing or no action`, "for example SCMP_ACT_ERRNO", show(found))
       }
     }
     action(seccomp["defaultAction"], "linux.seccomp.defaultAction")
-    this.#stringArray(seccomp["architectures"], "linux.seccomp.architectures")
-    this.#stringArray(seccomp["flags"], "linux.seccomp.flags")
-    for (const [path, rule] of this.#objects(seccomp["syscalls"], "linux.seccomp.syscalls")) {
-      if (this.#stringArray(rule["names"], `${path}.names`).length === 0) {
+    if (isSet(seccomp["listenerMetadata"]) && !isSet(seccomp["listenerPath"])) {
+      this.#fail(
+        "runtime.bad-seccomp",
+        "linux.seccomp.listenerMetadata is set without listenerPath",
+        "both or listenerPath alone",
+        show(seccomp["listenerMetadata"])
+      )
+    }
+    for (const [path, rule] of objects(seccomp["syscalls"], "linux.seccomp.syscalls")) {
+      if (array(rule["names"]).length === 0) {
         this.#fail("runtime.bad-seccomp", `${path}.names has no entry`, "a system call", show(rule["names"]))
       }
       action(rule["action"], `${path}.action`)
-      for (const [at, arg] of this.#objects(rule["args"], `${path}.args`)) {
-        if (!isCount(arg["index"]) || !isUint64(arg["value"]) || !isString(arg["op"])) {
+      for (const [at, arg] of objects(rule["args"], `${path}.args`)) {
+        if (!isCount(arg["index"]) || !isUint64(arg["value"]) || !isOperator(arg["op"])) {
           this.#fail("runtime.bad-seccomp", `${at} lacks index, value or op`, "index, value and op", show(arg))
         }
       }
     }
   }
 
-  #resources(value: unknown): void {
-    const resources = this.#object(value, "linux.resources")
+  #resources(resources: Fields | undefined): void {
     if (resources === undefined) return
-    for (const [path, rule] of this.#objects(resources["devices"], "linux.resources.devices")) {
+    for (const [path, rule] of objects(resources["devices"], "linux.resources.devices")) {
       if (typeof rule["allow"] !== "boolean") {
         this.#fail(
           "runtime.bad-device-rule",
@@ -394,18 +343,17 @@ class Checker {
           show(rule["allow"])
         )
       }
-      this.#optional(rule, "type", `${path}.`, "a string", isString)
-      this.#optional(rule, "access", `${path}.`, "a string", isString)
-      for (const field of ["major", "minor"]) this.#optional(rule, field, `${path}.`, "an integer", Number.isInteger)
     }
-    const blockIO = this.#object(resources["blockIO"], "linux.resources.blockIO") ?? {}
-    for (const [path, device] of this.#objects(blockIO["weightDevice"], "linux.resources.blockIO.weightDevice")) {
+    for (const [path, device] of objects(
+      object(resources["blockIO"])?.["weightDevice"],
+      "linux.resources.blockIO.weightDevice"
+    )) {
       if (!isCount(device["weight"]) && !isCount(device["leafWeight"])) {
         this.#fail("runtime.bad-resource", `${path} has neither weight nor leafWeight`, "at least one", "none")
       }
     }
-    for (const [device, limit] of Object.entries(this.#object(resources["rdma"], "linux.resources.rdma") ?? {})) {
-      const fields = this.#object(limit, `linux.resources.rdma[${JSON.stringify(device)}]`)
+    for (const [device, limit] of Object.entries(object(resources["rdma"]) ?? {})) {
+      const fields = object(limit)
       if (fields !== undefined && !isCount(fields["hcaHandles"]) && !isCount(fields["hcaObjects"])) {
         this.#fail(
           "runtime.bad-resource",
@@ -413,14 +361,6 @@ class Checker {
           "at least one",
           "none"
         )
-      }
-    }
-    for (const section of ["memory", "cpu", "pids", "network"])
-      this.#object(resources[section], `linux.resources.${section}`)
-    this.#strings(resources["unified"], "linux.resources.unified")
-    for (const [path, limit] of this.#objects(resources["hugepageLimits"], "linux.resources.hugepageLimits")) {
-      if (!isString(limit["pageSize"]) || !isUint64(limit["limit"])) {
-        this.#fail("runtime.wrong-type", `${path} lacks pageSize or limit`, "pageSize and limit", show(limit))
       }
     }
   }

@@ -102,6 +102,62 @@ const cases: ReadonlyArray<readonly [rule: number, name: string, change: (config
     "runtime.bad-resource"
   ],
   [83, "no RDMA limit", (c) => (c["linux"].resources.rdma = { mlx5_1: {} }), "runtime.bad-resource"],
+  [
+    82,
+    "an action that is none",
+    (c) => (c["linux"].seccomp = { defaultAction: "SCMP_ACT_DENY" }),
+    "runtime.bad-seccomp"
+  ],
+  [
+    82,
+    "an operator that is none",
+    (c) =>
+      (c["linux"].seccomp = {
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{ names: ["a"], action: "SCMP_ACT_LOG", args: [{ index: 0, value: 1, op: "SCMP_CMP_IS" }] }]
+      }),
+    "runtime.bad-seccomp"
+  ],
+  [
+    82,
+    "metadata for no listener",
+    (c) => (c["linux"].seccomp = { defaultAction: "SCMP_ACT_NOTIFY", listenerMetadata: "x" }),
+    "runtime.bad-seccomp"
+  ],
+  [
+    0,
+    "a page size in pages",
+    (c) => (c["linux"].resources.hugepageLimits = [{ pageSize: "64kB", limit: 1 }]),
+    "runtime.wrong-type"
+  ],
+  [
+    0,
+    "a huge page without limit",
+    (c) => (c["linux"].resources.hugepageLimits = [{ pageSize: "2MB" }]),
+    "runtime.wrong-type"
+  ],
+  [0, "a CPU share that is text", (c) => (c["linux"].resources.cpu = { shares: "1024" }), "runtime.wrong-type"],
+  [0, "a memory limit of half a byte", (c) => (c["linux"].resources.memory = { limit: 0.5 }), "runtime.wrong-type"],
+  [0, "pids without limit", (c) => (c["linux"].resources.pids = {}), "runtime.wrong-type"],
+  [
+    0,
+    "a throttled device without minor",
+    (c) => (c["linux"].resources.blockIO = { throttleReadBpsDevice: [{ major: 8, rate: 1 }] }),
+    "runtime.wrong-type"
+  ],
+  [0, "a network device that is text", (c) => (c["linux"].netDevices = { eth0: "x" }), "runtime.wrong-type"],
+  [0, "a propagation that is none", (c) => (c["linux"].rootfsPropagation = "sideways"), "runtime.wrong-type"],
+  [0, "an unknown personality", (c) => (c["linux"].personality = { domain: "BSD" }), "runtime.wrong-type"],
+  [0, "an offset in text", (c) => (c["linux"].timeOffsets = { boottime: { secs: "1" } }), "runtime.wrong-type"],
+  [0, "a scheduler without policy", (c) => (c["process"].scheduler = { nice: 1 }), "runtime.wrong-type"],
+  [0, "an unknown I/O class", (c) => (c["process"].ioPriority = { class: "BEST" }), "runtime.wrong-type"],
+  [0, "CPUs that are none", (c) => (c["process"].execCPUAffinity = { initial: "all" }), "runtime.wrong-type"],
+  [0, "a console without width", (c) => (c["process"].consoleSize = { height: 1 }), "runtime.wrong-type"],
+  [0, "a umask in text", (c) => (c["process"].user.umask = "022"), "runtime.wrong-type"],
+  [0, "a hook that is no object", (c) => (c["hooks"] = { prestart: ["/hook"] }), "runtime.wrong-type"],
+  [0, "a virtual machine without kernel", (c) => (c["vm"] = {}), "runtime.wrong-type"],
+  [0, "a namespace of z/OS", (c) => (c["zos"] = { namespaces: [{ type: "net" }] }), "runtime.wrong-type"],
+  [0, "a jail without network", (c) => (c["freebsd"] = { jail: { vnet: "disable" } }), "runtime.wrong-type"],
   [0, "args that are a string", (c) => (c["process"].env = "A=b"), "runtime.wrong-type"],
   [0, "an annotation that is a number", (c) => (c["annotations"] = { a: 1 }), "runtime.wrong-type"],
   [0, "not an object", (c) => (c["linux"] = []), "runtime.wrong-type"]
@@ -134,8 +190,63 @@ describe("a runtime configuration", () => {
     config["hooks"] = { createRuntime: [{ path: "/hook", args: ["hook"], timeout: 5 }] }
     config["linux"].resources.blockIO = { weightDevice: [{ major: 8, minor: 0, leafWeight: 10 }] }
     config["linux"].seccomp = { defaultAction: "SCMP_ACT_ALLOW", syscalls: null }
+    config["windows"] = null
+    config["hooks"].ours = "an extension"
     config["mounts"] = null
     delete config["process"]
+    assert.deepStrictEqual(check(config), [])
+  })
+
+  it("with what later versions brought is sound", () => {
+    const config = sound()
+    Object.assign(config["process"], {
+      consoleSize: { height: 25, width: 80 },
+      scheduler: { policy: "SCHED_DEADLINE", flags: ["SCHED_FLAG_RECLAIM"], runtime: 1, deadline: 2, period: 3 },
+      ioPriority: { class: "IOPRIO_CLASS_BE", priority: 4 },
+      execCPUAffinity: { initial: "0-3,8", final: "" },
+      capabilities: { bounding: ["CAP_CHECKPOINT_RESTORE"], ambient: null }
+    })
+    config["process"].rlimits[0].hard = 18446744073709552000
+    config["mounts"][0].uidMappings = config["mounts"][0].gidMappings = [{ containerID: 0, hostID: 1, size: 0 }]
+    config["hooks"] = Object.fromEntries(
+      ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"].map((name) => [
+        name,
+        [{ path: "/hook", args: null, timeout: null }]
+      ])
+    )
+    config["linux"].namespaces.push({ type: "time" }, { type: "user", path: "/proc/1/ns/user" })
+    Object.assign(config["linux"], {
+      timeOffsets: { monotonic: { secs: -1, nanosecs: 5 } },
+      devices: [{ type: "c", path: "/dev/x", major: 1, minor: 3, fileMode: 8630, uid: 0, gid: 6 }],
+      netDevices: { eth0: { name: "ctr0" }, eth1: {} },
+      rootfsPropagation: "rslave",
+      intelRdt: { closID: "a", memBwSchema: "MB:0=20", enableCMT: true },
+      memoryPolicy: { mode: "MPOL_INTERLEAVE", nodes: "0-1", flags: ["MPOL_F_STATIC_NODES"] },
+      personality: { domain: "LINUX32", flags: null },
+      cgroupsPath: "system.slice:runc:x",
+      seccomp: {
+        defaultAction: "SCMP_ACT_ERRNO",
+        defaultErrnoRet: 38,
+        flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+        listenerPath: "/run/agent",
+        listenerMetadata: "x",
+        architectures: ["SCMP_ARCH_LOONGARCH64"],
+        syscalls: [
+          {
+            names: ["clone"],
+            action: "SCMP_ACT_NOTIFY",
+            args: [{ index: 0, value: 2114060288, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }]
+          }
+        ]
+      }
+    })
+    Object.assign(config["linux"].resources, {
+      memory: { limit: -1, swap: -1, swappiness: 60, disableOOMKiller: false },
+      cpu: { quota: -1, period: 100000, cpus: "0-1", idle: 1 },
+      pids: { limit: -1 },
+      hugepageLimits: [{ pageSize: "1GB", limit: 0 }],
+      unified: { "memory.high": "max" }
+    })
     assert.deepStrictEqual(check(config), [])
   })
 

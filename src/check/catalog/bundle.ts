@@ -145,7 +145,7 @@ export const runtime = {
     spec: "runtime-spec schema/config-schema.json",
     rules: [],
     explanation:
-      "A field holds another kind of value than the specification says, or lacks a part that it has to have.",
+      "A field holds another kind of value than the schema of runtime-spec 1.0 to 1.3 says, or lacks a part that it has to have.",
     remedy: report
   },
   "runtime.bad-version": {
@@ -282,7 +282,8 @@ export const runtime = {
     title: "the seccomp profile is incomplete",
     spec: `${linux}, seccomp`,
     rules: [82],
-    explanation: "A profile has defaultAction; each of its rules has at least one name and an action.",
+    explanation:
+      "A profile has defaultAction; each of its rules has at least one name and an action; actions and operators are those that libseccomp has; listenerMetadata needs listenerPath.",
     remedy: report
   },
   "runtime.bad-resource": {
