@@ -6,6 +6,7 @@ import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { removeTree } from "./RemoveTree.ts"
 import { readRegion } from "./Store.ts"
 
 /** What a journal says about its run. */
@@ -121,7 +122,7 @@ export const open = (directory: string, target: string, image: string, spools?: 
   let spooling: Spools | undefined
   let next = 0
   const clear = (): void => {
-    for (const temporary of temporaries) fs.rmSync(temporary, { force: true, recursive: true })
+    for (const temporary of temporaries) removeTree(temporary)
     spooling?.close()
     spooling = undefined
   }
@@ -161,7 +162,7 @@ export const openSpools = (directory: string): Spools => {
     const left = path.join(directory, name)
     try {
       // In a place for everybody such a name may be anybody's.
-      if (fs.lstatSync(left).uid === (process.geteuid?.() ?? 0)) fs.rmSync(left, { force: true, recursive: true })
+      if (fs.lstatSync(left).uid === (process.geteuid?.() ?? 0)) removeTree(left)
     } catch {}
   }
   const id = `${process.pid}-${crypto.randomBytes(6).toString("hex")}`
@@ -169,7 +170,7 @@ export const openSpools = (directory: string): Spools => {
   const inside = path.join(directory, `${prefix}${id}.0.partial`)
   writeNew(file, describeSelf(spoolTarget))
   const close = (): void => {
-    fs.rmSync(inside, { force: true, recursive: true })
+    removeTree(inside)
     fs.rmSync(file, { force: true })
   }
   try {

@@ -7,6 +7,7 @@ import * as Libc from "../rootfs/Libc.ts"
 import type { WriteError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
 import { occupied, unwritable } from "./OutputFiles.ts"
+import { removeTree } from "./RemoveTree.ts"
 
 export interface Beside {
   /** Whose temporary names are beside the output's place. */
@@ -45,7 +46,7 @@ export const beside = (
       fs.mkdirSync(directory, { recursive: true })
       const journal = Journal.open(directory, path.basename(root), image.names[0] ?? image.config.digest, tempDirectory)
       for (const leftover of Journal.leftovers(directory, fs.readdirSync(directory), path.basename(root))) {
-        fs.rmSync(path.join(directory, leftover), { force: true, recursive: true })
+        removeTree(path.join(directory, leftover))
       }
       return { journal, root }
     },

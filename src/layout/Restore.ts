@@ -17,6 +17,7 @@ import * as LayerCopy from "./LayerCopy.ts"
 import * as Lock from "./Lock.ts"
 import { createEmpty, type Placement, place, replaceRegular, unwritable } from "./OutputFiles.ts"
 import * as Packing from "./Packing.ts"
+import { removeTree } from "./RemoveTree.ts"
 import type { Store } from "./Store.ts"
 
 /** In what form a source's layer becomes the file that is wanted. */
@@ -243,7 +244,7 @@ export const carryOut = Effect.fn("Restore.carryOut")(function* (
       root,
       Effect.try({
         try: () => {
-          for (const name of plan.leftovers) fs.rmSync(path.join(root, name), { force: true, recursive: true })
+          for (const name of plan.leftovers) removeTree(path.join(root, name))
           return late.filter((one) => write(root, one, journal))
         },
         catch: doing

@@ -19,6 +19,7 @@ import * as LayerCopy from "../LayerCopy.ts"
 import * as Lock from "../Lock.ts"
 import { createEmpty, foreign, occupied, openRoot, place, replaceRegular, unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
+import { removeTree } from "../RemoveTree.ts"
 import { readRegion } from "../Store.ts"
 import * as Files from "./DirectoryFiles.ts"
 import * as ExpandedTree from "./ExpandedTree.ts"
@@ -93,7 +94,7 @@ const write = Effect.fn("DirectoryWriter.write")(function* (
             }
           )
           for (const leftover of Journal.leftovers(root, fs.readdirSync(root), manifest)) {
-            fs.rmSync(path.join(root, leftover), { force: true, recursive: true })
+            removeTree(path.join(root, leftover))
           }
           journal.close()
           return receipt

@@ -18,6 +18,7 @@ import * as Journal from "../Journal.ts"
 import { beside, publish } from "../NewDirectory.ts"
 import { unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
+import { removeTree } from "../RemoveTree.ts"
 import { configFiles } from "../runtime-bundle/BundleConfig.ts"
 import { hardlinksOf, writeManifest } from "../TreeManifest.ts"
 import {
@@ -88,7 +89,7 @@ const write = Effect.fn("MountsWriter.write")(function* (
     yield* Effect.try({
       try: () => Overlay.mount(root, written.directories.length === 0 ? [Files.empty] : written.directories, marks),
       catch: unwritable(`cannot mount ${root}`)
-    }).pipe(Effect.tapError(() => Effect.sync(() => fs.rmSync(root, { force: true, recursive: true }))))
+    }).pipe(Effect.tapError(() => Effect.sync(() => removeTree(root))))
     return receipt
   }).pipe(Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(journal.abandon) : Effect.void)))
 })

@@ -67,7 +67,8 @@ export const userOf = (spec: string, files: UserFiles): Either.Either<User, stri
     return Either.right({ uid, gid })
   }
   const gid = idOf(entry?.[3]) ?? 0
-  const name = entry?.[0]
+  // Of a number the specification wants no groups; of no user at all it leaves them open, and root's are usual.
+  const name = user === "" || number === undefined ? entry?.[0] : undefined
   const additionalGids =
     name === undefined
       ? []

@@ -14,7 +14,7 @@ describe("an image's user", () => {
     ["", { uid: 0, gid: 0, additionalGids: [0, 4] }],
     ["root", { uid: 0, gid: 0, additionalGids: [0, 4] }],
     ["app", { uid: 1000, gid: 1001, additionalGids: [4, 50] }],
-    ["1000", { uid: 1000, gid: 1001, additionalGids: [4, 50] }],
+    ["1000", { uid: 1000, gid: 1001 }],
     ["app:staff", { uid: 1000, gid: 50 }],
     ["app:77", { uid: 1000, gid: 77 }],
     ["5:6", { uid: 5, gid: 6 }],
