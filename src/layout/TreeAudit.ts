@@ -59,6 +59,8 @@ export interface TreeTarget {
   readonly root: string
   /** What stands for it in subjects, for example `rootfs`. */
   readonly subject: string
+  /** As in `CompareOptions`. */
+  readonly places?: ReadonlyArray<ByteString.ByteString>
 }
 
 /**
@@ -67,7 +69,7 @@ export interface TreeTarget {
  */
 export const auditTree = (
   expected: FileTree,
-  { root, subject }: TreeTarget,
+  { places = [], root, subject }: TreeTarget,
   tolerances: ReadonlyArray<Tolerance>,
   report: Collector,
   settled: Settled = nothing
@@ -77,6 +79,7 @@ export const auditTree = (
     const compared = yield* Effect.either(
       compare(expected, Buffer.from(path.resolve(root)), {
         tolerances,
+        places,
         maxProblems: maxFindings,
         settled,
         scan: (tasks) => pool.runAll(scanJob, tasks)

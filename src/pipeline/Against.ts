@@ -380,12 +380,12 @@ const compareTree = Effect.fnUntraced(function* (
     )
     return undefined
   }
-  const { rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
+  const { places, rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
   const { tree } = yield* ProvedTree.prove(wanted, "cannot compare with")
   // That there is none is for the verifier to say.
   if (rootfs === undefined) return undefined
   const subject = path.relative(path.resolve(target.path), rootfs)
-  yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...unrestoredOf(undefined)], report)
+  yield* auditTree(tree, { root: rootfs, subject, places }, [...tolerances, ...unrestoredOf(undefined)], report)
   return undefined
 })
 

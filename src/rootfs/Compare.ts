@@ -27,6 +27,8 @@ export interface DiffOptions {
   readonly content?: "digest" | "size"
   /** Problems kept of each check; more are counted. Default 10,000. */
   readonly maxProblems?: number
+  /** Below the root: what the tree's configuration makes a runtime create, where `runtime-files` is tolerated. */
+  readonly places?: ReadonlyArray<ByteString>
 }
 
 export interface CompareOptions extends DiffOptions, Pick<DiskOptions, "scan" | "settled" | "xattrs"> {}
@@ -112,6 +114,9 @@ class Differ {
   readonly #actualOf = new Map<Inode, readonly [Inode, ByteString]>()
   readonly #expectedOf = new Map<Inode, readonly [Inode, ByteString]>()
   readonly #linksReported = new Set<Inode>()
+  /** `places` with the directories on the way to them, and all of these directories. */
+  readonly #places = new Set<ByteString>()
+  readonly #aroundPlaces = new Set<ByteString>()
   readonly #settled: Settled
   #names: number
 
@@ -134,6 +139,12 @@ class Differ {
       this.#tolerated.set("host-labels", { count: this.#settled.hostLabels, examples: [] })
     }
     this.#noXattrs = new Set(unreadable("xattrs").map((one) => one.path))
+    for (const place of options.places ?? []) {
+      for (let at = place; at !== ""; at = parentOf(at)) {
+        this.#places.add(at)
+        this.#aroundPlaces.add(parentOf(at))
+      }
+    }
   }
 
   run(): CompareResult {
@@ -197,7 +208,7 @@ class Differ {
     const a = found.inode
     if (e.type !== a.type) {
       if (this.#standsForDevice(e, a)) this.#tolerate("devices", path)
-      else if (isRuntimeFile(path) && this.#asked.has("runtime-files")) this.#tolerate("runtime-files", path)
+      else if (this.#replacedByRuntime(path, e, a)) this.#tolerate("runtime-files", path)
       else this.#report("rootfs.type-mismatch", path, `it is a ${a.type}`, e.type, a.type)
       return false
     }
@@ -292,7 +303,8 @@ class Differ {
       this.#tolerate("mtime-microseconds", path)
       return
     }
-    if (e.type === "directory" && isRuntimeParent(path) && this.#asked.has("runtime-files")) {
+    const around = isRuntimeParent(path) || this.#aroundPlaces.has(path)
+    if (e.type === "directory" && around && this.#asked.has("runtime-files")) {
       this.#tolerate("runtime-files", path)
       return
     }
@@ -421,12 +433,22 @@ class Differ {
 
   /** A runtime makes /etc for /etc/hosts, but what else is in a directory that it made is not its own. */
   #isRuntimeOnly(path: ByteString, node: TreeNode): boolean {
-    if (!isRuntimeFile(path)) return false
+    if (!isRuntimeFile(path) && !this.#isPlace(path, node)) return false
     if (node.children === undefined) return true
     for (const child of node.children.values()) {
       if (!this.#isRuntimeOnly(childPath(path, child.name), child)) return false
     }
     return true
+  }
+
+  /** What a mount covers is a directory, or an empty file for a file. */
+  #isPlace(path: ByteString, { inode }: TreeNode): boolean {
+    return this.#places.has(path) && (inode.type === "directory" || (inode.type === "file" && inode.size === 0))
+  }
+
+  /** A runtime puts files in the place of links and the other way round, but takes no directory away. */
+  #replacedByRuntime(path: ByteString, e: Inode, a: Inode): boolean {
+    return this.#asked.has("runtime-files") && isRuntimeFile(path) && e.type !== "directory" && a.type !== "directory"
   }
 
   #standsForDevice(e: Inode, a: Inode): boolean {
@@ -466,6 +488,8 @@ class Differ {
 }
 
 type Differs = (check: CompareCheck, message: string, expected?: string, actual?: string, tolerance?: Tolerance) => void
+
+const parentOf = (path: ByteString): ByteString => path.slice(0, Math.max(0, path.lastIndexOf("/")))
 
 const unreadableWhat = {
   entry: "it",

@@ -18,7 +18,7 @@ export const tolerances: Readonly<Record<Tolerance, { readonly always: boolean; 
   "runtime-files": {
     always: false,
     explanation:
-      "Files that a container runtime makes or fills when it starts a container in the tree: /etc/hosts, /etc/hostname, /etc/resolv.conf, /etc/mtab, /.dockerenv, /run/.containerenv, /run/secrets and what is below /dev, /proc and /sys, the mount points of these, and the mtime of the directories they are in."
+      "Files that a container runtime makes or fills when it starts a container in the tree: /etc/hosts, /etc/hostname, /etc/resolv.conf, /etc/mtab, /.dockerenv, /run/.containerenv, /run/secrets and what is below /dev, /proc and /sys, the mount points of these and of the mounts in config.json, its process.cwd, and the mtime of the directories they are in."
   },
   "directory-mtime": {
     always: false,

@@ -326,6 +326,47 @@ describe("tolerances", () => {
       { tolerances: ["runtime-files"] }
     )
     assert.deepStrictEqual(found(hidden), ["rootfs.extra run", "rootfs.missing etc/hosts", "rootfs.extra etc/shadow"])
+    const replaced = await damaged(
+      (root) => {
+        fs.renameSync(`${root}/etc`, `${root}/dev/etc`)
+        fs.symlinkSync("dev/etc", `${root}/etc`)
+      },
+      { tolerances: ["runtime-files"] }
+    )
+    assert.deepStrictEqual(found(replaced), ["rootfs.type-mismatch etc"])
+  })
+
+  it("runtime-files, where a configuration has mounts", async () => {
+    const start = (root: string) => {
+      fs.mkdirSync(`${root}/srv/data`, { recursive: true })
+      fs.mkdirSync(`${root}/usr/mount`)
+      fs.writeFileSync(`${root}/usr/file`, "")
+    }
+    const places = ["srv/data", "usr/mount", "usr/file", "usr/lib/a.so"]
+    assert.sameMembers(found(await damaged(start, { places })), [
+      "rootfs.extra srv",
+      "rootfs.extra usr/mount",
+      "rootfs.extra usr/file"
+    ])
+    const tolerant = { places, tolerances: ["runtime-files"] } as const
+    assert.deepStrictEqual(found(await damaged(start, tolerant)), [])
+    const hidden = await damaged((root) => {
+      start(root)
+      fs.writeFileSync(`${root}/srv/data/left`, "")
+      fs.writeFileSync(`${root}/usr/file`, "not empty")
+      fs.mkdirSync(`${root}/usr/other`)
+      fs.writeFileSync(`${root}/usr/lib/a.so`, "LIBRARY A")
+    }, tolerant)
+    assert.sameMembers(
+      found(hidden).filter((one) => !one.startsWith("rootfs.mtime")),
+      [
+        "rootfs.extra srv",
+        "rootfs.extra usr/file",
+        "rootfs.extra usr/other",
+        "rootfs.content-mismatch usr/lib/a.so",
+        "rootfs.content-mismatch usr/lib/a.so.1"
+      ]
+    )
   })
 
   it("directory-mtime", async () => {

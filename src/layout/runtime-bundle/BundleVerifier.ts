@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import { Collector } from "../../check/Collector.ts"
 import { checkConfig } from "../../check/ConfigChecks.ts"
 import { checkRuntimeConfig } from "../../check/RuntimeConfigChecks.ts"
+import * as ByteString from "../../content/ByteString.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
@@ -69,7 +70,8 @@ const verify = Effect.fn("BundleVerifier.verify")(function* (target: string, opt
     tellKept(receipt.details["problems"], report)
     tellUnrestored(receipt.details["unrestored"], Files.rootfs, report)
   }
-  if (documents.rootfs !== undefined) yield* auditRootfs(store, documents.rootfs, names, receipt, options, report)
+  if (documents.rootfs !== undefined)
+    yield* auditRootfs(store, documents.rootfs, documents.places, names, receipt, options, report)
   if (options.depth === "full") yield* audit.readAll(options.limits ?? {})
   else audit.openAll()
   const results = report.results()
@@ -99,6 +101,8 @@ interface Configs {
   readonly diffIds: ReadonlyArray<string>
   /** Where the tree is, when it is there. */
   readonly rootfs: string | undefined
+  /** Below it: where a runtime that is given config.json makes directories. */
+  readonly places: ReadonlyArray<ByteString.ByteString>
 }
 
 /** Both configurations, alone and against each other. Without `mounted` the tree's directory is empty. */
@@ -134,8 +138,17 @@ export const auditConfigs = (
         : "one of config.json and container-config.json cannot be used"
     )
   }
-  return { read, diffIds: checked?.diffIds ?? [], rootfs }
+  return { read, diffIds: checked?.diffIds ?? [], rootfs, places: placesOf(runtime?.value) }
 }
+
+/** The mount points of a configuration, and the directory that its process begins in. */
+const placesOf = (config: Readonly<Record<string, unknown>> = {}): ReadonlyArray<ByteString.ByteString> =>
+  [
+    ...objects(config["mounts"]).map((mount) => mount["destination"]),
+    ...objects([config["process"]]).map((process) => process["cwd"])
+  ].flatMap((place) =>
+    typeof place === "string" ? [ByteString.fromText(path.posix.resolve("/", place).slice(1))] : []
+  )
 
 /** The tree is a directory of the bundle itself (bundle.md), no link to one. */
 const findRootfs = (store: Store, named: string | undefined, report: Collector): string | undefined => {
@@ -192,6 +205,7 @@ const layersLeft = (store: Store, names: ReadonlyArray<string>, report: Collecto
 const auditRootfs = (
   store: Store,
   rootfs: string,
+  places: Configs["places"],
   names: ReadonlyArray<string>,
   receipt: Receipt.Receipt | undefined,
   { depth, tolerances = [] }: VerifyOptions,
@@ -224,7 +238,7 @@ const auditRootfs = (
     if (tree.names < 2 && bytes.length === 0) report.report("bundle.invalid-manifest", file, "it is empty")
     if (receipt !== undefined) complete(tree, hardlinks)
     const known = objects(receipt?.details["unrestored"]).map((one) => ({ what: one["what"] as never }))
-    yield* auditTree(tree, { root: rootfs, subject }, [...tolerances, ...tolerancesFor(known)], report, settled)
+    yield* auditTree(tree, { root: rootfs, subject, places }, [...tolerances, ...tolerancesFor(known)], report, settled)
   })
 
 const countEntries = (
