@@ -120,7 +120,7 @@ const compareStored = Effect.fnUntraced(function* (
   report.ran("against.unreadable")
   const found = yield* Effect.either(
     Effect.gen(function* () {
-      const opened = yield* Layouts.openSource(target, {
+      const opened = yield* Layouts.openSource(Layouts.asSource(target), {
         ...(limits === undefined ? {} : { limits }),
         ...(tempDirectory === undefined ? {} : { tempDirectory })
       })

@@ -248,6 +248,15 @@ const storageOf = Effect.fnUntraced(function* (uri: Uri.Uri) {
 
 const storageOptions = ["compression", "level", "media_types"]
 
+/** What only says how an output is written. */
+const writerOptions: ReadonlySet<string> = new Set(["unique_names", "expand", "format", "name", ...storageOptions])
+
+/** The same output, to be read: what a destination was written with may stand in a target's URI as well. */
+export const asSource = (uri: Uri.Uri): Uri.Uri => ({
+  ...uri,
+  options: new Map([...uri.options].filter(([name]) => !writerOptions.has(name)))
+})
+
 /** Opens what a URI names for writing. Nothing is touched before the first image is written. */
 export const openWriter = Effect.fn("Layouts.openWriter")(function* (
   uri: Uri.Uri,

@@ -25,7 +25,8 @@ describe("verify --against", () => {
       for (const args of [
         [root, "--against", source, "--full"],
         ["--full", "--against", `tar://${source}`, root],
-        ["--against", source, root]
+        ["--against", source, root],
+        [`dir://${root}?unique_names=false&expand=false`, "--against", source]
       ]) {
         const { code, stderr, stdout } = await run(...args)
         assert.match(stdout.trimEnd().split("\n").at(-1)!, /^OK: .*: 1\/1 images, 2 layers, 0 errors, 0 warnings$/)

@@ -22,6 +22,15 @@ export const mounts = {
       "The file system mounted on rootfs/ is no overlay, or its lower directories are not the manifest's layers from the last to the first.",
     remedy: "Unmount it and process the image into a new directory."
   },
+  "mounts.wrong-layers": {
+    severity: "error",
+    title: "the manifest's layers are not the config's in their order",
+    spec: "image-spec manifest.md, layers; config.md, rootfs.diff_ids",
+    rules: [21],
+    explanation:
+      "The layers' directories have the diff_ids of container-config.json as names, but one of them is not in the manifest or stands elsewhere: mounted so, other files are to be seen.",
+    remedy: "Process the image into a new directory."
+  },
   "mounts.missing-layer": {
     severity: "error",
     title: "a layer's directory is not there",

@@ -63,6 +63,7 @@ const verify = Effect.fn("MountsVerifier.verify")(function* (target: string, opt
   }
   const mounted = auditMount(store, named, report)
   const configs = auditConfigs(store, receipt, names, report, mounted)
+  asConfigured(named, configs.diffIds, report)
   if (receipt !== undefined) {
     const concerns = (file: string): boolean => configs.read.has(file) || file.includes("/") || file === Files.manifest
     ReceiptAudit.compare(store, receipt, Files.receipt, concerns, configs.read, audit, report)
@@ -138,6 +139,30 @@ const present = (store: Store, { directory }: NamedLayer, report: Collector): bo
     )
   }
   return true
+}
+
+/** Directories that are named by diff_ids stand in their order; a layer that comes again may have been left out. */
+const asConfigured = (named: ReadonlyArray<NamedLayer>, diffIds: ReadonlyArray<string>, report: Collector): void => {
+  const wanted = diffIds.map((one) => one.slice(one.indexOf(":") + 1))
+  const found = named.map(({ directory }) => directory.split("/", 1)[0]!)
+  if (found.some((one) => !wanted.includes(one))) {
+    report.skip("mounts.wrong-layers", "the layers' directories are not named by the diff_ids of container-config.json")
+    return
+  }
+  report.ran("mounts.wrong-layers")
+  const seen = new Set<string>()
+  let at = 0
+  for (const hex of wanted) {
+    if (found[at] === hex) at++
+    else if (!seen.has(hex)) {
+      report.report("mounts.wrong-layers", Files.manifest, "its layers are not the config's in their order", {
+        expected: `${hex} at ${at}`,
+        actual: named[at]?.directory ?? "nothing"
+      })
+      return
+    }
+    seen.add(hex)
+  }
 }
 
 /** Whether the image is to be seen on rootfs/. */

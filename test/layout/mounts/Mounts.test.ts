@@ -155,6 +155,28 @@ describe.skipIf(!mountable)("mounts", () => {
     })
   )
 
+  it.scoped("tell layers that are not the config's, without a receipt too", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const again = [dir("./"), file("a", "1")]
+      const out = yield* mounted(directory, [again, [dir("./"), file("a", "2")], [dir("./"), file("b", "3")], again])
+      yield* unmount(out)
+      fs.rmSync(`${out}/receipt.json`)
+      const manifest = JSON.parse(fs.readFileSync(`${out}/manifest.json`, "utf8"))
+      const [base, second, third, last]: ReadonlyArray<string> = manifest[0].Layers
+      const found = (layers: ReadonlyArray<string | undefined>) => {
+        fs.writeFileSync(`${out}/manifest.json`, JSON.stringify([{ ...manifest[0], Layers: layers }]))
+        return Effect.map(told(out, "fast"), (all) => all.filter(([check]) => check === "mounts.wrong-layers"))
+      }
+      assert.deepStrictEqual(yield* found([base, second, third, last]), [])
+      // An empty layer that comes again is not unpacked anew.
+      assert.deepStrictEqual(yield* found([base, second, third]), [])
+      for (const wrong of [[second, base, third, last], [base, third, last], [base, second], []]) {
+        assert.deepStrictEqual(yield* found(wrong), [["mounts.wrong-layers", "manifest.json"]])
+      }
+    })
+  )
+
   it.scoped("tell what is wrong in a layer's directory", () =>
     Effect.gen(function* () {
       const out = yield* mounted(yield* scratch, [
