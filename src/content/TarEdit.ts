@@ -227,10 +227,16 @@ export interface MemberEdit {
 
 const zeros = Buffer.alloc(blockSize)
 
+/** Writers of tapes fill their last record up: GNU tar, bsdtar and Python write 20 blocks at a time. */
+const recordSize = 20 * blockSize
+
+const endBlocks = 2 * blockSize
+
 const inHeaders = 0
 const inBody = 1
 const afterZero = 2
-const inTrailer = 3
+const inZeros = 3
+const inTrailer = 4
 
 export interface TarEditorOptions {
   /**
@@ -241,7 +247,10 @@ export interface TarEditorOptions {
 }
 
 /**
- * Applies one edit. Call `write` with consecutive chunks of any sizes, then `end` once. It changes the bytes it is given
+ * Applies one edit. An archive that fills whole records goes on to do so when members shrink or go: how many zeros are behind the
+ * end depends on what is before it, and would tell archives apart that have become the same.
+ *
+ * Call `write` with consecutive chunks of any sizes, then `end` once. It changes the bytes it is given
  * and hands them on; what it hands to the sink is valid during the call only.
  */
 export class TarEditor {
@@ -264,13 +273,19 @@ export class TarEditor {
   #need = 0
   #members = 0
   #changed = 0
+  /** Bytes that came out, and the zeros from the end of the members on that are held back. */
+  #out = 0
+  #zeros = 0
   /** The chunk as words, where these begin at a multiple of four bytes into it; undefined while it is the carry. */
   #words: Uint32Array | undefined
   #wordShift = 0
 
   constructor(edit: MemberEdit, sink: Sink, { membersOnly = false }: TarEditorOptions = {}) {
     this.#edit = edit
-    this.#sink = sink
+    this.#sink = (chunk, from, to) => {
+      this.#out += to - from
+      sink(chunk, from, to)
+    }
     this.#membersOnly = membersOnly
   }
 
@@ -312,6 +327,14 @@ export class TarEditor {
         if (this.#remaining > 0) break
         this.#dropping = false
         this.#state = inHeaders
+      } else if (this.#state === inZeros) {
+        const start = at
+        while (at < to && bytes[at] === 0) at++
+        this.#zeros += at - start
+        run = at
+        if (at === to) break
+        this.#state = inTrailer
+        if (!this.#membersOnly) this.#putZeros(this.#zeros)
       } else if (this.#state === inTrailer) {
         at = to
         if (this.#membersOnly) run = to
@@ -335,13 +358,26 @@ export class TarEditor {
       // An end that is cut short moves no boundary.
       if (!zero || this.#have >= blockSize)
         throw this.#error("tar.truncated", "the headers of a member are cut short", this.#base)
-      if (!this.#membersOnly) this.#sink(this.#carry, 0, this.#have)
+      this.#zeros += this.#have
     }
     if (this.#state === inBody && this.#remaining > this.#padding) {
       throw this.#error("tar.truncated", "the body of a member is cut short", this.#base)
     }
     if (this.#membersOnly && this.#state === inBody && !this.#dropping) this.#sink(zeros, 0, this.#remaining)
+    if (!this.#membersOnly && this.#state !== inTrailer) this.#putZeros(this.#endSize())
     this.#edit.end?.()
+  }
+
+  /** How many zeros end what comes out. */
+  #endSize(): number {
+    const isRecords = this.#state === inZeros && this.#base % recordSize === 0
+    if (!isRecords || this.#base - this.#zeros === this.#out) return this.#zeros
+    return Math.ceil((this.#out + endBlocks) / recordSize) * recordSize - this.#out
+  }
+
+  #putZeros(count: number): void {
+    const some = Buffer.alloc(Math.min(count, 64 * 1024))
+    for (let left = count; left > 0; left -= some.length) this.#sink(some, 0, Math.min(left, some.length))
   }
 
   #error(check: TarCheck, message: string, offset: number): TarEditError {
@@ -511,8 +547,8 @@ export class TarEditor {
   #apply(bytes: Buffer, run: number, end: number): number {
     const headers = this.#headers
     if (headers.type < 0) {
-      this.#state = this.#state === afterZero ? inTrailer : afterZero
-      if (!this.#membersOnly) return run
+      this.#state = this.#state === afterZero ? inZeros : afterZero
+      this.#zeros += blockSize
       if (headers.start > run) this.#sink(bytes, run, headers.start)
       return end
     }

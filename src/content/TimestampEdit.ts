@@ -11,12 +11,12 @@ export const maxTimestamp = 8 ** 11 - 1
  * records go: whether a writer needs one depends on the very time (parts of seconds, years beyond the field), so what
  * stays behind could tell two builds apart; a pax header that held nothing else goes with them.
  *
- * The extensions' own headers have an mtime too, which nothing reads: zero, as Go and Python write it, stays, anything
- * else becomes `timestamp`.
+ * The extensions' own headers have an mtime too, which nothing reads: zero, as Go and Python always write it, stays,
+ * anything else becomes `timestamp`.
  */
 export class TimestampEdit implements MemberEdit {
   readonly #timestamp: number
-  /** As nearly all writers put it: 11 digits. */
+  /** As nearly all writers put it. */
   readonly #digits: Buffer
   /** By how much the sum of a header's bytes has changed. */
   #delta = 0
@@ -45,7 +45,7 @@ export class TimestampEdit implements MemberEdit {
         shift += whole
         continue
       }
-      let patched = this.#ownTime(bytes, start)
+      let patched = this.#ownTime(headers, start, isLong)
       if (times > 0) {
         this.#dropTimes(bytes, start + blockSize, size, size - times)
         putOctal(bytes, start + 124, 12, size - times)
@@ -71,38 +71,58 @@ export class TimestampEdit implements MemberEdit {
   }
 
   #memberTimes(headers: MemberHeaders): boolean {
-    const { bytes, header } = headers
-    let changed = this.#set(bytes, header + 136)
-    if (headers.format === "star") {
-      if (this.#isTime(bytes, header + 476)) changed = this.#set(bytes, header + 476) || changed
-      if (this.#isTime(bytes, header + 488)) changed = this.#set(bytes, header + 488) || changed
-    } else if (headers.format === "gnu" && bytes[header + 345] !== 0 && headers.hasGnuTimes()) {
-      changed = this.#set(bytes, header + 345) || changed
-    }
-    if (headers.format === "gnu" && bytes[header + 357] !== 0 && headers.hasGnuTimes()) {
-      changed = this.#set(bytes, header + 357) || changed
+    const { bytes, format, header } = headers
+    let changed = this.#set(bytes, header, 136)
+    if (format === "star" || (format === "ustar" && isXustar(bytes, header))) {
+      changed = this.#setIfThere(bytes, header, 476) || changed
+      changed = this.#setIfThere(bytes, header, 488) || changed
+    } else if (format === "gnu" && headers.hasGnuTimes()) {
+      changed = this.#setIfThere(bytes, header, 345) || changed
+      changed = this.#setIfThere(bytes, header, 357) || changed
     }
     return changed
   }
 
-  /** A field that is there: of those that need not be, an empty one says nothing. */
-  #isTime(bytes: Buffer, at: number): boolean {
-    return bytes[at] !== 0
+  /** Of times that need not be there an empty field says nothing. */
+  #setIfThere(bytes: Buffer, header: number, field: number): boolean {
+    return bytes[header + field] !== 0 && this.#set(bytes, header, field)
   }
 
-  #ownTime(bytes: Buffer, start: number): boolean {
-    return parseNumber(bytes, start + 136, 12) !== 0 && this.#set(bytes, start + 136)
+  /**
+   * A zero stays where the writer has zeros whatever the times: the member has a later time, the header not even a mode, or
+   * it is a GNU long name or stands alone. Otherwise the writer may have copied the member's time.
+   */
+  #ownTime(headers: MemberHeaders, start: number, isLong: boolean): boolean {
+    const { bytes, header } = headers
+    const isZero = parseNumber(bytes, start + 136, 12) === 0
+    const isFixed =
+      isLong || header < 0 || parseNumber(bytes, start + 100, 8) === 0 || parseNumber(bytes, header + 136, 12) > 0
+    return !(isZero && isFixed) && this.#set(bytes, start, 136)
   }
 
-  /** True when the field was changed; one that says the time already keeps its form. */
-  #set(bytes: Buffer, at: number): boolean {
-    if (parseNumber(bytes, at, 12) === this.#timestamp && (bytes[at]! & 0x80) === 0) return false
-    const before = sumOf(bytes, at)
-    const last = bytes[at + 11]!
-    if ((last === 0 || last === 0x20) && isOctal(bytes, at)) this.#digits.copy(bytes, at)
-    else putOctal(bytes, at, 12, this.#timestamp)
-    this.#delta += sumOf(bytes, at) - before
-    return true
+  /**
+   * Puts the time into the field, in the form in which its writer would have written it; true when that changed it. The
+   * form of what is there may come from the old time: base-256, a twelfth digit in the terminator's place, as many blanks
+   * as were left. That of the size does not.
+   */
+  #set(bytes: Buffer, header: number, field: number): boolean {
+    const at = header + field
+    const size = header + 124
+    const own = isElevenDigits(bytes, at)
+    if (own && isElevenDigits(bytes, size)) {
+      if (bytes.compare(this.#digits, 0, 11, at, at + 11) === 0) return false
+      const before = sumOf(bytes, at)
+      this.#digits.copy(bytes, at)
+      this.#delta += sumOf(bytes, at) - before
+      return true
+    }
+    if (bytes[at] === 0 && this.#timestamp === 0 && parseNumber(bytes, at, 12) === 0) return false
+    const before = Buffer.from(bytes.subarray(at, at + 12))
+    const sum = sumOf(bytes, at)
+    if (isStyled(bytes, size)) bytes.copyWithin(at, size, size + 12)
+    putOctal(bytes, at, 12, this.#timestamp)
+    this.#delta += sumOf(bytes, at) - sum
+    return bytes.compare(before, 0, 12, at, at + 12) !== 0
   }
 
   /** Bytes of the records that hold times. */
@@ -133,11 +153,24 @@ const sumOf = (bytes: Buffer, at: number): number => {
   return sum
 }
 
-/** Whether the first 11 bytes of a field are digits. */
-const isOctal = (bytes: Buffer, at: number): boolean => {
+/** Digits that fill a field of 12 bytes, with a NUL or a blank behind them: how nearly all writers have their times. */
+const isElevenDigits = (bytes: Buffer, at: number): boolean => {
   for (let i = at; i < at + 11; i++) if (bytes[i]! < 0x30 || bytes[i]! > 0x37) return false
-  return true
+  const last = bytes[at + 11]!
+  return last === 0 || last === 0x20
 }
+
+/** Whether a field holds an octal number, of which the form can be taken. */
+const isStyled = (bytes: Buffer, at: number): boolean => bytes[at] !== 0 && (bytes[at]! & 0x80) === 0
+
+/**
+ * star's header without its trailing mark: what other readers take for the end of the prefix, behind a NUL, holds times.
+ * star itself tells it by these.
+ */
+const isXustar = (bytes: Buffer, header: number): boolean =>
+  bytes[header + 475] === 0 && isStarTime(bytes, header + 476) && isStarTime(bytes, header + 488)
+
+const isStarTime = (bytes: Buffer, at: number): boolean => isElevenDigits(bytes, at) && bytes[at + 11] === 0x20
 
 /** POSIX has mtime, atime and ctime; libarchive and star's kin add the time of creation. */
 const isTimeRecord = (cursor: PaxCursor): boolean =>
