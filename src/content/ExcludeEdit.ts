@@ -1,9 +1,9 @@
 /** Members left out by patterns, with the hardlinks to them kept alive. */
-import ignore from "ignore"
 import type { ByteString } from "./ByteString.ts"
 import * as Bytes from "./ByteString.ts"
 import type { Sink } from "./Decoder.ts"
 import { normalizePath } from "./LayerScan.ts"
+import { Patterns } from "./Patterns.ts"
 import type { MemberEdit, MemberHeaders } from "./TarEdit.ts"
 import { globalsOf, renamed } from "./TarRename.ts"
 
@@ -49,55 +49,6 @@ export interface ExcludeFacts {
 }
 
 const maxPaths = 1000
-
-/** Patterns as in gitignore(5), over paths of a file system. */
-export class Patterns {
-  readonly #base
-  #matcher
-  #tests = 0
-  readonly #directories = new Map<ByteString, boolean>()
-
-  constructor(patterns: ReadonlyArray<string>) {
-    this.#base = ignore({ ignorecase: false }).add([...patterns])
-    this.#matcher = this.#base
-  }
-
-  /** `path` is normalised and not the root. What lies below an excluded directory is excluded, whatever comes later. */
-  excludes(path: ByteString, isDirectory: boolean): boolean {
-    if (isDirectory) return this.#directory(path)
-    const slash = path.lastIndexOf("/")
-    return (slash > 0 && this.#directory(path.slice(0, slash))) || this.#test(path, false)
-  }
-
-  #directory(path: ByteString): boolean {
-    const known = this.#directories.get(path)
-    if (known !== undefined) return known
-    const slash = path.lastIndexOf("/")
-    const excluded = (slash > 0 && this.#directory(path.slice(0, slash))) || this.#test(path, true)
-    if (this.#directories.size >= cacheSize) this.#directories.clear()
-    this.#directories.set(path, excluded)
-    return excluded
-  }
-
-  #test(path: ByteString, isDirectory: boolean): boolean {
-    // The library keeps every answer it gave; a new matcher shares the compiled patterns and forgets the answers.
-    if (++this.#tests % cacheSize === 0) this.#matcher = ignore({ ignorecase: false }).add(this.#base)
-    const text = Bytes.toText(path) ?? path
-    return this.#matcher.ignores(isDirectory ? `${text}/` : text)
-  }
-}
-
-const cacheSize = 16_384
-
-/** Why `pattern` would match nothing whatever the paths, or undefined. */
-export const patternFault = (pattern: string): string | undefined => {
-  if (pattern.trim() === "") return "it is empty"
-  if (pattern.startsWith("#")) return "it begins with #, which makes it a comment (write \\#)"
-  if (/(?:[^\\]|^)\\$/.test(pattern)) return "it ends with a single backslash"
-  if (/^!?\.{0,2}\/?$/.test(pattern) || /^!?\/?\.{1,2}\//.test(pattern))
-    return "paths are relative to the root, without ./ and ../"
-  return undefined
-}
 
 /** As unpackers resolve it: without "", "." and "..", which cannot leave the root. */
 export const resolvePath = (path: ByteString): ByteString => {

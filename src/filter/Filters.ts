@@ -1,6 +1,6 @@
 /** The filters there are, and filters from what a command line says: `NAME[:OPTION=VALUE,...]`. */
 import * as Either from "effect/Either"
-import { patternFault } from "../content/ExcludeEdit.ts"
+import { patternFault } from "../content/Patterns.ts"
 import { maxTimestamp } from "../content/TimestampEdit.ts"
 import * as Exclude from "./Exclude.ts"
 import { type Filter, FilterError } from "./Filter.ts"
@@ -240,7 +240,7 @@ const read = (kind: FilterKind, text: string): Values => {
     if (option === undefined) {
       if (item.trim() === "" && last?.type !== "string") continue
       const before = last === undefined ? undefined : values.get(last.name)
-      if (equals < 0 && last !== undefined && Array.isArray(before)) before.push(item.trim())
+      if (equals < 0 && last !== undefined && Array.isArray(before)) before.push(item.trimStart())
       else if (equals < 0 && last?.type === "string") values.set(last.name, `${before},${item}`)
       else {
         throw new Fault(
@@ -253,7 +253,10 @@ const read = (kind: FilterKind, text: string): Values => {
     }
     if (values.has(option.name)) throw new Fault(`${option.name} is given twice`)
     const value = item.slice(equals + 1)
-    values.set(option.name, option.type === "list" ? [value.trim()] : option.type === "string" ? value : value.trim())
+    values.set(
+      option.name,
+      option.type === "list" ? [value.trimStart()] : option.type === "string" ? value : value.trim()
+    )
     last = option
   }
   for (const option of kind.options) {
