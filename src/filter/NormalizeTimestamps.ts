@@ -7,7 +7,7 @@ import { rewriteLayers, withLayers } from "./Rewrite.ts"
 export interface NormalizeOptions {
   /** Seconds since the epoch: 0 to 8^11 - 1. */
   readonly timestamp: number
-  /** Also the config's `created` and those of its history. */
+  /** Also the config's `created` and those of its history, and labels and annotations that say the same. */
   readonly config: boolean
 }
 
@@ -36,7 +36,7 @@ export const make = (options: NormalizeOptions): Filter.Filter => {
         image: next,
         report: {
           filter: "normalize-timestamps",
-          configChanged: next !== image,
+          configChanged: next.config !== image.config,
           layers: rewritten.map(({ facts, layer }, index) => ({
             index,
             before: image.layers[index]!.diffId,

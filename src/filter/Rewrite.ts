@@ -149,7 +149,10 @@ export const mismatch = (layer: Image.Layer, stored: Digest.Hashed, tar: Digest.
 
 /** What changes in a config besides the diff_ids. */
 export interface ConfigChange {
-  /** For every `created` that is there, in the config and in its history: an RFC 3339 time. */
+  /**
+   * An RFC 3339 time for every one that is there: `created` of the config and of its history, labels and the manifest's
+   * annotations that say when the image was made.
+   */
   readonly created?: string
 }
 
@@ -175,8 +178,19 @@ export const withLayers = (
       }
       return created !== undefined && scalar.startsWith('"') && isCreated(path) ? created : undefined
     })
-    return next === text ? Effect.succeed(image) : withConfig(image, next, layers)
+    const dated = created === undefined ? image : withDatedManifest(image, created)
+    return next === text ? Effect.succeed(dated) : withConfig(dated, next, layers)
   })
+
+const withDatedManifest = (image: Image.Image, created: string): Image.Image => {
+  const { manifest } = image
+  if (manifest === undefined) return image
+  const text = Buffer.from(manifest.raw).toString("utf8")
+  const next = replaceScalars(text, ([first, name, ...rest], scalar) =>
+    first === "annotations" && rest.length === 0 && isDated(name) && scalar.startsWith('"') ? created : undefined
+  )
+  return next === text ? image : { ...image, manifest: { ...manifest, raw: Buffer.from(next), isEdited: true } }
+}
 
 /** The image with these layers and another config, which has to name them. */
 export const withConfig = (
@@ -210,4 +224,12 @@ const diffIdAt = (path: JsonPath): number | undefined =>
 
 const isCreated = (path: JsonPath): boolean =>
   (path.length === 1 && path[0] === "created") ||
-  (path.length === 3 && path[0] === "history" && typeof path[1] === "number" && path[2] === "created")
+  (path.length === 3 && path[0] === "history" && typeof path[1] === "number" && path[2] === "created") ||
+  (path.length === 3 && configs.has(path[0]) && path[1] === "Labels" && isDated(path[2]))
+
+/** Docker keeps the config of the container in which the last step ran beside the image's. */
+const configs: ReadonlySet<string | number | undefined> = new Set(["config", "container_config"])
+
+/** Keys that say when an image was made, in the same form as `created` (image-spec annotations.md, label-schema.org). */
+const isDated = (key: string | number | undefined): boolean =>
+  key === "org.opencontainers.image.created" || key === "org.label-schema.build-date"

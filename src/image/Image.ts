@@ -41,7 +41,10 @@ export interface Document<A> {
 export interface ManifestDocument {
   readonly raw: Uint8Array
   readonly mediaType: string
+  /** As the source has it. */
   readonly digest: Digest
+  /** A filter changed what it says beside its descriptors: `digest` is not that of `raw`. */
+  readonly isEdited?: boolean
 }
 
 /** An immutable view of one image; a filter returns a new one. */

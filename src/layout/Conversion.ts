@@ -56,7 +56,7 @@ export const manifestOf = (
       ? anew(image, layers, family, source)
       : {
           ...source.value,
-          config: { ...source.config, digest: image.config.digest, size: image.config.raw.length },
+          config: configDescriptor(image, source),
           layers: layers.map((layer) => layerDescriptor(layer, family, source))
         }
   const raw = Buffer.from(JSON.stringify(value))
@@ -115,7 +115,10 @@ const sourceOf = (image: Image.Image): Source | undefined => {
     family: familyOf(image.manifest.mediaType),
     config: stated["config"],
     layers,
-    fits: stated["config"]["digest"] === image.config.digest && layers.length === image.layers.length
+    fits:
+      stated["config"]["digest"] === image.config.digest &&
+      layers.length === image.layers.length &&
+      image.manifest.isEdited !== true
   }
 }
 
@@ -126,6 +129,13 @@ const withAnnotations = (
   const all = { ...(Json.isObject(annotations) ? annotations : {}), ...changes }
   const left = Object.entries(all).filter(([, text]) => text !== undefined)
   return { ...rest, ...(left.length === 0 ? {} : { annotations: Object.fromEntries(left) }) }
+}
+
+/** Another config's bytes are neither embedded in the source's descriptor nor where it says. */
+const configDescriptor = ({ config }: Image.Image, source: Source): Readonly<Record<string, unknown>> => {
+  const { data, urls, ...rest } = source.config
+  const isSame = source.config["digest"] === config.digest
+  return { ...(isSame ? source.config : rest), digest: config.digest, size: config.raw.length }
 }
 
 const anew = (

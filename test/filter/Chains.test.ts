@@ -17,7 +17,7 @@ import * as Uri from "../../src/pipeline/Uri.ts"
 import * as Random from "../content/tarArbitrary.ts"
 import type * as Workbench from "../fault/Workbench.ts"
 import { isRoot, scratch } from "../fault/Workbench.ts"
-import { makeImage, pool } from "../layout/writing.ts"
+import { digestOf, makeImage, pool } from "../layout/writing.ts"
 import { file, tar } from "../rootfs/Layers.ts"
 
 const rebase = "rebase:old_base=OLD,new_base=NEW"
@@ -264,6 +264,91 @@ describe("damage to what a chain made", () => {
     )
   }
 })
+
+describe("a manifest that says more than its descriptors", () => {
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+  const created = "org.opencontainers.image.created"
+  const withMore = (image: Image.Image, time: string): Image.Image => {
+    const value = JSON.parse(text(image.manifest!.raw))
+    value.config.data = Buffer.from(image.config.raw).toString("base64")
+    value.config.urls = ["https://localhost/config"]
+    value.annotations = { [created]: time, kept: "as it is" }
+    const raw = Buffer.from(JSON.stringify(value))
+    return { ...image, manifest: { ...image.manifest!, raw, digest: digestOf(raw) } }
+  }
+  const build = (directory: string, seconds: number): Image.Image => {
+    const time = new Date(seconds * 1000).toISOString()
+    const config = { created: time, config: { Labels: { [created]: time, a: "b" } } }
+    const layers = [tar([file("a", "a", { mtimeSeconds: seconds })])]
+    return withMore(makeImage(directory, { layers, manifest: "oci", config }), time)
+  }
+
+  it.scoped("no longer embeds the config that was", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const image = build(directory, 5)
+      for (const [spec, embeds] of [
+        ["normalize-timestamps", false],
+        ["exclude:pattern=a", false],
+        ["search:pattern=a", true]
+      ] as const) {
+        const { applied, image: next } = yield* Filter.applyAll(yield* parsed(directory, [spec]), image)
+        const output = `${directory}/${spec.slice(0, 4)}`
+        const { errors } = yield* writtenAndVerified(`oci-layout://${output}`, next, applied)
+        assert.deepStrictEqual(errors, [], spec)
+        assert.strictEqual("data" in manifestIn(output).config, embeds, spec)
+        assert.strictEqual("urls" in manifestIn(output).config, embeds, spec)
+      }
+    }).pipe(Effect.provide(pool))
+  )
+
+  it.scoped("and labels that say when it was made are the same for two builds", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const digests: Array<string> = []
+      for (const seconds of [5, 1_700_000_000]) {
+        const image = build(directory, seconds)
+        const spec = "normalize-timestamps:config=true,ts=86400"
+        const { applied, image: next } = yield* Filter.applyAll(yield* parsed(directory, [spec]), image)
+        const output = `${directory}/${seconds}`
+        const { errors } = yield* writtenAndVerified(`oci-layout://${output}`, next, applied)
+        assert.deepStrictEqual(errors, [])
+        assert.deepStrictEqual(manifestIn(output).annotations, { [created]: "1970-01-02T00:00:00Z", kept: "as it is" })
+        assert.deepStrictEqual(next.config.value.config?.Labels, { [created]: "1970-01-02T00:00:00Z", a: "b" })
+        digests.push(indexIn(output).manifests[0].digest)
+        const again = yield* Filter.applyAll(yield* parsed(directory, [spec]), next)
+        assert.strictEqual(again.image, next)
+      }
+      assert.strictEqual(digests[0], digests[1])
+    }).pipe(Effect.provide(pool))
+  )
+
+  it.scoped("is written anew when nothing but an annotation changed", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const { image } = yield* Filter.applyAll(
+        yield* parsed(directory, ["normalize-timestamps:config=true"]),
+        build(directory, 0)
+      )
+      const dated = withMore(image, "2024-01-01T00:00:00Z")
+      const { applied, image: next } = yield* Filter.applyAll(
+        yield* parsed(directory, ["normalize-timestamps:config=true"]),
+        dated
+      )
+      assert.strictEqual(next.config, dated.config)
+      const { errors, receipt } = yield* writtenAndVerified(`oci-layout://${directory}/out`, next, applied)
+      assert.deepStrictEqual(errors, [])
+      assert.strictEqual(manifestIn(`${directory}/out`).annotations[created], "1970-01-01T00:00:00Z")
+      assert.strictEqual(receipt.source.digest, dated.manifest!.digest)
+      assert.isTrue(receipt.conversions.some((one) => one.startsWith(`manifest: ${dated.manifest!.digest} became `)))
+    }).pipe(Effect.provide(pool))
+  )
+})
+
+const readJson = (file: string) => JSON.parse(fs.readFileSync(file, "utf8"))
+const indexIn = (layout: string) => readJson(`${layout}/index.json`)
+const manifestIn = (layout: string) =>
+  readJson(`${layout}/blobs/${indexIn(layout).manifests[0].digest.replace(":", "/")}`)
 
 describe("random images", () => {
   it("are valid before any filter", () =>
