@@ -1,11 +1,12 @@
 /** One layer's members that match: work for a thread. */
 
+import * as vm from "node:vm"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { resolvePath } from "../content/ExcludeEdit.ts"
 import type { Job } from "../content/Job.ts"
 import { bytesRead } from "../content/LayerEdits.ts"
-import { type LayerInput, prepare } from "../content/LayerStream.ts"
+import { type LayerInput, LayerReadError, prepare } from "../content/LayerStream.ts"
 import { cut, type Stretch, walk, walkStretch } from "../content/LayerWalk.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import type { TarEntry, TarEntryType } from "../content/TarEntry.ts"
@@ -58,14 +59,45 @@ export interface SearchedLayer {
   readonly failure?: NonNullable<Rewritten["failure"]>
 }
 
-/** Throws a SyntaxError for a regular expression that is none. */
-export const matcher = ({ pattern, regex }: SearchPattern): ((path: ByteString) => boolean) => {
-  const expression = regex ? compile(pattern) : fnmatch(pattern)
+/** Which of many paths match. Throws a SyntaxError for a regular expression that is none. */
+export const matcher = ({ pattern, regex }: SearchPattern): ((paths: ReadonlyArray<ByteString>) => Array<boolean>) => {
+  const textOf = (path: ByteString): string => Bytes.toText(path) ?? path
+  if (regex) {
+    const expression = compile(pattern)
+    return (paths) => testAll(expression, paths.map(textOf))
+  }
+  const glob = fnmatch(pattern)
   // A star in front takes in all of a path before its last part.
-  const lastPart = !regex && !pattern.startsWith("*")
-  return (path) => {
-    const text = Bytes.toText(path) ?? path
-    return expression.test(text) || (lastPart && expression.test(text.slice(text.lastIndexOf("/") + 1)))
+  const lastPart = !pattern.startsWith("*")
+  return (paths) =>
+    paths.map((path) => {
+      const text = textOf(path)
+      return glob.test(text) || (lastPart && glob.test(text.slice(text.lastIndexOf("/") + 1)))
+    })
+}
+
+/** Of paths that are tested together, which keeps the cost of the clock low. */
+const batchSize = 1024
+const maxSeconds = 10
+
+const tests = new vm.Script("texts.map((text) => expression.test(text))")
+
+/** An expression that goes back and forth could take longer than the universe lasts; only the engine can be told to stop. */
+export const testAll = (
+  expression: RegExp,
+  texts: ReadonlyArray<string>,
+  seconds: number = maxSeconds
+): Array<boolean> => {
+  try {
+    const found: unknown = tests.runInNewContext({ expression, texts }, { timeout: seconds * 1000 })
+    return [...(found as Array<boolean>)]
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw cause
+    throw new LayerReadError(
+      "damaged",
+      "EREGEX",
+      `the regular expression takes too long: expected ${texts.length} paths to take at most ${seconds} s`
+    )
   }
 }
 
@@ -89,6 +121,15 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
   const problems: Array<string> = []
   try {
     const matches = matcher(task)
+    let batch: Array<SearchedMember> = []
+    const judge = (): void => {
+      // As stored, and normalised where that is something else.
+      const found = matches(batch.map(({ path }) => path))
+      const others = [...batch.keys()].filter((at) => !found[at] && batch[at]!.name !== batch[at]!.path)
+      for (const [index, fits] of matches(others.map((at) => batch[at]!.name)).entries()) found[others[index]!] = fits
+      members.push(...batch.filter((_, at) => found[at]))
+      batch = []
+    }
     const onEntry = (entry: TarEntry): void => {
       const name = resolvePath(entry.path)
       const slash = name.lastIndexOf("/")
@@ -100,8 +141,7 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
           whiteouts.push(directory === "" ? base.slice(4) : `${directory}/${base.slice(4)}`)
       } else if (task.keepLeaves && entry.type !== "directory") leaves.add(name)
       const path = entry.path.endsWith("/") ? entry.path.replace(/\/+$/, "") : entry.path
-      if (!matches(path) && (path === name || !matches(name))) return
-      members.push({
+      batch.push({
         path,
         name,
         type: entry.type,
@@ -112,6 +152,7 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
         mtime: entry.mtimeSeconds,
         linkname: entry.linkname
       })
+      if (batch.length === batchSize) judge()
     }
     const visitor: TarVisitor = {
       onEntry,
@@ -123,6 +164,7 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
     let fits = true
     if (task.stretch === undefined) walk(task, visitor, hooks)
     else fits = walkStretch(task.region, task.stretch, visitor, hooks)
+    judge()
     return { members, whiteouts, opaques, leaves: leaves.bytes(), leavesComplete: leaves.complete, problems, fits }
   } catch (cause) {
     return {

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import { fnmatch } from "../../src/filter/Glob.ts"
 import type { MatchState } from "../../src/filter/Report.ts"
 import { search } from "../../src/filter/Search.ts"
+import { testAll } from "../../src/filter/SearchLayer.ts"
 import type * as Image from "../../src/image/Image.ts"
 import { pool } from "../layout/writing.ts"
 import { device, dir, fifo, file, hardlink, opaque, symlink, whiteout } from "../rootfs/Layers.ts"
@@ -40,12 +41,33 @@ describe("patterns", () => {
       ["[abc", ["[abc"], ["a"]],
       ["a.b|c(d)+{1}$", ["a.b|c(d)+{1}$"], ["axb"]],
       ["*\n*", ["a\nb"], ["ab"]],
+      ["a*b*b", ["abb", "axbxb"], ["ab", "abc"]],
+      ["*ab*ab*", ["abab", "xabxabx"], ["ab", "aab"]],
+      ["*a*ab", ["aab", "abaab"], ["ab"]],
+      ["a**b", ["ab", "axb"], ["a"]],
+      ["*", ["", "a\n"], []],
       ["", [""], ["a"]]
     ]
     for (const [pattern, matching, others] of cases) {
       for (const text of matching) assert.isTrue(fnmatch(pattern).test(text), `${pattern} ${text}`)
       for (const text of others) assert.isFalse(fnmatch(pattern).test(text), `${pattern} ${text}`)
     }
+  })
+})
+
+describe("patterns that could take forever", () => {
+  it("with many stars do not", () => {
+    const started = performance.now()
+    assert.isFalse(fnmatch(`${"*a".repeat(40)}*b`).test("a".repeat(200)))
+    assert.isBelow(performance.now() - started, 2000)
+  })
+
+  it("as regular expressions are given up, and that is said", () => {
+    assert.deepStrictEqual(testAll(/^(a+)+$/u, ["aaa", "aab"], 1), [true, false])
+    assert.throws(
+      () => testAll(/^(a+)+$/u, ["a", `${"a".repeat(100)}!`], 0.2),
+      "the regular expression takes too long: expected 2 paths to take at most 0.2 s"
+    )
   })
 })
 
