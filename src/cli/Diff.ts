@@ -19,7 +19,7 @@ export const topic: Topic = {
 export const command = Command.make("diff", {
   a: Args.text({ name: "A" }).pipe(
     Args.withDescription(
-      "An image: a path, whose layout is detected, or a URI as for process; also a bundle, oci://PATH"
+      "An image: a path, whose layout is detected, or a URI as for process; also a bundle, oci://PATH, or mounts://PATH while it is mounted"
     )
   ),
   b: Args.text({ name: "B" }).pipe(Args.withDescription("The image to compare it with")),

@@ -12,7 +12,7 @@ import { describe, SourceError } from "../layout/Failure.ts"
 import { choose } from "../layout/ImageSource.ts"
 import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
 import * as Layouts from "../pipeline/Layouts.ts"
-import { type Uri, UsageError } from "../pipeline/Uri.ts"
+import type { Uri, UsageError } from "../pipeline/Uri.ts"
 
 /** A path, whose layout is detected, or a URI. The image can be read until the scope ends. */
 export const load = Effect.fn("Source.load")(function* (
@@ -23,32 +23,37 @@ export const load = Effect.fn("Source.load")(function* (
   return yield* choose(source, selector)
 })
 
-/** What `diff` compares: an image, or a bundle with what one was unpacked to. */
+/** What `diff` compares: an image, or a bundle or mounts with what one was unpacked to. */
 export const loadSide = Effect.fn("Source.loadSide")(function* (
   target: string,
   options: Layouts.SourceOptions
 ): Effect.fn.Return<Side, UsageError | SourceError, Scope.Scope | WorkerPool> {
   const uri = yield* Layouts.locate(target)
-  switch (uri.scheme) {
-    case "oci":
-      return yield* bundle(uri)
-    case "mounts":
-      return yield* new UsageError({
-        reason: "BadUri",
-        message: `cannot compare ${JSON.stringify(target)}: its layers are apart; \`verify TARGET --against SOURCE\` puts them together`
-      })
-    default:
-      return yield* load(target, options)
+  if (uri.scheme !== "oci" && uri.scheme !== "mounts") return yield* load(target, options)
+  if (uri.scheme === "mounts" && !(yield* isMounted(uri))) {
+    return yield* new SourceError({
+      reason: "Unreadable",
+      message: `cannot compare ${JSON.stringify(target)}: nothing is mounted on its rootfs/, and its layers are apart; \`verify TARGET --against SOURCE\` compares them one by one`
+    })
   }
+  return yield* unpacked(uri)
 })
 
-const bundle = (uri: Uri): Effect.Effect<Side, SourceError> =>
+const isMounted = Effect.fnUntraced(function* (uri: Uri) {
+  const { mountAt } = yield* Effect.promise(() => import("../layout/mounts/Overlay.ts"))
+  return yield* Effect.try({
+    try: () => mountAt(path.join(fs.realpathSync(uri.path), BundleFiles.rootfs)) !== undefined,
+    catch: unreadable(uri)
+  })
+})
+
+const unpacked = (uri: Uri): Effect.Effect<Side, SourceError> =>
   Effect.try({
     try: () => {
       const file = path.join(uri.path, BundleFiles.containerConfig)
       const raw = fs.existsSync(file) ? fs.readFileSync(file) : undefined
       return {
-        source: `oci://${uri.path}`,
+        source: `${uri.scheme}://${uri.path}`,
         rootfs: path.join(uri.path, BundleFiles.rootfs),
         config:
           raw === undefined
@@ -56,6 +61,10 @@ const bundle = (uri: Uri): Effect.Effect<Side, SourceError> =>
             : { raw, digest: Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex")) }
       }
     },
-    catch: (cause) =>
-      new SourceError({ reason: "Unreadable", message: `cannot read ${uri.path}: ${describe(cause)}`, cause })
+    catch: unreadable(uri)
   })
+
+const unreadable =
+  (uri: Uri) =>
+  (cause: unknown): SourceError =>
+    new SourceError({ reason: "Unreadable", message: `cannot read ${uri.path}: ${describe(cause)}`, cause })

@@ -345,4 +345,28 @@ describe("diff", () => {
       assert.include(differs.stdout, "~ lib/new: size: 7 -> 3")
     })
   )
+
+  it.skipIf(!isRoot)(
+    "compares with mounts while they are mounted, what was changed in them among it",
+    inDirectory(async (directory) => {
+      const source = archive(directory)
+      const mounts = path.join(directory, "mounts")
+      const made = await tallyman(["process", `tar://${source}`, `mounts://${mounts}`])
+      assert.strictEqual(made.code, 0, made.stderr)
+      try {
+        const same = await tallyman(["diff", source, `mounts://${mounts}`])
+        assert.deepStrictEqual([same.code, same.stderr], [0, ""])
+        assert.include(same.stdout, "The same: ")
+        fs.writeFileSync(path.join(mounts, "rootfs/lib/new"), "changed")
+        const differs = await tallyman(["diff", mounts, source])
+        assert.strictEqual(differs.code, 1)
+        assert.include(differs.stdout, "~ lib/new: size: 7 -> 3")
+      } finally {
+        assert.strictEqual((await tallyman(["unmount", mounts])).code, 0)
+      }
+      const apart = await tallyman(["diff", source, mounts])
+      assert.strictEqual(apart.code, 3)
+      assert.include(apart.stderr, "nothing is mounted on its rootfs/")
+    })
+  )
 })
