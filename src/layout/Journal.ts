@@ -118,6 +118,13 @@ export const open = (directory: string, target: string, image: string, spools?: 
   const file = path.join(directory, `${prefix}${id}.json`)
   writeNew(file, describeSelf(target, image))
   syncDirectory(directory)
+  if (spools !== undefined) {
+    try {
+      sweepSpools(spools)
+    } catch {
+      // A run that needs no such files does not need the directory.
+    }
+  }
   const temporaries = new Set<string>()
   let spooling: Spools | undefined
   let next = 0
@@ -156,7 +163,7 @@ export interface Spools {
 const spoolTarget = "temporary files"
 
 /** Clears away what dead runs of this user have left in `directory`. Throws what the file system says. */
-export const openSpools = (directory: string): Spools => {
+const sweepSpools = (directory: string): void => {
   // Journals of outputs stay: they tell that these are not complete.
   for (const name of leftovers(directory, fs.readdirSync(directory), spoolTarget)) {
     const left = path.join(directory, name)
@@ -165,6 +172,11 @@ export const openSpools = (directory: string): Spools => {
       if (fs.lstatSync(left).uid === (process.geteuid?.() ?? 0)) removeTree(left)
     } catch {}
   }
+}
+
+/** Throws what the file system says. */
+export const openSpools = (directory: string): Spools => {
+  sweepSpools(directory)
   const id = `${process.pid}-${crypto.randomBytes(6).toString("hex")}`
   const file = path.join(directory, `${prefix}${id}.json`)
   const inside = path.join(directory, `${prefix}${id}.0.partial`)

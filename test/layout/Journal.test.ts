@@ -103,10 +103,16 @@ describe("a journal", () => {
       fs.writeFileSync(`${directory}/.tallyman-run-a.0.partial/0`, "half of it")
       fs.writeFileSync(`${directory}/.tallyman-run-b.json`, JSON.stringify({ ...dead, target: "manifest.json" }))
       fs.writeFileSync(`${directory}/mine`, "")
+      const output = path.join(directory, "output")
+      fs.mkdirSync(output)
+      // The next run may need no such file itself, nor the directory for them.
+      Journal.open(output, "manifest.json", "a:1", directory).close()
+      assert.deepStrictEqual(fs.readdirSync(directory).sort(), [".tallyman-run-b.json", "mine", "output"])
+      Journal.open(output, "manifest.json", "a:1", `${directory}/nowhere`).close()
       const spools = Journal.openSpools(directory)
       fs.writeFileSync(spools.next(), "x")
       spools.close()
-      assert.deepStrictEqual(fs.readdirSync(directory).sort(), [".tallyman-run-b.json", "mine"])
+      assert.deepStrictEqual(fs.readdirSync(directory).sort(), [".tallyman-run-b.json", "mine", "output"])
     }))
 
   it("of a process that was killed is no longer alive", () => {
