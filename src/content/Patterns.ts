@@ -34,7 +34,7 @@ const ruleOf = (pattern: string): Rule => {
 }
 
 /** Blanks at the end count when a backslash is before them. */
-const withoutBlanks = (pattern: string): string => {
+export const withoutBlanks = (pattern: string): string => {
   let end = pattern.length
   while (pattern[end - 1] === " " && !endsOpen(pattern.slice(0, end - 1))) end--
   return pattern.slice(0, end)

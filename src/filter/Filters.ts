@@ -1,6 +1,6 @@
 /** The filters there are, and filters from what a command line says: `NAME[:OPTION=VALUE,...]`. */
 import * as Either from "effect/Either"
-import { patternFault } from "../content/Patterns.ts"
+import { patternFault, withoutBlanks } from "../content/Patterns.ts"
 import { maxTimestamp } from "../content/TimestampEdit.ts"
 import * as Exclude from "./Exclude.ts"
 import { type Filter, FilterError } from "./Filter.ts"
@@ -130,7 +130,7 @@ const makers: ReadonlyArray<Maker> = [
       }
     ],
     make: (values) => {
-      const patterns = values.list("pattern")
+      const patterns = values.list("pattern").map(withoutBlanks)
       for (const pattern of patterns) {
         const fault = patternFault(pattern)
         if (fault !== undefined) throw new Fault(`the pattern ${JSON.stringify(pattern)} matches nothing: ${fault}`)

@@ -115,7 +115,7 @@ describe("git", () => {
             ignored.filter((file) => file !== "")
           )
         }),
-        { numRuns: 300 }
+        { numRuns: 80 }
       )
     } finally {
       fs.rmSync(repository, { recursive: true })
