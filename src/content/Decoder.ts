@@ -8,6 +8,10 @@ export interface DecoderSummary {
   readonly bytesOut: number
   /** gzip members, or zstd frames without the skippable ones, that were read to their end. */
   readonly members: number
+  /** Of `bytesOut`, those of members that were read to their end: no later fault is in them. */
+  readonly proven: number
+  /** Some of it has no checksum, so that damage can come out as content. */
+  readonly unchecked: boolean
   /** Compressed bytes that were not decoded: all from the fault on, or all after the last member. 0 for a sound stream. */
   readonly unread: number
   /** False after a problem or an early `close`: the output is then not known to be the whole content. */

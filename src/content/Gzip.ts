@@ -41,6 +41,7 @@ export const makeDecoder = (
   let bytesIn = 0
   let bytesOut = 0
   let members = 0
+  let proven = 0
   let complete = true
   /** Set when decoding stops before the end of the input. */
   let unreadFrom: number | undefined
@@ -146,6 +147,7 @@ export const makeDecoder = (
       )
     }
     members++
+    proven = bytesOut
     memberStart = offset
     inflater.reset()
     enter("header")
@@ -285,7 +287,15 @@ export const makeDecoder = (
     end() {
       if (summary === undefined) {
         finish()
-        summary = { bytesIn, bytesOut, members, unread: unreadFrom === undefined ? 0 : bytesIn - unreadFrom, complete }
+        summary = {
+          bytesIn,
+          bytesOut,
+          members,
+          proven,
+          unchecked: false,
+          unread: unreadFrom === undefined ? 0 : bytesIn - unreadFrom,
+          complete
+        }
         close()
       }
       return summary

@@ -31,6 +31,8 @@ export interface InspectTask {
   /** Keep the table of paths, for checks across layers. */
   readonly keepPaths: boolean
   readonly limits: Codec.DecoderLimits
+  /** The stream has the size that it should have: where it ends early it was damaged, not cut. */
+  readonly uncut?: boolean
   /**
    * Applied in order to the uncompressed tar of a layer: its diff_id, its size, what is found in it and an output are then
    * those of what comes out. Not with an output of the form `stored`. A tar that cannot be edited is a failure.
@@ -68,6 +70,13 @@ export interface LayerEvidence {
   readonly facts: LayerFacts
   /** False when decompression stopped early: then the diffIds are of what came out before. */
   readonly complete: boolean
+  /**
+   * How far the tar could be judged, in bytes; all of it when undefined. What comes out of a damaged stream is no more
+   * what went in, and from one that was cut the end is missing: neither is the tar's own fault.
+   */
+  readonly judged?: number
+  /** The stream holds no checksum of some of it: damage may have come out as content, and nothing was noticed. */
+  readonly unchecked?: true
 }
 
 /** Reads of this size are within 5 % of the hash limit; smaller ones cost calls, larger ones cache. */
@@ -95,10 +104,15 @@ export const run = (task: InspectTask, progress: (bytes: number) => void = () =>
   const own: ReadonlyArray<Algorithm> = edits.length === 0 ? ["sha256", ...task.algorithms] : task.algorithms
   const hashers = new Hasher.Hashers(own)
   const begin = (head: Uint8Array, plain: Output.Writer | undefined): LayerPass =>
-    new LayerPass(head, (problem) => problems.push(problem), { inputSize: region.size, ...task.limits }, plain, edits, {
-      stored: own,
-      diffIds
-    })
+    new LayerPass(
+      head,
+      (problem) => problems.push(problem),
+      { inputSize: region.size, ...task.limits },
+      plain,
+      edits,
+      { stored: own, diffIds },
+      task.uncut === true
+    )
   let during: "read" | "write" = "read"
   let done = 0
   let input: number | undefined
@@ -173,6 +187,11 @@ export const job: Job<InspectTask, Evidence> = {
   }
 }
 
+const tarBlock = 512
+
+/** What a tar is found to be that ends too early. */
+const tarEnds: ReadonlySet<Problem["check"]> = new Set(["tar.truncated", "tar.no-end", "tar.no-padding"])
+
 /** Decompression, diff_id and tar walk of one layer. */
 class LayerPass {
   readonly compression: Compression
@@ -188,8 +207,15 @@ class LayerPass {
   readonly #plain: Output.Writer | undefined
   readonly #edits: EditChain | undefined
   readonly #onProblem: (problem: Problem) => void
-  /** Kept until it is known what lies behind the end. */
-  readonly #behind: Array<Problem> = []
+  readonly #uncut: boolean
+  /** Of the tar, with the bytes that had been looked at: kept until it is known whether the stream is sound. */
+  readonly #found: Array<readonly [problem: Problem, until: number]> = []
+  /** What the stream's own fault is. */
+  #broken: Problem["check"] | undefined
+  #proven = 0
+  #unchecked = false
+  /** Whether what is found now is found by looking back at all entries. */
+  #ended = false
   #trailing: TrailingToc | undefined
   #members = 0
   #size = 0
@@ -202,7 +228,8 @@ class LayerPass {
     limits: Codec.DecoderLimits,
     plain: Output.Writer | undefined,
     edits: ReadonlyArray<Edit>,
-    hashed: { readonly stored: ReadonlyArray<Algorithm>; readonly diffIds: ReadonlyArray<Algorithm> }
+    hashed: { readonly stored: ReadonlyArray<Algorithm>; readonly diffIds: ReadonlyArray<Algorithm> },
+    uncut: boolean
   ) {
     const detected = Codec.detect(head)
     const known = detected === "none" || detected === "gzip" || detected === "zstd"
@@ -210,6 +237,7 @@ class LayerPass {
     this.#problem = (problem) => {
       // Behind trailing data everything had come out already.
       if (problem.check !== "compression.trailing-data") this.#complete = false
+      this.#broken = problem.check
       onProblem(problem)
     }
     if (!known) {
@@ -222,16 +250,16 @@ class LayerPass {
     }
     this.compression = known ? detected : "none"
     this.#plain = plain
-    this.#scan = new LayerScan(onProblem)
+    this.#scan = new LayerScan((problem) => this.#found.push([problem, this.#seen(problem)]))
     this.#scanner = known
       ? new TarScanner({
           onEntry: (entry) => this.#scan.entry(entry),
           onTrailing: (chunk, from, to) => (this.#trailing ??= new TrailingToc()).write(chunk, from, to),
-          onProblem: (problem) =>
-            problem.check === "tar.trailing-data" ? this.#behind.push(problem) : onProblem(problem)
+          onProblem: (problem) => this.#found.push([problem, this.#size])
         })
       : undefined
     this.#onProblem = onProblem
+    this.#uncut = uncut
     const output: Codec.Sink = (chunk, from, to) => this.#output(chunk, from, to)
     this.#edits = edits.length === 0 ? undefined : makeChain(edits, output, otherLayers)
     this.#differs = this.compression !== "none" || this.#edits !== undefined
@@ -257,33 +285,80 @@ class LayerPass {
 
   finish(): void {
     if (this.#decoder !== undefined) {
-      this.#members = this.#decoder.end().members
+      const { members, proven, unchecked } = this.#decoder.end()
+      this.#unchecked = unchecked
+      this.#members = members
+      this.#proven = proven
       this.#decoder.close()
     }
     if (this.#complete) this.#edits?.end()
     // What is missing behind a broken stream is the compression's fault: said once, not as a cut tar as well.
     if (this.#complete && this.#scanner !== undefined) this.#entries = this.#scanner.end().entries
     if (this.#complete && this.#trailing?.end() === true) {
-      const { offset } = this.#behind.pop()!
-      this.#onProblem({
-        check: "layer.table-of-contents",
-        message: "an eStargz table of contents follows the end of the archive",
-        ...(offset === undefined ? {} : { offset })
-      })
+      const at = this.#found.findIndex(([{ check }]) => check === "tar.trailing-data")
+      const [{ offset }, until] = this.#found[at]!
+      this.#found[at] = [
+        {
+          check: "layer.table-of-contents",
+          message: "an eStargz table of contents follows the end of the archive",
+          ...(offset === undefined ? {} : { offset })
+        },
+        until
+      ]
     }
-    for (const problem of this.#behind) this.#onProblem(problem)
+  }
+
+  /** How far the tar had to be right for a problem of its entries to be one. */
+  #seen({ offset }: Problem): number {
+    if (!this.#ended) return this.#size
+    return offset === undefined ? Number.POSITIVE_INFINITY : offset + tarBlock
+  }
+
+  /** See `LayerEvidence.judged`. */
+  #judged(): number | undefined {
+    switch (this.#broken) {
+      case undefined:
+        return undefined
+      case "compression.corrupt":
+        return this.#proven
+      case "compression.truncated":
+        return this.#uncut ? this.#proven : this.#size
+      case "compression.trailing-data":
+        // What lies behind the last member may have been one.
+        return this.#found.some(([{ check }]) => tarEnds.has(check)) ? this.#size : undefined
+      default:
+        return this.#size
+    }
+  }
+
+  /** Hands on what is the tar's own fault, and not made by the stream's. */
+  #tell(judged: number | undefined): void {
+    for (const [problem, until] of this.#found) {
+      if (
+        judged === undefined ||
+        ((judged === this.#size || until <= judged) && !(this.#complete && tarEnds.has(problem.check)))
+      ) {
+        this.#onProblem(problem)
+      }
+    }
   }
 
   evidence(stored: Hashed, storedSize: number, keepPaths: boolean): LayerEvidence {
     const own = this.#hashers.end()
+    this.#ended = true
+    const facts = this.#scan.end(keepPaths)
+    const judged = this.#judged()
+    this.#tell(judged)
     return {
       compression: this.compression,
       members: this.#members,
       diffIds: (this.#differs ? own : { ...stored, ...own }) as LayerEvidence["diffIds"],
       uncompressedSize: this.#differs ? this.#size : storedSize,
       entries: this.#entries,
-      facts: this.#scan.end(keepPaths),
-      complete: this.#complete
+      facts,
+      complete: this.#complete,
+      ...(judged === undefined ? {} : { judged }),
+      ...(this.#unchecked ? { unchecked: true } : {})
     }
   }
 }

@@ -104,6 +104,8 @@ export const makeDecoder = (
   let bytesIn = 0
   let bytesOut = 0
   let members = 0
+  let proven = 0
+  let unchecked = false
   let skippables = 0
   let complete = true
   /** Set when decoding stops before the end of the input. */
@@ -193,6 +195,7 @@ export const makeDecoder = (
         }
         if (result === 0) {
           members++
+          proven = bytesOut
           enterHeader(offset)
           return position + used
         }
@@ -284,6 +287,7 @@ export const makeDecoder = (
         `the zstd frame at ${frameStart} needs a window of ${window} bytes, more than ${maxWindow}`
       )
     }
+    if ((descriptor & 4) === 0) unchecked = true
     state = "body"
     decode(header, 0, total, frameStart)
   }
@@ -388,7 +392,15 @@ export const makeDecoder = (
     end() {
       if (summary === undefined) {
         finish()
-        summary = { bytesIn, bytesOut, members, unread: unreadFrom === undefined ? 0 : bytesIn - unreadFrom, complete }
+        summary = {
+          bytesIn,
+          bytesOut,
+          members,
+          proven,
+          unchecked,
+          unread: unreadFrom === undefined ? 0 : bytesIn - unreadFrom,
+          complete
+        }
         close()
       }
       return summary

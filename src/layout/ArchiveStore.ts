@@ -25,6 +25,8 @@ export interface ArchiveStore extends Store {
   readonly tar: Region
   /** What is wrong with the archive as a tar, or as a compressed stream. */
   readonly problems: ReadonlyArray<Problem>
+  /** How far the tar could be judged, where the stream that it comes out of is broken. */
+  readonly judged?: number
   /** Names that more than one entry has, and whether all of them have the same bytes. */
   readonly duplicates: ReadonlyMap<string, boolean>
   /** Every name of a file, sorted. */
@@ -68,7 +70,13 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
       message: `cannot read ${file}: expected an archive, found an empty file`
     })
   const temporaryDirectory = options.tempDirectory ?? os.tmpdir()
-  if (compression === "none") return yield* index(file, { path: file, offset: 0, size }, "none", [], temporaryDirectory)
+  if (compression === "none")
+    return yield* index(
+      file,
+      { path: file, offset: 0, size },
+      { compression: "none", problems: [] },
+      temporaryDirectory
+    )
   if (compression !== "gzip" && compression !== "zstd") {
     return yield* new SourceError({
       reason: "Unsupported",
@@ -101,8 +109,11 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
   return yield* index(
     file,
     { path: temporary, offset: 0, size: layer!.uncompressedSize },
-    compression,
-    problems.filter((one) => one.check.startsWith("compression.")),
+    {
+      compression,
+      problems: problems.filter(({ check }) => check.startsWith("compression.") || check.startsWith("tar.")),
+      ...(layer!.judged === undefined ? {} : { judged: layer!.judged })
+    },
     temporaryDirectory
   )
 })
@@ -168,14 +179,17 @@ class Regions {
 const index = Effect.fnUntraced(function* (
   file: string,
   region: Region,
-  compression: Codec.Compression,
-  earlier: ReadonlyArray<Problem>,
+  stream: Pick<ArchiveStore, "compression" | "problems" | "judged">,
   temporaryDirectory: string
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope> {
   const members = new Map<string, Member>()
   const regions = new Regions(region)
   const doubled = new Map<string, Array<Member>>()
-  const problems: Array<Problem> = [...earlier]
+  const { judged } = stream
+  const problems: Array<Problem> = stream.problems.filter(
+    // With a sound stream the walk finds those of the tar again.
+    ({ check }) => judged !== undefined || check.startsWith("compression.")
+  )
   let entries = 0
   let sparse = 0
   yield* Effect.try({
@@ -205,7 +219,9 @@ const index = Effect.fnUntraced(function* (
           if (isSparse(member)) sparse++
           members.set(name, member)
         },
-        (problem) => problems.push(problem)
+        (problem) => {
+          if (judged === undefined) problems.push(problem)
+        }
       )
     },
     catch: (cause) => unreadable(file, cause)
@@ -279,7 +295,7 @@ const index = Effect.fnUntraced(function* (
   return {
     path: file,
     kind: "archive",
-    compression,
+    ...stream,
     tar: region,
     problems,
     duplicates,

@@ -258,7 +258,8 @@ export class LayerAudit {
           as: blob.as,
           diffIds: Digest.algorithmsOf(...[...(blob.diffIds ?? none)].map(([one]) => one)),
           keepPaths: stacked.has(blob),
-          limits
+          limits,
+          uncut: [...(blob.sizes ?? none)].some(([size]) => size === blob.region.size)
         }))
       )
       for (const [index, blob] of blobs.entries()) {
@@ -298,11 +299,17 @@ export class LayerAudit {
         actual: `${grown} bytes`
       })
     }
-    for (const [value, by] of digestsOf(blob)) this.#judgeDigest(blob, { value, by }, evidence)
+    let damaged = false
+    for (const [value, by] of digestsOf(blob)) if (!this.#judgeDigest(blob, { value, by }, evidence)) damaged = true
     const { layer } = evidence
     if (layer === undefined) return
-    for (const family of contentChecks) report.ran(family)
+    const isKnown = [...(blob.diffIds ?? none)].some(([diffId]) => diffId === Digest.like(diffId, layer.diffIds))
+    // Damage that the stream itself does not show.
+    const judged = damaged && layer.unchecked && !isKnown ? 0 : layer.judged
+    for (const check of contentChecks) if (judged !== 0 || isOfStream(check)) report.ran(check)
+    if (judged !== undefined) report.skip("tar.truncated", unjudged(subject, judged))
     for (const problem of evidence.problems) {
+      if (judged === 0 && !isOfStream(problem.check)) continue
       report.report(problem.check, subject, problem.message + placeOf(problem), {
         expected: problem.expected,
         actual: problem.actual
@@ -341,20 +348,21 @@ export class LayerAudit {
     }
   }
 
-  #judgeDigest(blob: Blob, said: Said<string>, evidence: Inspect.Evidence): void {
+  /** Whether the digest is right, or cannot be told. */
+  #judgeDigest(blob: Blob, said: Said<string>, evidence: Inspect.Evidence): boolean {
     const { checks, subject } = blob
     this.#report.ran(checks.digest)
     const actual = Digest.like(said.value, evidence.digests)
     if (actual === undefined) {
       this.#report.skip(checks.digest, `${subject}: ${Digest.algorithmOf(said.value)} cannot be computed here`)
-      return
+      return true
     }
-    if (actual !== said.value) {
-      this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, {
-        expected: said.value,
-        actual
-      })
-    }
+    if (actual === said.value) return true
+    this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, {
+      expected: said.value,
+      actual
+    })
+    return false
   }
 
   /** Hardlinks and whiteouts that reach into lower layers (rules 54, 98). */
@@ -459,6 +467,13 @@ const maxAcross = 100
 
 /** One file can stand for a hundred layers and be none of them: the first few tell enough. */
 const maxMismatches = 3
+
+const isOfStream = (check: ContentCheck): boolean => check.startsWith("compression.")
+
+/** That a tar could not be judged as a whole, since the stream that it comes out of is broken. */
+export const unjudged = (subject: string, judged: number): string =>
+  `${subject}: its tar could ${judged === 0 ? "not be judged" : `be judged up to byte ${judged} only`}, ` +
+  "as the stream that it comes out of is damaged"
 
 /** Where in the layer a problem is, unless its message says so. */
 export const placeOf = (problem: Problem): string => {

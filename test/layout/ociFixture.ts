@@ -3,13 +3,14 @@
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import * as zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import { catalog } from "../../src/check/Catalog.ts"
 import type { Finding } from "../../src/check/Finding.ts"
 import * as Hasher from "../../src/content/Hasher.ts"
 import { encodeHeader, endOfArchive, padding } from "../../src/content/TarWrite.ts"
 import { WorkerPool } from "../../src/content/WorkerPool.ts"
+import { compress } from "../../src/fault/ImageBuilder.ts"
+import type { Compression } from "../../src/image/Compression.ts"
 import type * as Digest from "../../src/image/Digest.ts"
 import * as MediaType from "../../src/image/MediaType.ts"
 import type { Verification } from "../../src/layout/Verifier.ts"
@@ -25,7 +26,7 @@ export type Edit = (document: Doc) => unknown
 export interface Edits {
   /** Tars, from the base up. */
   readonly layers?: ReadonlyArray<Buffer>
-  readonly compression?: "gzip" | "none"
+  readonly compression?: Compression
   readonly docker?: boolean
   /** Of every blob; blake3 has to be prepared before. */
   readonly algorithm?: Digest.Algorithm
@@ -97,7 +98,7 @@ export const makeLayout = (edits: Edits = {}): Layout => {
   const diffIds = tars.map((one) => hash(one, edits.diffIds))
   const layers = tars.map((one) => ({
     mediaType: MediaType.layerWith(compression, docker),
-    ...put(files, compression === "gzip" ? zlib.gzipSync(one) : one, algorithm)
+    ...put(files, Buffer.from(compress(one, compression)), algorithm)
   }))
   const config = put(
     files,

@@ -10,7 +10,7 @@ import * as ArchiveStore from "../ArchiveStore.ts"
 import { caseCollisions } from "../CaseCollisions.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import { SourceError } from "../Failure.ts"
-import { contentChecks, LayerAudit, placeOf } from "../LayerAudit.ts"
+import { contentChecks, LayerAudit, placeOf, unjudged } from "../LayerAudit.ts"
 import { type AuditedLayout, auditLayout } from "../oci-layout/LayoutAudit.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
 import { finish } from "../oci-layout/OciVerifier.ts"
@@ -112,6 +112,7 @@ const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collec
       (check) => check.startsWith("tar.") || (store.compression !== "none" && check.startsWith("compression."))
     )
   )
+  if (store.judged !== undefined) report.skip("tar.truncated", unjudged(subject, store.judged))
   const counts = new Map<string, number>()
   for (const problem of store.problems) {
     const count = (counts.get(problem.check) ?? 0) + 1
@@ -144,6 +145,10 @@ const auditLegacy = (
 ): ReadonlyArray<LegacyAudit.LegacyImage> => {
   const ids = LegacyAudit.ids(store)
   if (ids.length === 0) {
+    if (store.judged !== undefined) {
+      report.skip("archive.not-an-image", `${subject}: what it holds did not come out of its stream`)
+      return []
+    }
     const message = Files.isRootfs(store)
       ? "it is a root file system, as docker export writes it, and no image"
       : "it holds neither manifest.json nor index.json"
