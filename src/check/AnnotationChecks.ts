@@ -39,6 +39,9 @@ const defined: ReadonlySet<string> = new Set([
   "org.opencontainers.referrers.filtersApplied"
 ])
 
+/** ocicrypt's keys, which every implementation of encrypted layers reads. */
+const encryption = "org.opencontainers.image.enc."
+
 const component = "[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 const refGrammar = new RegExp(`^${component}(?:/${component})*$`)
 
@@ -101,6 +104,7 @@ export const checkAnnotations = (
   return found
 }
 
-const isReserved = (key: string): boolean => key === "org.opencontainers" || key.startsWith("org.opencontainers.")
+const isReserved = (key: string): boolean =>
+  key === "org.opencontainers" || (key.startsWith("org.opencontainers.") && !key.startsWith(encryption))
 
 const show = (text: string): string => JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text)

@@ -30,9 +30,9 @@ const properties: ReadonlyArray<string> = [
 /** Properties of `config`, with what they hold. */
 const execution: Readonly<Record<string, Form>> = {
   User: "string",
-  ExposedPorts: "object",
+  ExposedPorts: "set",
   Env: "strings",
-  Volumes: "object",
+  Volumes: "set",
   WorkingDir: "string",
   Labels: "object",
   StopSignal: "string",
@@ -114,13 +114,18 @@ export const checkConfig = (
   }
 }
 
-type Form = "string" | "strings" | "boolean" | "object" | "array" | "command"
+type Form = "string" | "strings" | "boolean" | "object" | "set" | "array" | "command"
 
 const forms: Readonly<Record<Form, readonly [name: string, fits: (value: unknown) => boolean]>> = {
   string: ["a string", (value) => typeof value === "string"],
   strings: ["an array of strings", (value) => Array.isArray(value) && value.every((one) => typeof one === "string")],
   boolean: ["a boolean", (value) => typeof value === "boolean"],
   object: ["an object", Json.isObject],
+  // Go's form of a set, which it reads from nothing else (config.md, ExposedPorts).
+  set: [
+    "an object of empty objects",
+    (value) => Json.isObject(value) && Object.values(value).every((one) => one === null || Json.isObject(one))
+  ],
   array: ["an array", Array.isArray],
   command: ["an array of strings", (value) => typeof value === "string" || forms.strings[1](value)]
 }

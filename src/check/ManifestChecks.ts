@@ -99,11 +99,11 @@ export const checkManifest = (
   }
   if (
     manifest.config?.mediaType === MediaType.ociEmpty &&
-    (value["artifactType"] === undefined || value["artifactType"] === null)
+    (value["artifactType"] === undefined || value["artifactType"] === null || value["artifactType"] === "")
   ) {
     report.report("manifest.no-artifact-type", subject, "artifactType is missing, though the config is empty", {
       expected: "artifactType",
-      actual: "nothing"
+      actual: value["artifactType"] === "" ? '""' : "nothing"
     })
   }
   if (

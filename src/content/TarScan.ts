@@ -316,7 +316,8 @@ export class TarScanner {
         break
       }
     }
-    if (this.notTar) return
+    // That what was cut lacks what would have come goes without saying.
+    if (this.notTar || this.counts.has("tar.truncated")) return
     this.dangling()
     if (!this.ended) {
       this.problem(

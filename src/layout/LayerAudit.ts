@@ -240,6 +240,25 @@ export class LayerAudit {
       const why = known.get(path)
       if (why !== undefined)
         this.#report.report(blob.checks.unreadable, blob.subject, `it cannot be read: ${Failure.describe(why)}`)
+      this.#plainDigest(blob)
+    }
+  }
+
+  /** A layer that is said to be a plain tar has its diff_id for a digest: that can be told without reading it. */
+  #plainDigest(blob: Blob): void {
+    const forms = [...(blob.compressions ?? none)]
+    if (forms.length === 0 || forms.some(([form]) => form !== "none")) return
+    for (const [digest] of digestsOf(blob)) {
+      if (Digest.algorithmOf(digest) !== "sha256") continue
+      for (const [diffId, by] of blob.diffIds ?? none) {
+        if (Digest.algorithmOf(diffId) !== "sha256" || diffId === digest) continue
+        this.#report.report(
+          "layer.diff-id-mismatch",
+          blob.subject,
+          `it is not compressed, and its digest is not that of ${by}`,
+          { expected: diffId, actual: digest }
+        )
+      }
     }
   }
 

@@ -965,24 +965,24 @@ describe("tar.truncated, tar.no-padding, tar.no-end", () => {
         // Less than the magic: nobody can tell that this was to become a tar.
         assert.deepStrictEqual(checks, ["tar.not-a-tar"], `at ${size}`)
       } else {
-        assert.include(checks, "tar.no-end", `at ${size}`)
+        assert.notStrictEqual(checks.includes("tar.no-end"), checks.includes("tar.truncated"), `at ${size}`)
         if (size % 512 !== 0) assert.isTrue(checks.includes("tar.truncated") || checks.includes("tar.no-padding"))
       }
     }
   })
 
   const cuts: ReadonlyArray<readonly [what: string, size: number, checks: ReadonlyArray<string>]> = [
-    ["in the first header", 300, ["tar.truncated", "tar.no-end"]],
-    ["in a body", 515, ["tar.truncated", "tar.no-end"]],
+    ["in the first header", 300, ["tar.truncated"]],
+    ["in a body", 515, ["tar.truncated"]],
     ["behind the last byte of a body", 517, ["tar.no-padding", "tar.no-end"]],
     ["in the padding", 1000, ["tar.no-padding", "tar.no-end"]],
     ["behind the padding", 1024, ["tar.no-end"]],
-    ["in the header of an extension", 1100, ["tar.truncated", "tar.no-end"]],
-    ["in an extension", 1540, ["tar.truncated", "tar.no-end"]],
-    ["in the member's header", 2100, ["tar.truncated", "tar.bad-pax", "tar.no-end"]],
+    ["in the header of an extension", 1100, ["tar.truncated"]],
+    ["in an extension", 1540, ["tar.truncated"]],
+    ["in the member's header", 2100, ["tar.truncated"]],
     ["behind a zero block", whole.length - 512, ["tar.no-end"]],
-    ["in the first zero block", whole.length - 600, ["tar.truncated", "tar.no-end"]],
-    ["in the second zero block", whole.length - 1, ["tar.truncated", "tar.no-end"]]
+    ["in the first zero block", whole.length - 600, ["tar.truncated"]],
+    ["in the second zero block", whole.length - 1, ["tar.truncated"]]
   ]
   for (const [what, size, checks] of cuts) {
     it(`are told apart: a cut ${what}`, () => {
@@ -1136,7 +1136,7 @@ describe("limits", () => {
     assert.isBelow(process.memoryUsage().arrayBuffers - before, 1 << 20)
     assert.deepStrictEqual(
       found(scanned).map(([check]) => check),
-      ["tar.too-large", "tar.truncated", "tar.no-end"]
+      ["tar.too-large", "tar.truncated"]
     )
   })
 

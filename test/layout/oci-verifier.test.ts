@@ -124,6 +124,25 @@ const sizeAs = (form: (size: number) => string) => (document: Doc) => {
 }
 
 const cases: ReadonlyArray<Case> = [
+  {
+    id: "layer.diff-id-mismatch",
+    name: "a plain layer whose digest is another",
+    subject: layer,
+    edits: { compression: "none", config: (document) => void document.rootfs.diff_ids.reverse() }
+  },
+  {
+    id: "manifest.no-artifact-type",
+    name: "an empty one",
+    subject: manifest,
+    edits: { manifest: artifact({ artifactType: "" }) },
+    files: braces
+  },
+  {
+    id: "config.wrong-type",
+    name: "a port with a value",
+    subject: config,
+    edits: { config: (document) => void (document.config.ExposedPorts = { "80/tcp": 80 }) }
+  },
   // Names that readers in Go take for others.
   {
     id: "json.ambiguous-name",

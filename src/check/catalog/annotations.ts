@@ -14,7 +14,7 @@ export const annotation = {
     severity: "warning",
     title: "annotations are null",
     spec: "image-spec annotations.md, rules: absent or an empty map when there are none",
-    rules: [60],
+    rules: [16, 34, 60],
     explanation:
       "Where there are no annotations the property has to be absent or {}. Some serialisers write null (.NET's SDK does), and the typed readers in use take it for none: the image works, so that this is a warning; --profile strict makes it an error.",
     remedy: "None is needed to use the image. Report it to the tool that wrote the document."
@@ -29,13 +29,13 @@ export const annotation = {
     remedy: "Report it to the tool that wrote the document."
   },
   "annotation.reserved-key": {
-    severity: "info",
+    severity: "warning",
     title: "an annotation uses a reserved prefix",
     spec: "image-spec annotations.md, rules: org.opencontainers is reserved; consumers MUST NOT error on unknown keys",
-    rules: [59],
+    rules: [16, 34, 59],
     explanation:
-      "The key begins with org.opencontainers, but no OCI specification known here defines it. It is no error to meet one; a later specification may give it a meaning.",
-    remedy: "None is needed. Producers use a prefix of their own."
+      "The key begins with org.opencontainers, but no OCI specification known here defines it. Readers must put up with it, but a later specification may give it another meaning.",
+    remedy: "Report it to the tool that wrote it: producers use a prefix of their own."
   },
   "annotation.bad-ref-name": {
     severity: "warning",

@@ -6,7 +6,7 @@ export const config = {
     severity: "error",
     title: "the config is not there",
     spec: "docker-image-spec v1.3, manifest.json; image-spec manifest.md",
-    rules: [85],
+    rules: [38, 85],
     explanation: "The manifest names a config that does not exist.",
     remedy: "Run the command that wrote the output again, or fetch the image anew."
   },
@@ -14,7 +14,7 @@ export const config = {
     severity: "error",
     title: "the config cannot be read",
     spec: "docker-image-spec v1.3, manifest.json",
-    rules: [],
+    rules: [38, 85],
     explanation: "The config exists but is no regular file, is larger than any config may be, or reading it failed.",
     remedy: "Look at the reason in the message: permissions, a failing disk, or something else in the config's place."
   },
@@ -46,7 +46,7 @@ export const config = {
     severity: "error",
     title: "the config is not the one its digest names",
     spec: "image-spec descriptor.md, digest; docker-image-spec v1.3, image ID",
-    rules: [6, 86],
+    rules: [3, 6, 38, 86],
     explanation:
       "The digest of the file differs from the digest that the manifest, the file's name or the receipt gives.",
     remedy: "The file was changed: write it again from the source."
@@ -81,7 +81,7 @@ export const config = {
     severity: "error",
     title: "a field of the config has the wrong JSON type",
     spec: "image-spec config.md, properties",
-    rules: [41, 45, 46],
+    rules: [41, 42, 43, 44, 45, 46],
     explanation: "A field holds another kind of value than the specification says.",
     remedy: "Report it to the tool that made the image."
   },

@@ -6,7 +6,7 @@ export const descriptor = {
     severity: "error",
     title: "a descriptor lacks a required property",
     spec: "image-spec descriptor.md, properties",
-    rules: [5, 6, 11],
+    rules: [5, 6, 11, 19, 20, 28],
     explanation: "mediaType, digest and size are required: without them the content cannot be found or proved.",
     remedy: "Report it to the tool that wrote the document."
   },
@@ -14,7 +14,7 @@ export const descriptor = {
     severity: "error",
     title: "a descriptor or a property of it has the wrong JSON type",
     spec: "image-spec descriptor.md, properties",
-    rules: [5, 6, 11, 13, 14],
+    rules: [5, 6, 11, 13, 14, 15, 19, 20, 28, 31],
     explanation: "A descriptor is an object; its properties hold another kind of value than the specification says.",
     remedy: "Report it to the tool that wrote the document."
   },

@@ -6,7 +6,7 @@ export const index = {
     severity: "error",
     title: "an index is not there",
     spec: "image-spec image-layout.md, index.json: it MUST exist; image-index.md",
-    rules: [37],
+    rules: [34, 37, 38],
     explanation: "index.json, or an index that it names, does not exist: the images behind it cannot be found.",
     remedy: "Write the layout again: its writer puts index.json in place last."
   },
@@ -14,7 +14,7 @@ export const index = {
     severity: "error",
     title: "an index cannot be read",
     spec: "image-spec image-layout.md, index.json",
-    rules: [37],
+    rules: [37, 38],
     explanation: "It exists but is no regular file, is larger than any index may be, or reading it failed.",
     remedy: "Look at the reason in the message: permissions, a failing disk, or something else in the index's place."
   },
@@ -46,7 +46,7 @@ export const index = {
     severity: "error",
     title: "an index is not what its digest names",
     spec: "image-spec descriptor.md, digest",
-    rules: [6, 38],
+    rules: [3, 6, 38],
     explanation: "The digest of the bytes differs from the one by which it is referred to.",
     remedy: "Fetch the image again."
   },
@@ -62,7 +62,7 @@ export const index = {
     severity: "error",
     title: "an index says another media type than it has",
     spec: "image-spec image-index.md, mediaType",
-    rules: [30],
+    rules: [30, 37],
     explanation: "The document's own mediaType is no index's, or not the one by which it is referred to.",
     remedy: "Treat the image as hostile: tools that go by one or the other read different documents."
   },
@@ -79,7 +79,7 @@ export const index = {
     severity: "error",
     title: "an index is a manifest as well",
     spec: "image-spec image-index.md, manifest.md; CVE-2021-41190",
-    rules: [18, 30],
+    rules: [18, 30, 37],
     explanation: "It has both manifests and layers or config: one tool takes it for an index, another for an image.",
     remedy: "Treat the image as hostile."
   },
@@ -87,7 +87,7 @@ export const index = {
     severity: "error",
     title: "an index lacks manifests",
     spec: "image-spec image-index.md, manifests: MUST be present",
-    rules: [31],
+    rules: [31, 37],
     explanation: "The property is required, if only as an empty array.",
     remedy: "Report it to the tool that wrote the index."
   },
@@ -104,7 +104,7 @@ export const index = {
     severity: "error",
     title: "a property of an index has the wrong JSON type",
     spec: "image-spec image-index.md, properties",
-    rules: [31],
+    rules: [30, 31, 33],
     explanation: "manifests is an array, not null; platform is an object with strings.",
     remedy: "Report it to the tool that wrote the index."
   },

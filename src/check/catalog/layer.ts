@@ -6,7 +6,7 @@ export const layer = {
     severity: "error",
     title: "a layer is not there",
     spec: "docker-image-spec v1.3, manifest.json; image-spec manifest.md, layers",
-    rules: [85],
+    rules: [38, 85],
     explanation: "The manifest names a layer that does not exist.",
     remedy: "Run the command that wrote the output again, or fetch the image anew."
   },
@@ -14,7 +14,7 @@ export const layer = {
     severity: "error",
     title: "a layer cannot be read",
     spec: "image-spec layer.md",
-    rules: [],
+    rules: [38, 85],
     explanation: "The layer exists but reading it failed or it is no regular file: nothing is known about its content.",
     remedy: "Look at the reason in the message: permissions, a failing disk, or something else in the layer's place."
   },
@@ -30,7 +30,7 @@ export const layer = {
     severity: "error",
     title: "a layer's bytes are not the ones its digest names",
     spec: "image-spec descriptor.md, digest",
-    rules: [6],
+    rules: [3, 6, 38],
     explanation: "The digest of the bytes as stored differs from what the descriptor or the receipt gives.",
     remedy: "The layer was changed: write it again from the source."
   },
@@ -47,7 +47,7 @@ export const layer = {
     severity: "error",
     title: "the config has another number of layers than the manifest",
     spec: "image-spec config.md, rootfs; manifest.md, layers",
-    rules: [43],
+    rules: [43, 87],
     explanation: "There must be one diff_id for each layer, in the same order.",
     remedy: "Fetch the image again; a tool lost or added layers."
   },

@@ -6,7 +6,7 @@ export const manifest = {
     severity: "error",
     title: "no manifest",
     spec: "docker-image-spec v1.3, combined image JSON + filesystem changeset format; image-spec image-layout.md",
-    rules: [],
+    rules: [38],
     explanation:
       "Nothing here says which config and layers make up an image. A writer puts the manifest in place last, so this is how an output looks whose writing was cut off.",
     remedy: "Run the command that wrote it again: what is already there and right is kept."
@@ -15,7 +15,7 @@ export const manifest = {
     severity: "error",
     title: "manifest is not readable JSON",
     spec: "image-spec considerations.md (JSON is UTF-8); docker-image-spec v1.3",
-    rules: [1],
+    rules: [1, 84],
     explanation:
       "The manifest could not be parsed, is not UTF-8, nests absurdly deep or is larger than any manifest may be.",
     remedy: "Fetch the image again, or restore the manifest from a copy; its digest tells whether the copy is right."
@@ -40,7 +40,7 @@ export const manifest = {
     severity: "error",
     title: "a required field is missing",
     spec: "docker-image-spec v1.3, manifest.json; image-spec manifest.md",
-    rules: [19, 85],
+    rules: [19, 20, 85],
     explanation: "The manifest lacks a field without which the image cannot be put together.",
     remedy: "Fetch or save the image again."
   },
@@ -48,7 +48,7 @@ export const manifest = {
     severity: "error",
     title: "a field has the wrong JSON type",
     spec: "docker-image-spec v1.3, manifest.json; image-spec manifest.md",
-    rules: [19, 20, 28, 84],
+    rules: [18, 19, 20, 28, 84, 85],
     explanation:
       "A field of the manifest holds another kind of value than its format says, such as a number for a path.",
     remedy: "Fetch or save the image again."

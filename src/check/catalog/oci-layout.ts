@@ -92,7 +92,7 @@ export const blob = {
     severity: "error",
     title: "a blob is not what its name says",
     spec: "image-spec image-layout.md: the content of blobs/<alg>/<encoded> MUST match the digest",
-    rules: [6, 38],
+    rules: [3, 6, 38],
     explanation: "The digest of the bytes differs from the file's name or from a descriptor.",
     remedy: "The blob was changed: fetch the image again, or delete the blob if nothing refers to it."
   },

@@ -75,8 +75,8 @@ export const tar = {
     severity: "error",
     title: "the tar is cut short",
     spec: posix,
-    rules: [95],
-    explanation: "The archive ends within a header or before the body it announces.",
+    rules: [94, 95],
+    explanation: "The archive ends within a header, within the blocks at its end, or before the body it announces.",
     remedy: "Write the layer again from the source."
   },
   "tar.no-end": {

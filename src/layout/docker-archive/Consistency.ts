@@ -110,7 +110,9 @@ const compareNames = (
   names: ReadonlyArray<EntryName>,
   report: Collector
 ): void => {
-  const given = names.filter(({ ref, whole }) => ref !== undefined || whole !== undefined)
+  const given = names
+    .map((name) => (name.whole !== undefined && isPlace(name.whole) ? { ...name, whole: undefined } : name))
+    .filter(({ ref, whole }) => ref !== undefined || whole !== undefined)
   if (tags.size === 0 || given.length === 0) return
   const whole = new Set(given.flatMap((name) => (name.whole === undefined ? [] : [Reference.familiar(name.whole)])))
   const refs = new Set(given.flatMap((name) => (name.whole === undefined ? [name.ref!] : [])))
@@ -136,6 +138,9 @@ const compareNames = (
     }
   )
 }
+
+/** regctl calls an image that comes out of a layout by where that was, `ocidir://PATH:TAG`. */
+const isPlace = (name: string): boolean => name.includes("://")
 
 /** One image can have thousands of names. */
 const shown = (names: ReadonlyArray<string>): string =>
