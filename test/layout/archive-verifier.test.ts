@@ -111,6 +111,23 @@ const legacy = (
   return files
 }
 
+/** What Docker 25.0 writes of an image saved by its ID. */
+const byId = (change: (files: Files) => void = () => {}): Files => {
+  const files = hybrid(({ saved }) => {
+    saved.RepoTags = null
+  })
+  files.set("index.json", Buffer.from('{"schemaVersion":2,"manifests":null}'))
+  files.delete("repositories")
+  change(files)
+  return files
+}
+
+/** The json of the upper of two layers, beside manifest.json, as it is when it says this. */
+const beyond = (document: (ids: ReadonlyArray<string>) => Buffer): Buffer =>
+  pack(legacy((files, { ids }) => files.set(`${ids[1]}/json`, document(ids))))
+
+const upper = `${hex(hash(Buffer.from("id 1")))}/json`
+
 /** An archive of the time before manifest.json. */
 const oldest = (change: (files: Files, ids: ReadonlyArray<string>) => void = () => {}): Files =>
   legacy((files, { config, ids }) => {
@@ -272,6 +289,41 @@ const cases: ReadonlyArray<Case> = [
           files.delete(`${base}/layer.tar`)
         })
       )
+  },
+  { id: "legacy.bad-id", subject: upper, bytes: () => beyond(() => json({ id: zeros })) },
+  {
+    id: "legacy.invalid-json",
+    name: "beside manifest.json",
+    subject: upper,
+    bytes: () => beyond(() => Buffer.from("{"))
+  },
+  {
+    id: "legacy.bad-parent",
+    name: "beside manifest.json",
+    subject: upper,
+    bytes: () => beyond(([, id]) => json({ id, parent: zeros }))
+  },
+  {
+    id: "legacy.bad-parent",
+    name: "a circle beside manifest.json",
+    subject: upper,
+    bytes: () => beyond(([, id]) => json({ id, parent: id }))
+  },
+  { id: "archive.unlisted", subject: "index.json", bytes: () => pack(byId()) },
+  { id: "archive.unlisted", name: "an image of several", subject: "manifest.json", bytes: () => pack(byId()) },
+  {
+    id: "index.wrong-type",
+    name: "null for the manifests of an image with a name",
+    subject: "index.json",
+    bytes: () => pack(byId((files) => files.set("manifest.json", hybrid().get("manifest.json")!)))
+  },
+  {
+    id: "manifest.parent-missing",
+    name: "the image itself",
+    subject: "manifest.json",
+    bytes: edited((saved) => {
+      saved.Parent = `sha256:${path.basename(saved.Config)}`
+    })
   },
   { id: "archive.index-beside", subject: "index.json", bytes: () => pack(beside()) },
   {
@@ -522,6 +574,12 @@ const cases: ReadonlyArray<Case> = [
 const fine: Readonly<Record<string, () => Uint8Array>> = {
   "docker-save since Docker 25": () => pack(hybrid()),
   "docker-save before": () => pack(legacy()),
+  "regctl's export of a layout": () =>
+    pack(
+      hybrid(({ entry }) => {
+        entry.annotations["io.containerd.image.name"] = "ocidir://layouts/app:1"
+      })
+    ),
   "an oci-archive": () => pack(makeLayout().files),
   "with members in any order": () => pack([...hybrid()].reverse()),
   "compressed with gzip": () => zlib.gzipSync(pack(hybrid())),
@@ -572,6 +630,17 @@ describe("an archive that is right", () => {
         assert.deepStrictEqual(verification.results.results, [], told(verification))
       })
     )
+  )
+
+  it.effect("saved by Docker 25 by its ID, which index.json does not list", () =>
+    Effect.gen(function* () {
+      const verification = yield* verify(pack(byId()))
+      assert.deepStrictEqual(complaints(verification), [], told(verification))
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.ok),
+        [true]
+      )
+    })
   )
 
   it.effect("a multi-platform image of which manifest.json knows one", () =>
@@ -710,7 +779,13 @@ describe("every check", () => {
       for (const bytes of [fine["docker-save since Docker 25"]!(), zlib.gzipSync(pack(hybrid()))]) {
         for (const id of (yield* verify(bytes)).results.checked) clean.add(id)
       }
-      const legacyOnly = ["archive.legacy", "legacy.invalid-json", "legacy.duplicate-key", "legacy.bad-parent"]
+      const legacyOnly = [
+        "archive.legacy",
+        "legacy.invalid-json",
+        "legacy.duplicate-key",
+        "legacy.bad-id",
+        "legacy.bad-parent"
+      ]
       const unchecked = [...new Set(cases.map((one) => one.id))].filter(
         (id) => !clean.has(id) && !legacyOnly.includes(id)
       )

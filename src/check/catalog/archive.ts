@@ -177,6 +177,23 @@ export const legacy = {
     explanation: "Readers disagree on which of the two values counts.",
     remedy: "Save the image again with a current tool."
   },
+  "archive.unlisted": {
+    severity: "info",
+    title: "index.json leaves out an image without a name",
+    spec: "docker-image-spec v1.3",
+    rules: [31, 92],
+    explanation:
+      "Docker 25 lists images in index.json by their names only: of those saved by ID it has none, or null in place of a list. Readers of manifest.json find them, readers of OCI layouts do not.",
+    remedy: "Save the image by a name, or with a later Docker."
+  },
+  "legacy.bad-id": {
+    severity: "error",
+    title: "a legacy image's json is another image's",
+    spec: "docker-image-spec v1.0, image JSON, id",
+    rules: [91],
+    explanation: "{id}/json says another id than its directory: repositories and parents name images by it.",
+    remedy: "Save the image again with a current tool."
+  },
   "legacy.bad-parent": {
     severity: "error",
     title: "a legacy image's chain of parents is broken",

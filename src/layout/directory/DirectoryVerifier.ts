@@ -57,6 +57,19 @@ const verify = Effect.fn("DirectoryVerifier.verify")(function* (store: Store, op
   }
   const images = manifests.flatMap((file) => auditManifest(store, file, names, receipt, catalog, audit, report))
   if (catalog !== undefined) auditCatalog(store, catalog, images, only, report)
+  // A docker-save that was unpacked.
+  const isSaved = only === undefined && manifests.includes(saveFile)
+  if (
+    isSaved &&
+    (names.includes(repositoriesFile) || names.some((name) => store.lookup(`${name}/json`) !== undefined))
+  ) {
+    const { companions } = yield* Effect.promise(() => import("../docker-archive/SavedImages.ts"))
+    companions(
+      store,
+      images.filter(({ saved }) => saved.manifestFile === saveFile),
+      report
+    )
+  }
   if (only === undefined) {
     auditRest(store, names, images, audit, report)
     auditReceipts(names, catalog, report)
@@ -92,6 +105,10 @@ const verify = Effect.fn("DirectoryVerifier.verify")(function* (store: Store, op
   }
 })
 
+const saveFile = Files.manifestFile("", false)
+
+const repositoriesFile = "repositories"
+
 interface FoundImage extends SavedAudit.AuditedImage {
   readonly receipt: Receipt.Receipt | undefined
 }
@@ -105,6 +122,7 @@ const verdictOf = (
   subjects: new Set([
     ...SavedAudit.subjectsOf(image),
     Files.receiptFile(image.saved.manifestFile),
+    ...(image.saved.manifestFile === saveFile ? [repositoriesFile] : []),
     ...(tree === undefined
       ? []
       : results.results.flatMap(({ subject }) => (subject === tree || subject.startsWith(`${tree}/`) ? [subject] : [])))

@@ -25,7 +25,7 @@ export const compareIndex = (
   layout: ReadonlyArray<LayoutImage>,
   report: Collector
 ): void => {
-  report.ran("archive.index-mismatch")
+  report.ran("archive.index-mismatch", "archive.unlisted")
   const byConfig = new Map<string, Array<LayoutImage>>()
   for (const image of layout) {
     if (image.kind !== "image" || image.config === undefined) continue
@@ -47,7 +47,9 @@ export const compareIndex = (
     for (const name of image.saved.names) tags.add(name)
     tagsByConfig.set(config, tags)
     const same = byConfig.get(config)
-    if (same === undefined) {
+    if (same === undefined && image.saved.names.length === 0) {
+      report.report("archive.unlisted", image.saved.subject, "it has no name, and index.json does not list it")
+    } else if (same === undefined) {
       report.report("archive.index-mismatch", image.saved.subject, "no image of index.json has its config", {
         expected: config,
         actual: [...byConfig.keys()].slice(0, 3).join(", ") || "no image"

@@ -44,7 +44,7 @@ export const audit = (
   layers: LayerAudit,
   report: Collector
 ): ReadonlyArray<LegacyImage> => {
-  report.ran("legacy.bad-parent", "layer.missing", "layer.unreadable")
+  report.ran("legacy.bad-id", "legacy.bad-parent", "layer.missing", "layer.unreadable")
   const parents = new Map<string, string | undefined>()
   const parentOf = (id: string): string | undefined => {
     if (!parents.has(id)) parents.set(id, readParent(store, id, report))
@@ -90,6 +90,26 @@ export const audit = (
   return [...named, ...tops, ...rest.flatMap((id) => (covered.has(id) ? [] : [image(id, id)]))]
 }
 
+/** Only the documents, where manifest.json says of what images consist. */
+export const documents = (store: Store, report: Collector): void => {
+  const all = ids(store)
+  if (all.length === 0) return
+  report.ran("legacy.invalid-json", "legacy.duplicate-key", "legacy.bad-id", "legacy.bad-parent")
+  const parents = new Map(all.map((id) => [id, readParent(store, id, report)]))
+  const done = new Set<string>()
+  for (const start of all) {
+    const chain = new Set<string>()
+    for (let id: string | undefined = start; id !== undefined && !done.has(id); id = parents.get(id)) {
+      if (chain.has(id)) {
+        report.report("legacy.bad-parent", `${id}/json`, "the chain of parents comes back to it")
+        break
+      }
+      chain.add(id)
+    }
+    for (const id of chain) done.add(id)
+  }
+}
+
 const readParent = (store: Store, id: string, report: Collector): string | undefined => {
   const file = `${id}/json`
   const document = Document.read(store, file, checks, report)
@@ -100,6 +120,13 @@ const readParent = (store: Store, id: string, report: Collector): string | undef
       actual: Json.typeName(document.value)
     })
     return undefined
+  }
+  const own = document.value["id"]
+  if (own !== undefined && own !== id) {
+    report.report("legacy.bad-id", file, "its id is not the one that it is filed under", {
+      expected: id,
+      actual: typeof own === "string" ? JSON.stringify(own.slice(0, 200)) : Json.typeName(own)
+    })
   }
   const parent = document.value["parent"]
   if (parent === undefined || parent === null || parent === "") return undefined

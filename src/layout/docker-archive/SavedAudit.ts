@@ -222,9 +222,9 @@ const sharedPaths = (saved: DockerSave.SavedImage, diffIds: ReadonlyArray<string
 export const parents = (images: ReadonlyArray<AuditedImage>, report: Collector): void => {
   report.ran("manifest.parent-missing")
   const ids = new Set(images.flatMap((image) => image.id ?? []))
-  for (const { saved } of images) {
-    if (saved.parent !== undefined && !ids.has(saved.parent as Digest.Digest)) {
-      report.report("manifest.parent-missing", saved.subject, "its Parent is no image of the same manifest", {
+  for (const { id, saved } of images) {
+    if (saved.parent !== undefined && (saved.parent === id || !ids.has(saved.parent as Digest.Digest))) {
+      report.report("manifest.parent-missing", saved.subject, "its Parent is no other image of the same manifest", {
         expected: "the ID of an image here",
         actual: saved.parent.slice(0, 200)
       })

@@ -9,6 +9,7 @@ import type { Judged } from "../Verifier.ts"
 import * as Files from "./ArchiveFiles.ts"
 import * as Consistency from "./Consistency.ts"
 import * as DockerSave from "./DockerSave.ts"
+import * as LegacyAudit from "./LegacyAudit.ts"
 import * as Repositories from "./Repositories.ts"
 import * as SavedAudit from "./SavedAudit.ts"
 
@@ -29,11 +30,8 @@ export const audit = (
 ): SavedImages => {
   const there = store.lookup(Files.manifestFile) !== undefined
   const images = there ? auditManifest(store, layout, layers, report) : undefined
-  const repositories = Repositories.read(store, there, report)
-  if (images !== undefined) {
-    if (layout?.readable) Consistency.compareIndex(images, layout.images, report)
-    if (repositories !== undefined) Consistency.compareRepositories(store, images, repositories, report)
-  }
+  const repositories = there ? companions(store, images, report) : Repositories.read(store, false, report)
+  if (images !== undefined && layout?.readable) Consistency.compareIndex(images, layout.images, report)
   return {
     // A manifest.json of which nothing can be made has no other story to tell.
     images: images ?? (there ? [] : undefined),
@@ -44,6 +42,19 @@ export const audit = (
       )
     )
   }
+}
+
+/** What stands beside a manifest.json for readers that do not know it: repositories, and a json for each layer. */
+export const companions = (
+  store: Store,
+  images: ReadonlyArray<SavedAudit.AuditedImage> | undefined,
+  report: Collector
+): ReadonlyArray<Repositories.RepositoryTag> | undefined => {
+  LegacyAudit.documents(store, report)
+  const repositories = Repositories.read(store, true, report)
+  if (images !== undefined && repositories !== undefined)
+    Consistency.compareRepositories(store, images, repositories, report)
+  return repositories
 }
 
 const auditManifest = (

@@ -247,7 +247,14 @@ class Walk {
     }
     const document = Document.readEntry(entry, Files.indexFile, Documents.indexChecks, report)
     if (document?.value === undefined) return undefined
-    const index = IndexChecks.checkIndex(document.value, undefined, Files.indexFile, report)
+    const unlisted = isUnlisted(this.#store, document.value)
+    if (unlisted) report.report("archive.unlisted", Files.indexFile, "it lists no image of manifest.json")
+    const index = IndexChecks.checkIndex(
+      unlisted ? { ...document.value, manifests: [] } : document.value,
+      undefined,
+      Files.indexFile,
+      report
+    )
     if (index === undefined) return undefined
     if (index.entries.length === 0 && Array.isArray((document.value as { readonly manifests?: unknown }).manifests)) {
       report.report("index.empty", Files.indexFile, "it lists no image")
@@ -777,6 +784,19 @@ class Walk {
 }
 
 const nothing: ReadonlySet<string> = new Set()
+
+/** Docker 25 lists images by their names: of what was saved by ID its index.json has null, and manifest.json all. */
+const isUnlisted = (store: Store, index: unknown): index is Readonly<Record<string, unknown>> => {
+  if (!Json.isObject(index) || index["manifests"] !== null) return false
+  const entry = store.lookup("manifest.json")
+  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
+  const saved = read !== undefined && "bytes" in read ? Json.parse(read.bytes).value : undefined
+  return (
+    Array.isArray(saved) &&
+    saved.length > 0 &&
+    saved.every((one) => Json.isObject(one) && (one["RepoTags"] === null || one["RepoTags"] === undefined))
+  )
+}
 
 const readOf = ({ raw, value }: Document.ReadDocument, digest: string | undefined): Read => ({
   size: raw.length,

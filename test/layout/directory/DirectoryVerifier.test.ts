@@ -131,7 +131,26 @@ const pax = (record: string): Uint8Array =>
     end
   ])
 
+/** A docker-save that was unpacked. */
+const unpacked =
+  (damage: (root: string) => void = () => {}) =>
+  (root: string): void => {
+    ImageBuilder.writeTree(root, ImageBuilder.dockerLegacy([image]))
+    damage(root)
+  }
+
 const cases: ReadonlyArray<Case> = [
+  {
+    check: "repositories.invalid-json",
+    subject: "repositories",
+    make: unpacked((root) => fs.writeFileSync(`${root}/repositories`, "{"))
+  },
+  {
+    check: "archive.repositories-mismatch",
+    subject: "repositories",
+    also: ["manifest.json"],
+    make: unpacked((root) => edit(root, "repositories", (value) => ({ "localhost/other": Object.values(value)[0] })))
+  },
   // manifest
   {
     check: "manifest.missing",
@@ -971,7 +990,22 @@ describe("every check", () => {
 })
 
 /** Checks of what a sound directory does not have. */
-const unlessMet: ReadonlySet<string> = new Set(["config.unreadable", "receipt.missing", "layer.whiteout-of-nothing"])
+const unlessMet: ReadonlySet<string> = new Set([
+  "config.unreadable",
+  "receipt.missing",
+  "layer.whiteout-of-nothing",
+  "repositories.invalid-json",
+  "archive.repositories-mismatch"
+])
+
+it("passes a docker-save that was unpacked", () =>
+  Workbench.withScratch(async (directory) => {
+    const root = path.join(directory, "saved")
+    unpacked()(root)
+    const { results } = await audit(root, "full")
+    assert.deepStrictEqual(results.results, [])
+    assert.include([...results.checked], "archive.repositories-mismatch")
+  }))
 
 describe("a directory of many images", () => {
   const shared = image.layers[0]!.tar
