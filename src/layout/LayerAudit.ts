@@ -323,8 +323,10 @@ export class LayerAudit {
     const { layer } = evidence
     if (layer === undefined) return
     const isKnown = [...(blob.diffIds ?? none)].some(([diffId]) => diffId === Digest.like(diffId, layer.diffIds))
-    // Damage that the stream itself does not show.
-    const judged = damaged && layer.unchecked && !isKnown ? 0 : layer.judged
+    const isPlain = [...(blob.compressions ?? none)].every(([form]) => form === "none")
+    // Damage that the stream itself does not show, or that took from it what says that it is one.
+    const isHidden = layer.unchecked === true || (layer.compression === "none" && !isPlain)
+    const judged = damaged && !isKnown && isHidden ? 0 : layer.judged
     for (const check of contentChecks) if (judged !== 0 || isOfStream(check)) report.ran(check)
     if (judged !== undefined) report.skip("tar.truncated", unjudged(subject, judged))
     for (const problem of evidence.problems) {
