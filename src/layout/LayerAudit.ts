@@ -249,9 +249,8 @@ export class LayerAudit {
     const forms = [...(blob.compressions ?? none)]
     if (forms.length === 0 || forms.some(([form]) => form !== "none")) return
     for (const [digest] of digestsOf(blob)) {
-      if (Digest.algorithmOf(digest) !== "sha256") continue
       for (const [diffId, by] of blob.diffIds ?? none) {
-        if (Digest.algorithmOf(diffId) !== "sha256" || diffId === digest) continue
+        if (diffId === digest || Digest.algorithmOf(diffId) !== Digest.algorithmOf(digest)) continue
         this.#report.report(
           "layer.diff-id-mismatch",
           blob.subject,

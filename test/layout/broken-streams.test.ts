@@ -129,7 +129,11 @@ describe("a broken stream", () => {
             for (const check of checksOf(evidence)) assert.match(check, /^compression\./, `byte ${at}`)
             if (checksOf(evidence).length > 0) failed++
             else
-              assert.strictEqual(evidence.layer!.diffIds.sha256, diffId, `byte ${at} changed the content, and nothing was said`)
+              assert.strictEqual(
+                evidence.layer!.diffIds.sha256,
+                diffId,
+                `byte ${at} changed the content, and nothing was said`
+              )
           }
           assert.isAbove(failed, (good.length / step) * 0.7)
         })
