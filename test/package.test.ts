@@ -16,7 +16,11 @@ interface Result {
 }
 
 const run = (command: string, args: ReadonlyArray<string>, cwd: string): Result => {
-  const { status, stdout, stderr, error } = ChildProcess.spawnSync(command, args, { cwd, encoding: "utf8" })
+  const { status, stdout, stderr, error } = ChildProcess.spawnSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024
+  })
   if (error !== undefined) throw error
   return { code: status, stdout, stderr }
 }
