@@ -1,6 +1,7 @@
 /** The mtree manifest beside an unpacked tree, and what a receipt adds to it. */
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
+import * as Effect from "effect/Effect"
 import type { Collector } from "../check/Collector.ts"
 import type { ByteString } from "../content/ByteString.ts"
 import { openForRead } from "../content/OpenFile.ts"
@@ -11,14 +12,39 @@ import { describe } from "./Failure.ts"
 import type * as Receipt from "./Receipt.ts"
 import type { Store } from "./Store.ts"
 
+/** Names in a tree whose manifest is drafted: it stays in memory, with about 150 bytes for each. */
+const maxDrafted = 300_000
+
+/**
+ * The manifest of `tree` but for the digests of its files, made while threads write them: nothing is left to do then that
+ * only one core works at. Undefined for trees of very many names.
+ */
+export const draftManifest = (tree: FileTree): Effect.Effect<Mtree.Draft | undefined> =>
+  Effect.gen(function* () {
+    if (tree.names > maxDrafted) return undefined
+    const draft = new Mtree.Draft(tree)
+    while (draft.next()) yield* nextTurn
+    return draft
+  })
+
+/** Lets messages of threads come first. */
+const nextTurn = Effect.async<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
+
 /** Writes the manifest of `tree` into the new file `target`, on the disk when it returns. Throws. */
-export const writeManifest = (target: string, name: string, tree: FileTree): Receipt.File => {
+export const writeManifest = (
+  target: string,
+  name: string,
+  tree: FileTree,
+  draft: Mtree.Draft | undefined
+): Receipt.File => {
   const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
   const fd = fs.openSync(target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
   try {
     const hash = crypto.createHash("sha256")
     let size = 0
-    for (const bytes of Mtree.write(tree)) {
+    for (const bytes of draft?.complete() ?? Mtree.write(tree)) {
       hash.update(bytes)
       size += bytes.length
       for (let from = 0; from < bytes.length; ) from += fs.writeSync(fd, bytes, from)

@@ -13,7 +13,7 @@ import type { FileTree } from "../rootfs/FileTree.ts"
 import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 import { type UnpackResult, type UnrestoredWhat, unpack } from "../rootfs/Unpack.ts"
-import { type WriteTask, writeJob } from "../rootfs/WriteFiles.ts"
+import { writeJob } from "../rootfs/WriteFiles.ts"
 import { SourceError, WriteError } from "./Failure.ts"
 import type * as Journal from "./Journal.ts"
 import * as LayerCopy from "./LayerCopy.ts"
@@ -194,8 +194,9 @@ export const unpackTree = (
 ): Effect.Effect<UnpackResult, SourceError | WriteError, WorkerPool> =>
   Effect.gen(function* () {
     const pool = yield* WorkerPool
-    const write = (tasks: ReadonlyArray<WriteTask>) => pool.runAll(writeJob, tasks)
-    return yield* unpack(tree, Buffer.from(root), layers, { write }).pipe(
+    return yield* unpack(tree, Buffer.from(root), layers, {
+      write: (tasks, onResult) => pool.runAll(writeJob, tasks, { onResult })
+    }).pipe(
       Effect.mapError((cause): SourceError | WriteError =>
         cause.reason === "layer-changed" || cause.reason === "layer-read"
           ? new SourceError({ reason: "Damaged", message: cause.message, cause })

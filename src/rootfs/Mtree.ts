@@ -47,13 +47,59 @@ const commentPrefix = "# xattr."
  * directories, sorted bytewise. What the tree does not know (the times of implied directories, digests that were not
  * computed) is left out.
  */
-export function* write(tree: FileTree, options: MtreeOptions = {}): Generator<Buffer, void, undefined> {
+export const write = (tree: FileTree, options: MtreeOptions = {}): Generator<Buffer, void, undefined> =>
+  pieces(tree, options, (writer, { sha256 }) => {
+    if (sha256 !== undefined) putDigest(writer, sha256)
+  })
+
+/** What `write` gives, of a tree whose files get their digests only when all the rest has been drafted. */
+export class Draft {
+  readonly #rest: Iterator<Buffer>
+  readonly #pieces: Array<Buffer> = []
+  /** The files in their order, and for each the piece that its digest goes into, and where in it. */
+  readonly #files: Array<Inode> = []
+  readonly #places: Array<number> = []
+
+  constructor(tree: FileTree, options: MtreeOptions = {}) {
+    this.#rest = pieces(tree, options, (writer, inode) => {
+      if (inode.type !== "file") return
+      putDigest(writer, noDigest)
+      this.#files.push(inode)
+      this.#places.push(this.#pieces.length, writer.length - noDigest.length)
+    })
+  }
+
+  /** Drafts one piece more; false when there was none. */
+  next(): boolean {
+    const { done, value } = this.#rest.next()
+    if (done === true) return false
+    this.#pieces.push(value)
+    return true
+  }
+
+  /** Undefined when a file has got no digest. */
+  complete(): ReadonlyArray<Buffer> | undefined {
+    for (const [index, { sha256 }] of this.#files.entries()) {
+      if (sha256 === undefined) return undefined
+      this.#pieces[this.#places[2 * index]!]!.write(sha256, this.#places[2 * index + 1]!, "latin1")
+    }
+    return this.#pieces
+  }
+}
+
+const noDigest = "0".repeat(64)
+
+function* pieces(
+  tree: FileTree,
+  options: MtreeOptions,
+  digest: (writer: LineWriter, inode: Inode) => void
+): Generator<Buffer, void, undefined> {
   const xattrs = options.xattrs ?? "comment"
   const writer = new LineWriter()
   const line = (name: string, inode: Inode): void => {
     writer.text(name)
     putKeywords(writer, inode)
-    if (inode.sha256 !== undefined) putDigest(writer, inode.sha256)
+    digest(writer, inode)
     putEnd(writer, inode, xattrs)
   }
   writer.text(headOf(xattrs))

@@ -50,8 +50,14 @@ export interface UnpackOptions {
   readonly maxSparseDigest?: number
   /** Whether to use the calls Node lacks. Default: where `Libc.load()` gives them. */
   readonly libc?: boolean
-  /** Writes files by slices, by default in this thread: `(tasks) => pool.runAll(writeJob, tasks)` for several. */
-  readonly write?: (tasks: ReadonlyArray<WriteTask>) => Effect.Effect<ReadonlyArray<WriteResult>>
+  /**
+   * Writes files by slices and tells the result of each, by its index, as soon as it is there. By default in this thread;
+   * for several: `(tasks, onResult) => pool.runAll(writeJob, tasks, { onResult })`.
+   */
+  readonly write?: (
+    tasks: ReadonlyArray<WriteTask>,
+    onResult: (result: WriteResult, index: number) => void
+  ) => Effect.Effect<unknown>
   /** Entries of `unrestored` that are kept; more are counted. Default 100,000. */
   readonly maxUnrestored?: number
 }
@@ -101,8 +107,8 @@ export const unpack = (
     const unpacker = new Unpacker(tree, root, options)
     const tasks = yield* attempt(() => unpacker.begin((layer) => layers[layer]))
     const write = options.write ?? inThisThread
-    const results = yield* write(tasks)
-    return yield* attempt(() => unpacker.end(results))
+    yield* write(tasks, (result, index) => unpacker.take(result, index))
+    return yield* attempt(() => unpacker.end())
   })
 
 /** `unpack` in this thread from whatever gives the layers' members. Throws `UnpackError`. */
@@ -114,14 +120,17 @@ export const unpackSync = (
 ): UnpackResult => {
   const unpacker = new Unpacker(tree, root, options)
   const tasks = unpacker.begin(() => undefined)
-  const results = tasks.map((task, index) =>
-    writeFiles(task, undefined, (visitor) => feed(unpacker.layerOf(index), visitor))
-  )
-  return unpacker.end(results)
+  for (const [index, task] of tasks.entries()) {
+    unpacker.take(
+      writeFiles(task, undefined, (visitor) => feed(unpacker.layerOf(index), visitor)),
+      index
+    )
+  }
+  return unpacker.end()
 }
 
-const inThisThread = (tasks: ReadonlyArray<WriteTask>): Effect.Effect<ReadonlyArray<WriteResult>> =>
-  Effect.forEach(tasks, (task) => Effect.sync(() => writeFiles(task)))
+const inThisThread: NonNullable<UnpackOptions["write"]> = (tasks, onResult) =>
+  Effect.forEach(tasks, (task, index) => Effect.sync(() => onResult(writeFiles(task), index)), { discard: true })
 
 const attempt = <A>(run: () => A): Effect.Effect<A, UnpackError> =>
   Effect.suspend(() => {
@@ -131,6 +140,13 @@ const attempt = <A>(run: () => A): Effect.Effect<A, UnpackError> =>
       return cause instanceof UnpackError ? Effect.fail(cause) : Effect.die(cause)
     }
   })
+
+/** By their places in the layer, of which each has another: faster than to sort them. */
+const inOrder = (nodes: ReadonlyArray<TreeNode>): ReadonlyArray<TreeNode> => {
+  const placed: Array<TreeNode> = []
+  for (const node of nodes) placed[node.inode.entry] = node
+  return placed.filter((node) => node !== undefined)
+}
 
 const linkErrors = new Set(["EMLINK", "EPERM", "EOPNOTSUPP", "ENOTSUP", "EXDEV", "EACCES"])
 
@@ -154,7 +170,10 @@ class Unpacker {
   /** Files and layer of each task. */
   readonly #slices: Array<{ readonly layer: number; readonly nodes: ReadonlyArray<TreeNode> }> = []
   #names = 0
+  #written = 0
+  #bytes = 0
   #copies = 0
+  #failure: UnpackError | undefined
   #cachedDirectory: TreeNode | undefined
   #cachedPath: ByteString = ""
 
@@ -176,7 +195,7 @@ class Unpacker {
     this.#makeDirectories()
     const tasks: Array<WriteTask> = []
     for (const layer of [...this.#files.keys()].sort((a, b) => a - b)) {
-      const nodes = this.#files.get(layer)!.sort((a, b) => a.inode.entry - b.inode.entry)
+      const nodes = inOrder(this.#files.get(layer)!)
       const source = sourceOf(layer)
       const inPlace = source !== undefined && source.edits.length === 0 && isPlain(source)
       for (const slice of inPlace ? slices(nodes, ({ inode }) => inode.dataSize + fileCost) : [nodes]) {
@@ -238,41 +257,42 @@ class Unpacker {
     }
   }
 
-  /** Takes what came of the tasks, and makes everything that needs no bytes from a layer. */
-  end(results: ReadonlyArray<WriteResult>): UnpackResult {
-    let files = 0
-    let bytes = 0
-    results.forEach((result, task) => {
-      const { layer, nodes } = this.#slices[task]!
-      const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString(
-        "latin1"
-      )
-      for (const { index, message, what } of result.unrestored) {
-        const node = nodes[index]!
-        if (what === "entry") this.#lost.add(node.inode)
-        this.#fail(node, what, message)
-      }
-      if (result.failure !== undefined) {
-        const { index, message, reason } = result.failure
-        const shown = Bytes.display(index < 0 ? this.#root : `${this.#root}/${pathOf(nodes[index]!)}`)
-        throw new UnpackError({
-          reason,
-          path: shown,
-          message:
-            reason === "layer-changed"
-              ? `layer ${layer} has changed since it was read: ${shown}: ${message}`
-              : reason === "layer-read"
-                ? `cannot read layer ${layer}: ${message}`
-                : `cannot write ${shown}: ${message}`
-        })
-      }
-      nodes.forEach(({ inode }, index) => {
-        if (result.hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize, (index + 1) * digestSize)
+  /** What came of one of the tasks. */
+  take(result: WriteResult, task: number): void {
+    const { layer, nodes } = this.#slices[task]!
+    const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString(
+      "latin1"
+    )
+    for (const { index, message, what } of result.unrestored) {
+      const node = nodes[index]!
+      if (what === "entry") this.#lost.add(node.inode)
+      this.#fail(node, what, message)
+    }
+    if (result.failure !== undefined && this.#failure === undefined) {
+      const { index, message, reason } = result.failure
+      const shown = Bytes.display(index < 0 ? this.#root : `${this.#root}/${pathOf(nodes[index]!)}`)
+      this.#failure = new UnpackError({
+        reason,
+        path: shown,
+        message:
+          reason === "layer-changed"
+            ? `layer ${layer} has changed since it was read: ${shown}: ${message}`
+            : reason === "layer-read"
+              ? `cannot read layer ${layer}: ${message}`
+              : `cannot write ${shown}: ${message}`
       })
-      files += result.files
-      bytes += result.bytes
+    }
+    nodes.forEach(({ inode }, index) => {
+      if (result.hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize, (index + 1) * digestSize)
     })
-    this.#names += files
+    this.#written += result.files
+    this.#bytes += result.bytes
+  }
+
+  /** Makes everything that needs no bytes from a layer, when all tasks are done. */
+  end(): UnpackResult {
+    if (this.#failure !== undefined) throw this.#failure
+    this.#names += this.#written
     for (const node of this.#special) this.#makeSpecial(node)
     for (const node of this.#links) this.#makeLink(node)
     for (let index = this.#directories.length - 1; index >= 0; index--) {
@@ -281,8 +301,8 @@ class Unpacker {
     }
     return {
       names: this.#names,
-      files: files + this.#copies,
-      bytes,
+      files: this.#written + this.#copies,
+      bytes: this.#bytes,
       unrestored: this.#unrestored,
       unrestoredCounts: this.#counts
     }

@@ -348,14 +348,17 @@ describe("layers in files", () => {
       let slices = 0
       await Effect.runPromise(
         unpack(applied.tree, Buffer.from(root), inputs(applied, directory, "plain"), {
-          write: (tasks) =>
+          write: (tasks, onResult) =>
             Effect.sync(() => {
               slices = tasks.length
-              return tasks.map((task) => structuredClone(writeJob.run(structuredClone(task), () => {})))
+              for (const [index, task] of tasks.entries()) {
+                onResult(structuredClone(writeJob.run(structuredClone(task), () => {})), index)
+              }
             })
         })
       )
       assert.isAbove(slices, 3)
+      assert.match(applied.tree.lookup("big")?.inode.sha256 ?? "", /^[0-9a-f]{64}$/)
       if (withLibc) assert.deepStrictEqual(await differences(applied, root), [])
     }))
 

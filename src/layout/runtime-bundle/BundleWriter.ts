@@ -14,7 +14,7 @@ import { beside, publish } from "../NewDirectory.ts"
 import { unwritable } from "../OutputFiles.ts"
 import type * as Receipt from "../Receipt.ts"
 import { encode } from "../Receipt.ts"
-import { hardlinksOf, writeManifest } from "../TreeManifest.ts"
+import { draftManifest, hardlinksOf, writeManifest } from "../TreeManifest.ts"
 import { applyLayers, layersOf, unpackTree, unrestoredOf, withPlainLayers } from "../UnpackImage.ts"
 import { configFiles } from "./BundleConfig.ts"
 import * as Files from "./BundleFiles.ts"
@@ -48,10 +48,13 @@ const write = Effect.fn("BundleWriter.write")(function* (
       Effect.gen(function* () {
         const { problems, tree } = yield* applyLayers(image, layers)
         const configs = yield* configFiles(image, tree, layers)
-        const unpacked = yield* unpackTree(tree, path.join(temporary, Files.rootfs), layers)
+        const [unpacked, draft] = yield* Effect.all(
+          [unpackTree(tree, path.join(temporary, Files.rootfs), layers), draftManifest(tree)],
+          { concurrency: 2 }
+        )
         const doing = unwritable(`cannot write ${target}`)
         const manifest = yield* Effect.try({
-          try: () => writeManifest(path.join(temporary, Files.manifest), Files.manifest, tree),
+          try: () => writeManifest(path.join(temporary, Files.manifest), Files.manifest, tree, draft),
           catch: doing
         })
         const receipt: Receipt.Receipt = {
