@@ -29,11 +29,12 @@ export interface Libc {
 
 /**
  * What Node has as well, for many small files: a name in an open directory needs no walk along its path, and the result is
- * numbers only. To open, look at, read and close a file so takes two thirds of the time of the calls of Node.
+ * numbers only. To open, look at, read and close a file so takes two thirds of the time of the calls of Node; to make one is
+ * a tenth quicker.
  */
 export interface FileCalls {
   /** A descriptor, or minus the errno. */
-  readonly openat: (directory: number, name: ByteString, flags: number) => number
+  readonly openat: (directory: number, name: ByteString, flags: number, mode?: number) => number
   /** Fills in `numberColumns` of ScanFiles of an open file, or of a name in an open directory, no symlink followed. */
   readonly fstat: (fd: number, into: Float64Array) => number
   readonly lstatat: (directory: number, name: ByteString, into: Float64Array) => number
@@ -181,7 +182,7 @@ const make = (koffi: Koffi): Libc => {
 
 const filesOf = (koffi: Koffi, library: ReturnType<Koffi["load"]>): FileCalls | undefined => {
   try {
-    const openat = library.func("int openat(int, const void*, int)")
+    const openat = library.func("int openat(int, const void*, int, uint32_t)")
     const statx = library.func("int statx(int, const void*, int, uint32_t, void*)")
     const close = library.func("int close(int)")
     const space = new ArrayBuffer(256)
@@ -201,8 +202,8 @@ const filesOf = (koffi: Koffi, library: ReturnType<Koffi["load"]>): FileCalls | 
       return 0
     }
     return {
-      openat: (directory, name, flags) => {
-        const fd = openat(directory, cname(name), flags | closeOnExec)
+      openat: (directory, name, flags, mode = 0) => {
+        const fd = openat(directory, cname(name), flags | closeOnExec, mode)
         return fd >= 0 ? fd : -koffi.errno()
       },
       fstat: (fd, into) => stat(fd, "", atEmptyPath, into),

@@ -67,6 +67,8 @@ export interface WriteResult {
   }
 }
 
+const pathIn = (task: WriteTask, index: number): ByteString => `${task.root}/${pathOf(task, index)}`
+
 /** Below the root. */
 export const pathOf = ({ directories, names, parents }: WriteTask, index: number): ByteString =>
   childPath(directories[parents[index]!]!, names[index]!)
@@ -88,9 +90,12 @@ export const nameErrors: ReadonlySet<string> = new Set([
 export const nameMessage = (code: string): string =>
   code === "EEXIST" ? "EEXIST: the file system takes it for another name of the tree" : code
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
 /** Whatever stands at that name, it is not opened. */
 const createOnly = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
+const directoryOnly = O_DIRECTORY | O_NOFOLLOW
+/** Directories that one thread keeps open. */
+const maxOpen = 256
 
 const progressStep = 1024 * 1024
 /** Many small bodies, and no more than stays in a core's own cache until they are hashed and written. */
@@ -142,7 +147,7 @@ export const writeFiles = (
             : String(cause)
     })
   } finally {
-    writer.close()
+    writer.dispose()
   }
   return writer.result(undefined)
 }
@@ -181,11 +186,63 @@ const readInPlace = (task: WriteTask, writer: FileWriter): void => {
   }
 }
 
+/** Makes the files of a task, in directories that it keeps open where it can: no walk along a path for each. */
+class FileMaker {
+  readonly #task: WriteTask
+  readonly #calls: Libc.FileCalls | undefined
+  readonly #directories = new Map<number, number>()
+  /** Whether the last file is one of Node's, which warns of descriptors that it closes and has not opened. */
+  #isOfNode = true
+
+  constructor(task: WriteTask, calls: Libc.FileCalls | undefined) {
+    this.#task = task
+    this.#calls = calls
+  }
+
+  /** Open for writing. Throws what the system says. */
+  make(index: number, mode: number): number {
+    const fd = this.#calls === undefined ? -1 : this.#inDirectory(this.#calls, index, mode)
+    this.#isOfNode = fd < 0
+    return fd < 0 ? fs.openSync(nodePath(pathIn(this.#task, index)), createOnly, mode) : fd
+  }
+
+  /** Throws what the system says: some file systems tell only then that there is no space. */
+  close(fd: number): void {
+    if (this.#isOfNode) return fs.closeSync(fd)
+    const errno = this.#calls!.close(fd)
+    if (errno !== 0) throw Object.assign(new Error(Libc.errorName(errno)), { code: Libc.errorName(errno) })
+  }
+
+  /** Negative when it has to be tried by its path, which also tells why. */
+  #inDirectory(calls: Libc.FileCalls, index: number, mode: number): number {
+    const { directories, names, parents, root } = this.#task
+    const place = parents[index]!
+    let directory = this.#directories.get(place)
+    if (directory === undefined) {
+      if (this.#directories.size === maxOpen) this.dispose()
+      directory = calls.openat(0, `${root}/${directories[place]!}`, directoryOnly)
+      if (directory < 0) return directory
+      this.#directories.set(place, directory)
+    }
+    const fd = calls.openat(directory, names[index]!, createOnly, mode)
+    // It may be that too many files are open.
+    if (fd < 0) this.dispose()
+    return fd
+  }
+
+  /** No directory stays open. */
+  dispose(): void {
+    for (const directory of this.#directories.values()) this.#calls!.close(directory)
+    this.#directories.clear()
+  }
+}
+
 /** Writes the files of a task one after the other. */
 class FileWriter {
   readonly #task: WriteTask
   readonly #progress: (bytes: number) => void
   readonly #restorer: Restorer
+  readonly #maker: FileMaker
   readonly #extras: ReadonlyMap<number, WriteExtra>
   readonly #digests: Uint8Array<ArrayBuffer>
   readonly #digestText: Buffer
@@ -198,7 +255,6 @@ class FileWriter {
   #index = -1
   #next = 0
   #fd = -1
-  #path: ByteString = ""
   #hash: ContentHash | undefined
   #hashing = false
   #sparse: WriteExtra["sparse"]
@@ -211,6 +267,7 @@ class FileWriter {
     this.#task = task
     this.#progress = progress
     this.#restorer = new Restorer(task.libc ? Libc.load() : undefined)
+    this.#maker = new FileMaker(task, this.#restorer.libc?.files)
     this.#extras = new Map(task.extras.map((extra) => [extra.index, extra]))
     this.#digests = new Uint8Array(task.names.length * digestSize)
     this.#digestText = Buffer.from(this.#digests.buffer)
@@ -245,12 +302,11 @@ class FileWriter {
   }
 
   begin(index: number): void {
-    const { numbers, root, wanted } = this.#task
+    const { numbers, wanted } = this.#task
     const row = index * writeColumns
     const extra = this.#extras.get(index)
     this.#index = index
     this.#next = index + 1
-    this.#path = `${root}/${pathOf(this.#task, index)}`
     this.#sparse = extra?.sparse
     this.#segment = this.#segmentLeft = this.#position = 0
     this.#hash = undefined
@@ -264,7 +320,7 @@ class FileWriter {
       xattrs: extra?.xattrs
     }
     try {
-      this.#fd = fs.openSync(nodePath(this.#path), createOnly, this.#restorer.creationMode(this.#attributes))
+      this.#fd = this.#maker.make(index, this.#restorer.creationMode(this.#attributes))
     } catch (cause) {
       const code = codeOf(cause)
       if (!nameErrors.has(code)) throw this.#failure(cause)
@@ -333,16 +389,19 @@ class FileWriter {
       this.#hash ??= new ContentHash(this.#task.numbers[this.#index * writeColumns + 3]!, this.#sparse)
       this.#digested(this.#hash.digest())
     }
+    const attributes = this.#attributes!
+    // Only attributes are set by path.
+    const path = attributes.xattrs === undefined ? "" : pathIn(this.#task, this.#index)
     try {
       if (this.#sparse !== undefined) fs.ftruncateSync(this.#fd, this.#task.numbers[this.#index * writeColumns + 3]!)
-      this.#restorer.file(this.#fd, this.#path, this.#attributes!, (what, message) => {
+      this.#restorer.file(this.#fd, path, attributes, (what, message) => {
         this.#unrestored.push({ index: this.#index, what, message })
       })
+      this.close()
     } catch (cause) {
       throw this.#failure(cause)
     }
     this.#files++
-    this.close()
   }
 
   #tell(): void {
@@ -355,7 +414,16 @@ class FileWriter {
     if (this.#fd === -1) return
     const fd = this.#fd
     this.#fd = -1
-    fs.closeSync(fd)
+    this.#maker.close(fd)
+  }
+
+  /** Nothing more will be written. */
+  dispose(): void {
+    try {
+      this.close()
+    } finally {
+      this.#maker.dispose()
+    }
   }
 
   /** All members have come. */
