@@ -12,20 +12,17 @@ import type * as Conversion from "../Conversion.ts"
 import { describe, SourceError, WriteError } from "../Failure.ts"
 import type { GraphOptions } from "../ImageWriter.ts"
 import type * as Journal from "../Journal.ts"
-import type { Wanted } from "../LayerCopy.ts"
 import { createEmpty, place, replaceRegular, unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Files from "./OciFiles.ts"
+import type * as OciImages from "./OciImages.ts"
 import { checkNames, inLayout } from "./OciPublish.ts"
 
-/** Where to; the options that convert are refused. */
-export interface GraphTarget extends Wanted {
-  readonly path: string
+export interface GraphTarget extends OciImages.Target {
   readonly ref?: string | undefined
-  readonly mediaTypes?: Conversion.Family | undefined
+  readonly tempDirectory?: string | undefined
 }
 
-/** Copies a root of a graph with all it leads to. Nothing is converted: every digest stays. */
 export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
   options: GraphTarget,
   graph: ContentGraph.ContentGraph,
