@@ -140,6 +140,7 @@ export * as Platform from "./image/Platform.ts"
 export * as Reference from "./image/Reference.ts"
 export type { Region } from "./image/Region.ts"
 export { SourceError, WriteError } from "./layout/Failure.ts"
+export type { LeftOut } from "./layout/GraphRewrite.ts"
 export { type Candidate, choose, ImageSource, matching, type Selector } from "./layout/ImageSource.ts"
 export { ImageWriter, type WriteOptions } from "./layout/ImageWriter.ts"
 /** The in-toto Statement that is stored beside what was written. */

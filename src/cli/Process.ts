@@ -3,6 +3,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as GraphRewrite from "../layout/GraphRewrite.ts"
 import type { Depth } from "../layout/Verifier.ts"
 import * as Opener from "../pipeline/Opener.ts"
 import * as Pipeline from "../pipeline/Pipeline.ts"
@@ -67,11 +68,13 @@ export const command = Command.make("process", {
   ),
   allPlatforms: Options.boolean("all-platforms").pipe(
     Options.withDescription(
-      "Copy the whole index, every platform of it, byte for byte (oci-layout:// to oci-layout://)"
+      "Copy the whole index, every platform of it, byte for byte but for what filters change (oci-layout:// or tar:// with an index.json to oci-layout://)"
     )
   ),
   referrers: Options.boolean("referrers").pipe(
-    Options.withDescription("Copy the whole index and what refers to it: signatures, SBOMs, attestations")
+    Options.withDescription(
+      "Copy the whole index and what refers to it: signatures, SBOMs, attestations. Those of an image that filters change are left out"
+    )
   ),
   ...Flags.platform,
   format: Flags.format,
@@ -128,6 +131,11 @@ export const command = Command.make("process", {
           filters: processed.reports.map((report, index) =>
             FilterText.toJson(processed.receipt.filters[index]!, report)
           ),
+          left_out: processed.leftOut.map(({ digest, mediaType, subject }) => ({
+            digest,
+            media_type: mediaType,
+            subject
+          })),
           images: summary.images,
           layers: summary.layers,
           bytes: summary.bytes,
@@ -137,7 +145,10 @@ export const command = Command.make("process", {
         })
         yield* Output.printError(Summary.format(summary))
       } else {
-        const told = processed.reports.flatMap(FilterText.lines)
+        const told = [
+          ...FilterText.all(processed.receipt.filters, processed.reports),
+          ...processed.leftOut.map((one) => Text.safe(GraphRewrite.describe(one)))
+        ]
         if (told.length > 0) yield* Output.printLine(told.join("\n"))
         const listed = results === undefined ? "" : Text.findings(results, { colour: Output.colour(process.stdout) })
         if (listed !== "") yield* Output.printLine(listed)

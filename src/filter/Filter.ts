@@ -24,6 +24,9 @@ export interface AppliedFilter {
   readonly options: Readonly<Record<string, unknown>>
   readonly before: string
   readonly after: string
+  /** Where several images were filtered, which one: the digest of its manifest in the source, and its platform. */
+  readonly manifest?: string
+  readonly platform?: string
   /** The IDs of other images that went into it, by the option that names each. */
   readonly inputs?: Readonly<Record<string, string>>
 }

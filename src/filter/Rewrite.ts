@@ -2,6 +2,7 @@
 
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Codec from "../content/Compression.ts"
@@ -43,6 +44,13 @@ export const failed = (layer: Image.Layer, failure: NonNullable<Job.Rewritten["f
   })
 
 /**
+ * What edits made of layers already, for as long as this is provided: images that are filtered together share layers.
+ */
+export class KnownLayers extends Context.Reference<KnownLayers>()("tallyman/KnownLayers", {
+  defaultValue: (): Map<string, RewrittenLayer> | undefined => undefined
+}) {}
+
+/**
  * What an edit each makes of layers: every one is read once, proved to be what the config says, and hashed behind the edit. Nothing
  * is written; writers apply the edits again. Layers of the same bytes are read once.
  */
@@ -51,6 +59,7 @@ export const rewriteLayers = Effect.fn("Rewrite.rewriteLayers")(function* (
   edits: ReadonlyArray<Image.Edit>
 ): Effect.fn.Return<ReadonlyArray<RewrittenLayer>, FilterError, WorkerPool> {
   const pool = yield* WorkerPool
+  const done = (yield* KnownLayers) ?? new Map<string, RewrittenLayer>()
   const passes = new Map<string, Pass>()
   const keys: Array<string> = []
   for (const [position, layer] of layers.entries()) {
@@ -58,14 +67,13 @@ export const rewriteLayers = Effect.fn("Rewrite.rewriteLayers")(function* (
     const edit = edits[position]!
     const key = JSON.stringify([layer.bytes, layer.diffId, layer.digest, layer.edits, edit])
     keys.push(key)
-    if (!passes.has(key)) passes.set(key, passOver(layer, edit))
+    if (!done.has(key) && !passes.has(key)) passes.set(key, passOver(layer, edit))
   }
   const all = [...passes.values()]
   const results = yield* pool.runAll(
     Job.job,
     all.flatMap((pass) => pass.tasks)
   )
-  const done = new Map<string, RewrittenLayer>()
   let next = 0
   for (const [key, pass] of passes) {
     const own = results.slice(next, (next += pass.tasks.length))

@@ -1,11 +1,12 @@
 /**
  * More of a source than one image: indexes with all they lead to, artifacts, and what refers to them. It is copied by
- * digest, byte for byte, so nothing in it is converted.
+ * digest, byte for byte, but for images that filters changed and what names them: nothing in it is converted.
  */
 
 import * as Effect from "effect/Effect"
 import * as Hasher from "../content/Hasher.ts"
 import * as Digest from "../image/Digest.ts"
+import type * as Image from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
 import * as MediaType from "../image/MediaType.ts"
 import * as Reference from "../image/Reference.ts"
@@ -28,6 +29,8 @@ export interface ContentGraph {
   readonly open: (descriptor: Descriptor) => Effect.Effect<Region | undefined, SourceError>
   /** Manifests whose `subject` has this digest (manifest.md "subject"), as the source lists them. */
   readonly referrers: (digest: string) => Effect.Effect<ReadonlyArray<Descriptor>, SourceError>
+  /** Every image that the roots lead to, in their order, by the digest of its manifest. */
+  readonly images: Effect.Effect<ReadonlyMap<string, Effect.Effect<Image.Image, SourceError>>, SourceError>
 }
 
 /** A descriptor as far as copying needs it; undefined when the value is none. */

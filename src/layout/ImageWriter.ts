@@ -15,6 +15,16 @@ export interface GraphOptions {
   readonly root: Root
   /** Also what refers to any manifest of it: signatures, SBOMs. */
   readonly referrers: boolean
+  /** The images of it, where filters were applied to all of them; what names one that changed is rewritten. */
+  readonly filtered?: ReadonlyArray<FilteredImage>
+}
+
+export interface FilteredImage {
+  /** As the source has it. */
+  readonly before: Image.Image
+  /** The very same one when no filter changed anything. */
+  readonly after: Image.Image
+  readonly filters: ReadonlyArray<AppliedFilter>
 }
 
 /** Writes images into one output. */
@@ -27,8 +37,8 @@ export class ImageWriter extends Context.Tag("tallyman/ImageWriter")<
      */
     readonly write: (image: Image.Image, options: WriteOptions) => Effect.Effect<Receipt, WriteError | SourceError>
     /**
-     * Copies an index with all its platforms, or an artifact, byte for byte. Undefined where the layout holds single
-     * images only.
+     * Copies an index with all its platforms, or an artifact: byte for byte, but for images that filters changed and what
+     * names them. Undefined where the layout holds single images only.
      */
     readonly writeGraph?: (
       graph: ContentGraph,

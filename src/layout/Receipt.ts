@@ -32,6 +32,9 @@ export const AppliedFilter = Schema.Struct({
   /** The image ID before and after. */
   before: Schema.String,
   after: Schema.String,
+  /** Where several images were filtered, which one: the digest of its manifest in the source, and its platform. */
+  manifest: Schema.optionalWith(Schema.String, { exact: true }),
+  platform: Schema.optionalWith(Schema.String, { exact: true }),
   /** The IDs of other images that went into it, by the option that names each. */
   inputs: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { exact: true })
 })

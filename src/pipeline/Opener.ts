@@ -15,30 +15,33 @@ export const load = Effect.fn("Opener.load")(function* (
   { selector, source }: Layouts.OpenedSource,
   limits: DecoderLimits | undefined
 ): Effect.fn.Return<Image, SourceError> {
-  const image = yield* choose(source, selector)
-  return limits === undefined ? image : { ...image, layers: image.layers.map((layer) => ({ ...layer, limits })) }
+  return limited(yield* choose(source, selector), limits)
 })
+
+export const limited = (image: Image, limits: DecoderLimits | undefined): Image =>
+  limits === undefined ? image : { ...image, layers: image.layers.map((layer) => ({ ...layer, limits })) }
 
 /** For filters. What it opens can be read until the scope ends: when what was made of it is written. */
 export const make = (
   options: Omit<Layouts.SourceOptions, "platform"> = {}
 ): Effect.Effect<OpenImage, never, Scope.Scope> =>
-  Effect.map(
-    Effect.scope,
-    (scope): OpenImage =>
-      (target, platform) =>
-        Effect.gen(function* () {
-          const opened = yield* Layouts.openSource(yield* Layouts.locate(target), options)
-          const { selector, source } = opened
-          const several = matching(yield* source.candidates, selector).length > 1
-          return yield* load(
-            several && selector.platform === undefined && platform !== undefined
-              ? { source, selector: { ...selector, platform } }
-              : opened,
-            options.limits
-          )
-        }).pipe(Scope.extend(scope), Effect.mapError(asFilterError))
-  )
+  Effect.map(Effect.scope, (scope): OpenImage => {
+    // Images that are filtered together have the same bases; an archive is unpacked for all of them once.
+    const known = new Map<string, Layouts.OpenedSource>()
+    return (target, platform) =>
+      Effect.gen(function* () {
+        const opened = known.get(target) ?? (yield* Layouts.openSource(yield* Layouts.locate(target), options))
+        known.set(target, opened)
+        const { selector, source } = opened
+        const several = matching(yield* source.candidates, selector).length > 1
+        return yield* load(
+          several && selector.platform === undefined && platform !== undefined
+            ? { source, selector: { ...selector, platform } }
+            : opened,
+          options.limits
+        )
+      }).pipe(Scope.extend(scope), Effect.mapError(asFilterError))
+  })
 
 const reasons: Readonly<Partial<Record<SourceError["reason"], FilterError["reason"]>>> = {
   Damaged: "Damaged",

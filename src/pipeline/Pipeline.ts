@@ -3,11 +3,15 @@ import * as Effect from "effect/Effect"
 import type { Policy } from "../check/Policy.ts"
 import { applyAll, type Filter } from "../filter/Filter.ts"
 import type { Report } from "../filter/Report.ts"
+import { KnownLayers } from "../filter/Rewrite.ts"
 import type { Image } from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
+import * as Platform from "../image/Platform.ts"
 import * as ContentGraph from "../layout/ContentGraph.ts"
+import { SourceError } from "../layout/Failure.ts"
+import * as GraphRewrite from "../layout/GraphRewrite.ts"
 import type { Selector } from "../layout/ImageSource.ts"
-import type { ImageWriter } from "../layout/ImageWriter.ts"
+import type { FilteredImage, ImageWriter } from "../layout/ImageWriter.ts"
 import type { Receipt } from "../layout/Receipt.ts"
 import type { Depth, Verification } from "../layout/Verifier.ts"
 import * as Layouts from "./Layouts.ts"
@@ -22,7 +26,7 @@ export interface ProcessOptions extends Layouts.SourceOptions, Layouts.WriterOpt
   /** undefined: nothing is verified. */
   readonly verify: Depth | undefined
   readonly policy?: Policy
-  /** Copy a whole index, every platform of it, byte for byte. */
+  /** Copy a whole index, every platform of it: byte for byte, but for images that filters change and what names them. */
   readonly allPlatforms?: boolean
   /** Also copy what refers to it: signatures, SBOMs. Implies `allPlatforms`. */
   readonly referrers?: boolean
@@ -34,8 +38,10 @@ export interface Processed {
   /** Bytes of layers written or found in place. */
   readonly layerBytes: number
   readonly verification: Verification | undefined
-  /** What the filters have to tell, one for each. */
+  /** What the filters have to tell, one for each of the receipt's. */
   readonly reports: ReadonlyArray<Report>
+  /** Attestations and signatures that were left out, as filters changed what they are about. */
+  readonly leftOut: ReadonlyArray<GraphRewrite.LeftOut>
 }
 
 /** Moves one image, or a whole index, and when asked proves what was written. */
@@ -68,7 +74,7 @@ const copyImage = Effect.fnUntraced(function* (
 ) {
   const { applied, image, reports } = yield* applyAll(filters, yield* Opener.load(opened, limits))
   const receipt = yield* writer.write(image, { filters: applied })
-  return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image), reports }
+  return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image), reports, leftOut: [] }
 })
 
 /** As stored: from the receipt's details of layers, or from the files that are layers themselves. */
@@ -89,33 +95,65 @@ const layerBytes = (receipt: Receipt, image: Image): number => {
 const copyGraph = Effect.fnUntraced(function* (
   { selector, source }: Layouts.OpenedSource,
   writer: ImageWriter["Type"],
-  { destination, filters, referrers, source: from }: ProcessOptions
+  { destination, filters = [], limits, referrers = false, source: from }: ProcessOptions
 ) {
-  const flag = referrers === true ? "--referrers" : "--all-platforms"
-  if (filters !== undefined && filters.length > 0) {
-    return yield* new UsageError({
-      reason: "BadValue",
-      message: `cannot use ${flag} together with a filter: it copies everything byte for byte`
-    })
-  }
   if (source.graph === undefined || writer.writeGraph === undefined) {
     const uri = source.graph === undefined ? from : destination
     return yield* new UsageError({
       reason: "BadValue",
-      message: `cannot use ${flag} with ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${
+      message: `cannot use ${referrers ? "--referrers" : "--all-platforms"} with ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${
         source.graph === undefined ? "source" : "destination"
       } holds single images`
     })
   }
   const root = yield* ContentGraph.choose(source.graph, rootSelector(selector))
-  const receipt = yield* writer.writeGraph(source.graph, { root, referrers: referrers === true })
+  const filtered = filters.length === 0 ? undefined : yield* filterImages(source.graph, root, filters, limits)
+  const receipt = yield* writer.writeGraph(source.graph, {
+    root,
+    referrers,
+    ...(filtered === undefined ? {} : { filtered: filtered.images })
+  })
   return {
     receipt,
     layerCount: receipt.files.length,
     layerBytes: receipt.files.reduce((sum, file) => sum + file.size, 0),
-    reports: []
+    reports: filtered?.reports ?? [],
+    leftOut: GraphRewrite.leftOutIn(receipt)
   }
 })
+
+/** Applies filters to every image that a root leads to, each once, in their order. */
+const filterImages = Effect.fnUntraced(
+  function* (
+    graph: ContentGraph.ContentGraph,
+    root: ContentGraph.Root,
+    filters: ReadonlyArray<Filter>,
+    limits: ProcessOptions["limits"]
+  ) {
+    const { documents } = yield* ContentGraph.closure(graph, root.descriptor, false)
+    const found = [...(yield* graph.images)].filter(([digest]) => documents.has(digest))
+    if (found.length === 0) {
+      return yield* new SourceError({
+        reason: "NoSuchImage",
+        message: `cannot filter ${root.name ?? root.descriptor.digest} of ${graph.uri}: expected an image, found none`
+      })
+    }
+    const images: Array<FilteredImage> = []
+    const reports: Array<Report> = []
+    for (const [manifest, load] of found) {
+      const before = Opener.limited(yield* load, limits)
+      const chained = yield* applyAll(filters, before)
+      const which = { manifest, ...(before.platform === undefined ? {} : { platform: Platform.show(before.platform) }) }
+      images.push({ before, after: chained.image, filters: chained.applied.map((one) => ({ ...one, ...which })) })
+      reports.push(...chained.reports)
+    }
+    return { images, reports }
+  },
+  Effect.provideServiceEffect(
+    KnownLayers,
+    Effect.sync(() => new Map())
+  )
+)
 
 const rootSelector = ({ image, index }: Selector): ContentGraph.RootSelector => ({
   ...(image === undefined ? {} : { image }),

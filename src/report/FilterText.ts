@@ -88,6 +88,15 @@ const fate = (state: MatchState): string => {
   }
 }
 
+/** The lines of all filters. Where several images were filtered, each image's stand below its name. */
+export const all = (applied: ReadonlyArray<AppliedFilter>, reports: ReadonlyArray<Report>): ReadonlyArray<string> =>
+  reports.flatMap((report, index) => {
+    const { manifest, platform } = applied[index]!
+    const isScript = report.filter === "search" && report.scriptFriendly
+    const isSame = manifest === undefined || manifest === applied[index - 1]?.manifest
+    return [...(isSame || isScript ? [] : [`${safe(platform ?? "no platform")} ${manifest}:`]), ...lines(report)]
+  })
+
 /** Grouped by layer, in the form of the older tool, with what became of each match behind it. */
 export const searchText = (layers: ReadonlyArray<LayerMatches>): ReadonlyArray<string> => {
   const found = layers.filter(({ matches }) => matches.length > 0)
@@ -134,6 +143,7 @@ export const toJson = (applied: AppliedFilter, report: Report) => ({
   options: applied.options,
   before: applied.before,
   after: applied.after,
+  ...(applied.manifest === undefined ? {} : { manifest: applied.manifest, platform: applied.platform ?? null }),
   ...(applied.inputs === undefined ? {} : { inputs: applied.inputs }),
   ...detailsOf(report)
 })

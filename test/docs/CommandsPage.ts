@@ -104,8 +104,11 @@ With \`--against\` it has \`against\` too. With \`--repair\` the fields above ar
 \`repaired\` and \`not_repaired\` ([{"path", "reason"}]), with \`--dry-run\` \`would_repair\`, and \`before\`, the fields from \`ok\` to
 \`skipped\` of what was found at first.
 
-\`process --format json\` prints \`source\`, \`destination\`, \`image\`, \`names\`, \`images\`, \`layers\`, \`bytes\`, \`seconds\`, \`depth\` and, as
-\`verification\`, the fields from \`ok\` to \`skipped\`; its summary line goes to stderr.
+\`process --format json\` prints \`source\`, \`destination\`, \`image\`, \`names\`, \`filters\`, \`left_out\`, \`images\`, \`layers\`,
+\`bytes\`, \`seconds\`, \`depth\` and, as \`verification\`, the fields from \`ok\` to \`skipped\`; its summary line goes to stderr.
+\`filters\` has, for each filter of each image, \`name\`, \`options\`, the image IDs \`before\` and \`after\`, with several images
+\`manifest\` and \`platform\`, and what the filter has to tell; \`left_out\` has {"digest", "media_type", "subject"} for each
+attestation or signature that was left out, as filters changed what it is about.
 
 ## Exit codes
 

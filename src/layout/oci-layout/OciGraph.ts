@@ -10,6 +10,7 @@ import { SourceError } from "../Failure.ts"
 import { readRegion, type Store } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
 import * as Files from "./OciFiles.ts"
+import * as OciSource from "./OciSource.ts"
 
 export const make = (store: Store, uri: string): ContentGraph.ContentGraph => {
   const reader = new Reader(store)
@@ -17,7 +18,11 @@ export const make = (store: Store, uri: string): ContentGraph.ContentGraph => {
     uri,
     roots: Effect.suspend(() => reader.roots()),
     open: (descriptor) => Effect.suspend(() => reader.open(descriptor)),
-    referrers: (digest) => Effect.suspend(() => Either.map(reader.referrers(), (all) => all.get(digest) ?? []))
+    referrers: (digest) => Effect.suspend(() => Either.map(reader.referrers(), (all) => all.get(digest) ?? [])),
+    images: Effect.map(
+      OciSource.candidates(store, uri),
+      (all) => new Map(all.flatMap(({ digest, load }) => (digest === undefined ? [] : [[digest, load] as const])))
+    )
   }
 }
 

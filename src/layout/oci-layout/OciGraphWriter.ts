@@ -6,16 +6,19 @@ import * as Effect from "effect/Effect"
 import * as Inspect from "../../content/Inspect.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
+import * as Platform from "../../image/Platform.ts"
 import { version } from "../../version.ts"
 import * as ContentGraph from "../ContentGraph.ts"
 import type * as Conversion from "../Conversion.ts"
 import { describe, SourceError, WriteError } from "../Failure.ts"
-import type { GraphOptions } from "../ImageWriter.ts"
+import * as GraphRewrite from "../GraphRewrite.ts"
+import type { FilteredImage, GraphOptions } from "../ImageWriter.ts"
 import type * as Journal from "../Journal.ts"
+import * as LayerCopy from "../LayerCopy.ts"
 import { createEmpty, place, replaceRegular, unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Files from "./OciFiles.ts"
-import type * as OciImages from "./OciImages.ts"
+import * as OciImages from "./OciImages.ts"
 import { checkNames, inLayout } from "./OciPublish.ts"
 
 export interface GraphTarget extends OciImages.Target {
@@ -23,10 +26,15 @@ export interface GraphTarget extends OciImages.Target {
   readonly tempDirectory?: string | undefined
 }
 
+/**
+ * Copies a root of a graph with all it leads to. Every digest stays, but for images that filters changed and the indexes
+ * that lead to them: these are rewritten once, and what vouches for the old ones is left out.
+ */
 export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
   options: GraphTarget,
+  memory: OciImages.Memory,
   graph: ContentGraph.ContentGraph,
-  { referrers, root: from }: GraphOptions
+  { filtered, referrers, root: from }: GraphOptions
 ) {
   const root = options.path
   const name = options.ref ?? from.name
@@ -37,10 +45,20 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
       message: `cannot convert ${from.name ?? from.descriptor.digest} of ${graph.uri}: indexes and artifacts are copied as they are`
     })
   }
-  const closure = yield* ContentGraph.closure(graph, from.descriptor, referrers)
-  return yield* inLayout(root, name ?? from.descriptor.digest, (journal) =>
+  const source = yield* ContentGraph.closure(graph, from.descriptor, referrers)
+  const use = (journal: Journal.Journal) =>
     Effect.gen(function* () {
-      const blobs = yield* writeBlobs(root, graph, [...closure.blobs.values()], journal)
+      const made =
+        filtered === undefined
+          ? undefined
+          : yield* rewrite(options, memory, graph, source, { filtered, referrers, root: from }, journal)
+      const { closure, files: written, top } = made ?? { closure: source, files: new Map(), top: from.descriptor }
+      const blobs = yield* writeBlobs(
+        root,
+        graph,
+        [...closure.blobs.values()].filter(({ descriptor }) => !written.has(Digest.blobPath(descriptor.digest))),
+        journal
+      )
       const documents = [...closure.documents.values()].reverse()
       yield* Effect.try({
         try: () => {
@@ -49,6 +67,10 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
         },
         catch: unwritable(`cannot write into ${root}`)
       })
+      const documentFiles = documents.map(({ descriptor, raw }) =>
+        Receipt.fileOf(Digest.blobPath(descriptor.digest), raw)
+      )
+      const isDocument = new Set(documentFiles.map((file) => file.path))
       // Their names in the source may be others' here.
       const listed = closure.referrers.map((one) => named(one, undefined))
       const receipt: Receipt.Receipt = {
@@ -56,28 +78,105 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
         version,
         layout: "oci-layout",
         names: name === undefined ? [] : [name],
-        image: from.descriptor.digest,
+        image: top.digest,
         source: { uri: graph.uri, digest: from.descriptor.digest },
-        filters: [],
-        conversions: [],
-        files: [
-          ...blobs,
-          ...documents.map(({ descriptor, raw }) => Receipt.fileOf(Digest.blobPath(descriptor.digest), raw))
-        ],
+        filters: (filtered ?? []).flatMap(({ filters }) => filters),
+        conversions: made?.conversions ?? [],
+        files: [...blobs, ...[...written.values()].filter((file) => !isDocument.has(file.path)), ...documentFiles],
         details: {
           refs: name === undefined ? [] : [name],
-          manifest: from.descriptor,
+          manifest: top,
           referrers: listed.map((one) => one.digest),
-          absent: closure.absent.map((one) => one.digest)
+          absent: closure.absent.map((one) => one.digest),
+          ...made?.details
         }
       }
       return {
-        entries: [named(from.descriptor, name), ...listed],
-        receipts: [{ file: Files.receiptFile(name ?? from.descriptor.digest), receipt }],
+        entries: [named(top, name), ...listed],
+        receipts: [{ file: Files.receiptFile(name ?? top.digest), receipt }],
         result: receipt
       }
     })
+  return yield* inLayout(root, name ?? from.descriptor.digest, use, options.tempDirectory)
+})
+
+/** Writes the images that became others and the indexes that lead to them; answers what there is to copy beside these. */
+const rewrite = Effect.fnUntraced(function* (
+  options: GraphTarget,
+  memory: OciImages.Memory,
+  graph: ContentGraph.ContentGraph,
+  source: ContentGraph.Closure,
+  { filtered, referrers, root: from }: GraphOptions & { readonly filtered: ReadonlyArray<FilteredImage> },
+  journal: Journal.Journal
+) {
+  const root = options.path
+  const changed = filtered.filter(({ after, before }) => after !== before)
+  const images = yield* OciImages.write(
+    options,
+    memory,
+    changed.map(({ after }) => after),
+    journal
   )
+  const successors = new Map<string, GraphRewrite.Successor | undefined>(
+    filtered.map(({ before }) => [before.manifest!.digest, undefined])
+  )
+  for (const [index, { manifest }] of images.entries()) {
+    const { after, before } = changed[index]!
+    if (manifest.kept) continue
+    successors.set(before.manifest!.digest, { ...manifest, osVersion: after.config.value["os.version"] ?? undefined })
+  }
+  const { indexes, leftOut, root: top } = yield* GraphRewrite.rewrite(graph.uri, source, from.descriptor, successors)
+  yield* Effect.try({
+    try: () => {
+      for (const { descriptor, raw } of indexes.values())
+        replaceRegular(root, Digest.blobPath(descriptor.digest), raw, journal)
+    },
+    catch: unwritable(`cannot write into ${root}`)
+  })
+  const files = new Map(
+    [
+      ...images.flatMap((image) => image.files),
+      ...[...indexes.values()].map(({ descriptor, raw }) => Receipt.fileOf(Digest.blobPath(descriptor.digest), raw))
+    ].map((file) => [file.path, file])
+  )
+  const closure = yield* ContentGraph.closure(
+    {
+      ...graph,
+      open: (descriptor) => {
+        const file = files.get(Digest.blobPath(descriptor.digest))
+        return file === undefined
+          ? graph.open(descriptor)
+          : Effect.succeed({ path: path.join(root, file.path), offset: 0, size: file.size })
+      }
+    },
+    top,
+    referrers
+  )
+  // Nothing refers to what an image or an index became, so what referred to it before is not reached any more.
+  const lost = source.referrers.flatMap(({ digest, mediaType }): ReadonlyArray<GraphRewrite.LeftOut> => {
+    const subject = GraphRewrite.subjectOf(source.documents.get(digest))
+    return subject === undefined || closure.documents.has(digest) ? [] : [{ digest, mediaType, subject }]
+  })
+  const gone = [...leftOut, ...lost]
+  return {
+    top,
+    closure,
+    files,
+    conversions: [
+      ...images.flatMap(({ manifest }) => manifest.conversions),
+      ...[...indexes].map(([before, { descriptor }]) => `index: ${before} became ${descriptor.digest}`),
+      ...gone.map(GraphRewrite.describe)
+    ],
+    details: {
+      images: filtered.map(({ before: { manifest, platform } }) => ({
+        ...(platform === undefined ? {} : { platform: Platform.show(platform) }),
+        before: manifest!.digest,
+        after: (successors.get(manifest!.digest)?.descriptor ?? manifest!).digest
+      })),
+      layers: images.flatMap(({ layers }) => layers.map(LayerCopy.detailOf)),
+      leftOut: gone
+    }
+  }
 })
 
 /** An entry of index.json under a name, or without one: what else the source says about it stays. */

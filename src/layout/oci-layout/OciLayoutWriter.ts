@@ -29,7 +29,7 @@ export const make = Effect.fn("OciLayoutWriter.make")(function* (options: OciLay
     write: (image, writeOptions) =>
       write(options, memory, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool)),
     writeGraph: (graph, graphOptions) =>
-      writeGraph(options, graph, graphOptions).pipe(Effect.provideService(WorkerPool, pool))
+      writeGraph(options, memory, graph, graphOptions).pipe(Effect.provideService(WorkerPool, pool))
   } satisfies ImageWriter["Type"]
 })
 
