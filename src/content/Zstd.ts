@@ -61,6 +61,8 @@ const instantiate = (): ZstdExports => {
 const keptMemory = 40 * 1024 * 1024
 
 const inputSize = 128 * 1024
+/** Of a frame, little is handed over at first: with millions of tiny ones, each would copy what follows it as well. */
+const firstInputSize = 256
 const outputSize = 256 * 1024
 
 /** What `zstd -d` accepts without `--long` (RFC 8878 section 3.1.1.1.2 asks for 8 MiB only). */
@@ -113,6 +115,7 @@ export const makeDecoder = (
   let summary: DecoderSummary | undefined
 
   let frameStart = 0
+  let pieceSize = firstInputSize
   const header = Buffer.alloc(maxHeader)
   let headerRead = 0
   /** How many bytes of the header have to be there for the next step. */
@@ -150,6 +153,7 @@ export const makeDecoder = (
     frameStart = offset
     headerRead = 0
     headerNeeded = 4
+    pieceSize = firstInputSize
   }
 
   /**
@@ -159,7 +163,8 @@ export const makeDecoder = (
   const decode = (chunk: Uint8Array, from: number, to: number, base: number): number => {
     let position = from
     while (position < to) {
-      const size = Math.min(inputSize, to - position)
+      const size = Math.min(pieceSize, to - position)
+      pieceSize = Math.min(inputSize, pieceSize * 4)
       heap.set(chunk.subarray(position, position + size), inputPointer)
       words[inputStruct >> 2] = inputPointer
       words[(inputStruct >> 2) + 1] = size
