@@ -183,7 +183,7 @@ export const job: Job<InspectTask, Evidence> = {
   cost: bytesRead,
   transfer: (evidence) => {
     const paths = evidence.layer?.facts.paths
-    return paths === undefined ? [] : [paths.buffer as ArrayBuffer]
+    return paths === undefined ? [] : [paths.slots, ...paths.pages].map((array) => array.buffer as ArrayBuffer)
   }
 }
 

@@ -1,47 +1,73 @@
 import type * as ByteString from "./ByteString.ts"
-import { PathSet } from "./PathSet.ts"
+import { PathTree, type PathTreeData, root } from "./PathTree.ts"
 import type { Problem } from "./Problem.ts"
 import type { TarEntry } from "./TarEntry.ts"
+import { blockSize } from "./TarField.ts"
 
 /**
  * What one layer's entries show without the other layers (layer.md; rules 48, 52-56, 97-99), and what has to be held
- * against the layers below it. Paths are normalised byte strings without leading and trailing slashes; "" is the root.
+ * against the layers below it.
  */
 export interface LayerFacts {
-  /** Hardlinks whose target the layer itself has not shown before them: a lower layer must have it. */
-  readonly openLinks: ReadonlyArray<readonly [path: ByteString.ByteString, target: ByteString.ByteString]>
-  /** Paths that explicit whiteouts hide. */
-  readonly whiteouts: ReadonlyArray<ByteString.ByteString>
-  /** Directories made opaque. */
-  readonly opaques: ReadonlyArray<ByteString.ByteString>
-  /** Directories that entries lie in and that have no entry themselves; of each entry, the nearest. */
-  readonly implied: ReadonlyArray<ByteString.ByteString>
   /**
-   * Every path the layer adds, as latin1 bytes: each a type letter ("d" directory, "l" symlink, "f" anything else), the
-   * path and a NUL. Undefined when it would be larger than `maxPathBytes`, or when not all entries were looked at.
+   * A `PathTree`, its records with the marks below. Undefined when no other layer will ask for it and it asks nothing
+   * itself.
    */
-  readonly paths: Uint8Array | undefined
+  readonly paths: PathTreeData | undefined
+  /** False when there were more entries than are looked at. */
+  readonly whole: boolean
+  /** How many records are marked `openLink`, `whiteout`, and `implied`. */
+  readonly openLinks: number
+  readonly whiteouts: number
+  readonly implied: number
 }
 
-/** Path tables above this are not kept: what needs them is then reported as skipped. */
-const maxPathBytes = 128 * 1024 * 1024
+// What an entry is, in its record's lowest marks. A hardlink's target is the record behind it.
+const kinds = 7
+const directoryKind = 1
+const symlinkKind = 2
+const hardlinkKind = 3
+const rootLinkKind = 4
+const otherKind = 5
+const whiteoutKind = 6
+
+/** An entry has this path. */
+export const isEntry = 1 << 3
+/** An entry has it as a directory. */
+export const isDirectory = 1 << 4
+/** An entry has it as a symlink. */
+export const isSymlink = 1 << 5
+/** Some entry lies below it. */
+export const hasEntries = 1 << 6
+/** A directory that entries lie in and that has no entry itself; of each entry, the nearest ones. */
+export const implied = 1 << 7
+/** An explicit whiteout hides it. */
+export const whiteout = 1 << 8
+/** A directory made opaque. */
+export const opaque = 1 << 9
+/** A hardlink whose target the layer itself has not shown before it: a lower layer must have it. */
+export const openLink = 1 << 10
+/** Marks from here on are the reader's. */
+export const firstFreeMark = 1 << 16
+
+/** Some entry lies directly in it. */
+const isParent = 1 << 11
+/** It lies below something that can hold no entries. */
+const isBlocked = 1 << 12
+/** A directory with the name of a whiteout, which has been told. */
+const isTold = 1 << 13
+
 const maxProblems = 100
 
 /** PATH_MAX with its NUL and NAME_MAX of Linux: what is longer can be unpacked nowhere. */
 const maxPath = 4095
 const maxName = 255
 
-/** What is kept of all entries, in bytes, reckoned with what an entry costs by itself: some four million of them. */
-const maxHeld = 640 * 1024 * 1024
-const entryCost = 128
-/** Hardlinks and whiteouts are held with what they name, and asked about in every layer below. */
-const linkCost = 1024
+/** What is kept of all entries, in bytes: some ten million of them. */
+const maxHeld = 384 * 1024 * 1024
 
-/** More than any image has above one entry, while a hostile name has two thousand, which together take a thousandfold. */
+/** More than any image has above one entry, while a hostile name has two thousand, each of which would be a question. */
 const maxImplied = 32
-
-/** Directories longer than this ask `PathSet` for what is above them: one by one would take time in the square. */
-const longPath = 512
 
 /** "./a//b/./c/" becomes "a/b/c"; ".." is kept as it is, the scanner reports it. */
 export const normalizePath = (path: ByteString.ByteString): ByteString.ByteString => {
@@ -96,10 +122,36 @@ const overlayKeyword = /^(?:SCHILY|LIBARCHIVE)\.xattr\.(?:trusted|user)\.overlay
 const whiteoutPrefix = ".wh."
 const opaqueName = ".wh..wh..opq"
 
-const directoryType = 0
-const symlinkType = 1
-const hardlinkType = 2
-const otherType = 3
+/** Directories whose nodes are remembered by their paths. */
+const maxKnown = 4096
+
+/** Directories of one path after the other, which mostly are the same, or one of few. */
+class Directories {
+  readonly #tree: PathTree
+  readonly #known = new Map<ByteString.ByteString, number>()
+  #path: ByteString.ByteString = ""
+  #node = root
+
+  constructor(tree: PathTree) {
+    this.#tree = tree
+  }
+
+  /** The node of the directory `path[0, end)`. */
+  at(path: ByteString.ByteString, end: number): number {
+    if (end <= 0) return root
+    if (end === this.#path.length && path.startsWith(this.#path)) return this.#node
+    const directory = path.slice(0, end)
+    let node = this.#known.get(directory)
+    if (node === undefined) {
+      if (this.#known.size === maxKnown) this.#known.clear()
+      node = this.#tree.reach(directory)
+      this.#known.set(directory, node)
+    }
+    this.#path = directory
+    this.#node = node
+    return node
+  }
+}
 
 /**
  * Takes a layer's entries one by one and judges them together at the end: looking each path up as it comes, between
@@ -107,28 +159,17 @@ const otherType = 3
  */
 export class LayerScan {
   readonly #onProblem: (problem: Problem) => void
-  readonly #paths: Array<ByteString.ByteString> = []
-  readonly #types: Array<number> = []
-  readonly #offsets: Array<number> = []
-  /** Targets of hardlinks, by the entry's position. */
-  readonly #targets = new Map<number, ByteString.ByteString>()
-  readonly #seen = new Set<ByteString.ByteString>()
-  readonly #directories = new Set<ByteString.ByteString>()
-  readonly #symlinks = new PathSet()
-  /** Directories that entries lie in: far fewer than entries, so that questions about parents are asked once each. */
-  readonly #parents = new Set<ByteString.ByteString>()
-  readonly #openLinks: Array<readonly [ByteString.ByteString, ByteString.ByteString]> = []
-  readonly #whiteouts = new PathSet()
-  /** How many entries came before each whiteout. */
-  readonly #whiteoutPlaces = new Map<ByteString.ByteString, number>()
-  readonly #opaques = new PathSet()
-  /** Names of whiteouts that are directories, told once each. */
-  readonly #whiteoutDirectories = new Set<ByteString.ByteString>()
+  readonly #tree = new PathTree()
+  readonly #directories = new Directories(this.#tree)
+  readonly #targets = new Directories(this.#tree)
   readonly #counts = new Map<Problem["check"], number>()
-  #pathBytes = 0
   readonly #maxHeld: number
-  #held = 0
+  #entries = 0
   #full = false
+  #openLinks = 0
+  #whiteouts = 0
+  #opaques = 0
+  #implied = 0
 
   /** `held`: bytes that may be remembered of all entries; past them the rest is reported as not looked at. */
   constructor(onProblem: (problem: Problem) => void, held: number = maxHeld) {
@@ -148,19 +189,45 @@ export class LayerScan {
     }
     if (entry.path.includes(whiteoutPrefix) && this.#whiteout(entry)) return
     if (entry.pax !== undefined || entry.type === "char") this.#overlayMarks(entry)
-    const { type } = entry
-    if (type === "hardlink") this.#targets.set(this.#paths.length, entry.linkname)
-    this.#paths.push(entry.path)
-    this.#types.push(
-      type === "directory"
-        ? directoryType
-        : type === "symlink"
-          ? symlinkType
-          : type === "hardlink"
-            ? hardlinkType
-            : otherType
-    )
-    this.#offsets.push(entry.headerOffset)
+    const path = resolvePath(entry.path)
+    if (path === "") this.#root(entry)
+    else if (entry.type === "hardlink") this.#hardlink(entry, path)
+    else {
+      this.#append(
+        path,
+        entry.type === "directory" ? directoryKind : entry.type === "symlink" ? symlinkKind : otherKind,
+        entry
+      )
+    }
+  }
+
+  #append(path: ByteString.ByteString, kind: number, entry: TarEntry): void {
+    const slash = path.lastIndexOf("/")
+    const directory = this.#directories.at(path, slash)
+    this.#tree.append(directory, path, slash + 1, path.length, kind, entry.headerOffset / blockSize)
+  }
+
+  #hardlink(entry: TarEntry, path: ByteString.ByteString): void {
+    const target = resolvePath(entry.linkname)
+    // Of one without any target the scanner has said so.
+    if (target === "") this.#append(path, entry.linkname === "" ? otherKind : rootLinkKind, entry)
+    else {
+      const slash = target.lastIndexOf("/")
+      const directory = this.#targets.at(target, slash)
+      this.#append(path, hardlinkKind, entry)
+      this.#tree.append(directory, target, slash + 1, target.length)
+    }
+  }
+
+  #root(entry: TarEntry): void {
+    // Of an entry without any name the scanner has said so.
+    if (entry.type === "directory" || entry.path === "") return
+    this.#problem({
+      check: "layer.root-not-directory",
+      message: "an entry would replace the root by something else",
+      path: entry.path,
+      offset: entry.headerOffset
+    })
   }
 
   /** Whether the entry can be unpacked at all, and there is room for what has to be remembered of it. */
@@ -179,13 +246,14 @@ export class LayerScan {
       })
       return false
     }
-    const isLink = type === "hardlink" || path.includes(whiteoutPrefix)
-    this.#held += path.length + (type === "hardlink" ? linkname.length : 0) + (isLink ? linkCost : entryCost)
-    if (this.#held <= this.#maxHeld) return true
+    if (this.#tree.size < this.#maxHeld) {
+      this.#entries++
+      return true
+    }
     this.#full = true
     this.#onProblem({
       check: "layer.too-large",
-      message: `the layer has more entries than are looked at; those from the ${this.#paths.length + 1}. on were not`,
+      message: `the layer has more entries than are looked at; those from the ${this.#entries + 1}. on were not`,
       offset: entry.headerOffset
     })
     return false
@@ -225,8 +293,10 @@ export class LayerScan {
     const name = path.slice(start)
     const directory = start === 0 ? "" : path.slice(0, start - 1)
     if (name === opaqueName) {
-      if (this.#opaques.has(directory)) this.#duplicateWhiteout(entry, path)
-      this.#opaques.add(directory)
+      const node = this.#tree.reach(directory)
+      if (this.#tree.has(node, opaque)) this.#duplicateWhiteout(path, entry.headerOffset)
+      else this.#opaques++
+      this.#tree.mark(node, opaque)
     } else if (name.startsWith(".wh..wh.")) {
       // Bookkeeping of the aufs driver (.wh..wh.plnk, .wh..wh.aufs, .wh..wh.orph): every implementation skips it.
       return true
@@ -239,15 +309,13 @@ export class LayerScan {
       })
       return true
     } else {
-      const hidden = directory === "" ? name.slice(4) : `${directory}/${name.slice(4)}`
-      if (this.#whiteouts.has(hidden)) this.#duplicateWhiteout(entry, path)
-      else this.#whiteoutPlaces.set(hidden, this.#paths.length)
-      this.#whiteouts.add(hidden)
+      const node = this.#directories.at(path, start - 1)
+      const place = entry.headerOffset / blockSize
+      this.#tree.append(node, path, start + whiteoutPrefix.length, path.length, whiteoutKind, place)
     }
     if (entry.type !== "file" || entry.size !== 0) {
       if (entry.type === "directory") {
-        if (this.#whiteoutDirectories.has(path)) return true
-        this.#whiteoutDirectories.add(path)
+        if (this.#wasTold(path)) return true
       }
       this.#problem({
         check: "layer.whiteout-not-empty",
@@ -261,21 +329,28 @@ export class LayerScan {
     return true
   }
 
-  #duplicateWhiteout(entry: TarEntry, path: ByteString.ByteString): void {
+  #duplicateWhiteout(path: ByteString.ByteString, offset: number): void {
     this.#problem({
       check: "layer.duplicate-whiteout",
       message: "the layer has more than one entry of this whiteout",
       path,
-      offset: entry.headerOffset
+      offset
     })
+  }
+
+  /** Whether the directory with the name of a whiteout has been told; from now on it has. */
+  #wasTold(path: ByteString.ByteString): boolean {
+    const node = this.#tree.reach(path)
+    if (this.#tree.has(node, isTold)) return true
+    this.#tree.mark(node, isTold)
+    return false
   }
 
   /** The entry lies in a directory with the name of a whiteout. */
   #belowWhiteout(entry: TarEntry, directory: ByteString.ByteString, name: ByteString.ByteString): boolean {
     // What the aufs driver kept there, hardlinks may name.
     if (name !== opaqueName && name.startsWith(".wh..wh.")) return false
-    if (this.#whiteoutDirectories.has(directory)) return true
-    this.#whiteoutDirectories.add(directory)
+    if (this.#wasTold(directory)) return true
     this.#problem({
       check: "layer.whiteout-not-empty",
       message: "entries lie below a name that is a whiteout's",
@@ -287,181 +362,159 @@ export class LayerScan {
     return true
   }
 
-  /** Call once, behind the last entry. */
+  /** Call once, behind the last entry. `keepPaths`: other layers will ask for them. */
   end(keepPaths: boolean): LayerFacts {
-    for (let index = 0; index < this.#paths.length; index++) this.#judge(index)
-    this.#ownWhiteouts()
+    const tree = this.#tree
+    tree.reserve()
+    for (let id = tree.first; id < tree.end; id = tree.next(id)) this.#judge(id)
+    if (this.#whiteouts > 0) this.#ownWhiteouts()
+    if (this.#whiteouts > 0 || this.#opaques > 0) this.#whiteoutsThroughSymlinks()
     this.#underNonDirectories()
+    this.#markImplied()
     for (const [check, count] of this.#counts) {
       if (count > maxProblems)
         this.#onProblem({ check, message: `and ${count - maxProblems} more of these in this layer` })
     }
     return {
+      paths: keepPaths || this.#openLinks > 0 || this.#whiteouts > 0 ? tree.data() : undefined,
+      whole: !this.#full,
       openLinks: this.#openLinks,
-      whiteouts: [...this.#whiteouts],
-      opaques: [...this.#opaques],
-      implied: this.#implied(),
-      paths: keepPaths && !this.#full && this.#pathBytes <= maxPathBytes ? this.#packed() : undefined
+      whiteouts: this.#whiteouts,
+      implied: this.#implied
     }
   }
 
-  #judge(index: number): void {
-    const path = resolvePath(this.#paths[index]!)
-    const type = this.#types[index]!
-    if (path === "" && type !== directoryType) {
-      // Of an entry without any name the scanner has said so.
-      if (this.#paths[index] === "") return
-      this.#problem({
-        check: "layer.root-not-directory",
-        message: "an entry would replace the root by something else",
-        path: this.#paths[index]!,
-        offset: this.#offsets[index]!
-      })
+  #judge(id: number): void {
+    const tree = this.#tree
+    const kind = tree.marks(id) & kinds
+    if (kind === 0) return
+    const node = tree.settle(id)
+    if (kind === whiteoutKind) {
+      if (tree.has(node, whiteout)) this.#duplicateWhiteout(this.#whiteoutPath(id), this.#offset(id))
+      else this.#whiteouts++
+      tree.mark(node, whiteout)
       return
     }
-    const slash = path.lastIndexOf("/")
-    if (slash > 0) this.#parents.add(path.slice(0, slash))
-    if (type === hardlinkType) this.#hardlink(index, path)
-    const known = this.#seen.size
-    this.#seen.add(path)
-    if (this.#seen.size > known) this.#pathBytes += path.length + 2
-    else if (path !== "") {
-      const bothDirectories = type === directoryType && this.#directories.has(path)
+    const directory = tree.directory(id)
+    tree.mark(directory, isParent)
+    if (kind === hardlinkKind || kind === rootLinkKind) this.#judgeLink(id, node, kind === rootLinkKind)
+    if (tree.has(node, isEntry)) {
+      const bothDirectories = kind === directoryKind && tree.has(node, isDirectory)
       this.#problem({
         check: bothDirectories ? "layer.duplicate-directory" : "layer.duplicate-path",
         message: `the layer has more than one entry of this ${bothDirectories ? "directory" : "path"}`,
-        path,
-        offset: this.#offsets[index]!
+        path: tree.pathOf(node),
+        offset: this.#offset(id)
       })
     }
-    if (type === directoryType) this.#directories.add(path)
-    else if (type === symlinkType) this.#symlinks.add(path)
+    tree.mark(
+      node,
+      kind === directoryKind ? isEntry | isDirectory : kind === symlinkKind ? isEntry | isSymlink : isEntry
+    )
+    for (let above = directory; !tree.has(above, hasEntries); above = tree.directory(above))
+      tree.mark(above, hasEntries)
   }
 
-  #hardlink(index: number, path: ByteString.ByteString): void {
-    const linkname = this.#targets.get(index)!
-    // The scanner has said so.
-    if (linkname === "") return
-    const target = resolvePath(linkname)
+  #judgeLink(id: number, node: number, toRoot: boolean): void {
+    const tree = this.#tree
     const problem = (check: "layer.hardlink-missing-target" | "layer.hardlink-bad-target", message: string): void =>
-      this.#problem({ check, message, path, offset: this.#offsets[index]! })
-    if (target === path) problem("layer.hardlink-missing-target", "a hardlink names itself as its target")
-    else if (target === "" || this.#directories.has(target)) {
-      problem("layer.hardlink-bad-target", "a hardlink to a directory")
-    } else if (this.#seen.has(target)) return
-    else if (this.#symlinks.above(target) !== undefined) {
+      this.#problem({ check, message, path: tree.pathOf(node), offset: this.#offset(id) })
+    const target = toRoot ? root : tree.settle(tree.next(id))
+    if (target === node) problem("layer.hardlink-missing-target", "a hardlink names itself as its target")
+    else if (toRoot || tree.has(target, isDirectory)) problem("layer.hardlink-bad-target", "a hardlink to a directory")
+    else if (tree.has(target, isEntry)) return
+    else if (this.#hasAbove(target, isSymlink)) {
       this.#problem({
         check: "layer.path-through-non-directory",
         message: "the hardlink's target lies below a symlink of the same layer",
-        path,
-        offset: this.#offsets[index]!
+        path: tree.pathOf(node),
+        offset: this.#offset(id)
       })
-    } else if (this.#isHidden(target, index)) {
+    } else if (this.#isHidden(target)) {
       problem("layer.hardlink-missing-target", "a hardlink to a file of a lower layer that this layer hides")
-    } else this.#openLinks.push([path, target])
+    } else {
+      tree.mark(id, openLink)
+      this.#openLinks++
+    }
   }
 
-  /** Whether whiteouts of this layer leave nothing of lower layers at `path` for an entry at `index`. */
-  #isHidden(path: ByteString.ByteString, index: number): boolean {
-    // An opaque whiteout counts from the beginning, wherever it stands.
-    if (this.#opaques.has("") || this.#opaques.above(path) !== undefined) return true
-    const whiteout = this.#whiteouts.has(path) ? path : this.#whiteouts.above(path)
-    return whiteout !== undefined && this.#whiteoutPlaces.get(whiteout)! <= index
+  /** Whether whiteouts that came until now leave nothing of lower layers there. */
+  #isHidden(node: number): boolean {
+    // An opaque whiteout counts from the beginning, wherever it stands; all of them are marked by now.
+    return this.#tree.has(node, whiteout) || this.#hasAbove(node, whiteout | opaque) || this.#tree.has(root, opaque)
+  }
+
+  /** Whether one of the directories above it, but for the root, has one of the marks. */
+  #hasAbove(node: number, marks: number): boolean {
+    for (let above = this.#tree.directory(node); above !== root; above = this.#tree.directory(above)) {
+      if (this.#tree.has(above, marks)) return true
+    }
+    return false
   }
 
   #ownWhiteouts(): void {
-    if (this.#whiteouts.size === 0) return
-    /** Whiteouts of directories that this layer has entries in. */
-    const implied = new Set<ByteString.ByteString>()
-    for (const directory of this.#parents) {
-      let hidden = this.#whiteouts.has(directory) ? directory : this.#whiteouts.above(directory)
-      for (; hidden !== undefined && !implied.has(hidden); hidden = this.#whiteouts.above(hidden)) implied.add(hidden)
-    }
-    for (const path of this.#whiteouts) {
-      if (this.#seen.has(path) || implied.has(path)) {
-        this.#problem({
-          check: "layer.whiteout-of-own-path",
-          message: "the layer hides by a whiteout a path that it adds itself",
-          path
-        })
-      }
+    const tree = this.#tree
+    for (let id = tree.first; id < tree.end; id = tree.next(id)) {
+      if (!tree.has(id, whiteout) || !tree.has(id, isEntry | hasEntries)) continue
+      this.#problem({
+        check: "layer.whiteout-of-own-path",
+        message: "the layer hides by a whiteout a path that it adds itself",
+        path: tree.pathOf(id)
+      })
     }
   }
 
-  #implied(): ReadonlyArray<ByteString.ByteString> {
-    const implied = new Set<ByteString.ByteString>()
-    for (const directory of this.#parents) {
-      let parent = directory
-      for (let left = directory.length > longPath ? 1 : maxImplied; left > 0; left--) {
-        if (this.#directories.has(parent) || implied.has(parent)) break
-        implied.add(parent)
-        const slash = parent.lastIndexOf("/")
-        if (slash <= 0) break
-        parent = parent.slice(0, slash)
-      }
+  #whiteoutsThroughSymlinks(): void {
+    const tree = this.#tree
+    for (let id = tree.first; id < tree.end; id = tree.next(id)) {
+      if (!tree.has(id, whiteout | opaque)) continue
+      if (!this.#hasAbove(id, isSymlink) && !(tree.has(id, opaque) && tree.has(id, isSymlink))) continue
+      this.#problem({
+        check: "layer.path-through-non-directory",
+        message: "what a whiteout hides lies below a symlink of the same layer",
+        path: tree.pathOf(id)
+      })
     }
-    return [...implied]
   }
 
   /** Entries below something that, in the same layer, can hold no entries. */
   #underNonDirectories(): void {
-    const wrong = new Set<ByteString.ByteString>()
-    for (const path of this.#whiteouts) {
-      if (path.includes("/") && this.#symlinks.size > 0 && this.#symlinks.above(path) !== undefined) {
-        this.#whiteoutThroughSymlink(path)
-      }
+    const tree = this.#tree
+    for (let id = tree.first; id < tree.end; id = tree.next(id)) {
+      const above = tree.marks(tree.directory(id))
+      if ((above & isBlocked) === 0 && (above & (isEntry | isDirectory)) !== isEntry) continue
+      tree.mark(id, isBlocked)
+      if (!tree.has(id, isEntry)) continue
+      this.#problem({
+        check: "layer.path-through-non-directory",
+        message: "the entry lies below a symlink or a file of the same layer",
+        path: tree.pathOf(id)
+      })
     }
-    for (const path of this.#opaques) {
-      if (this.#symlinks.has(path) || this.#symlinks.above(path) !== undefined) this.#whiteoutThroughSymlink(path)
-    }
-    const long: Array<ByteString.ByteString> = []
-    for (const directory of this.#parents) {
-      if (directory.length > longPath) {
-        long.push(directory)
-        continue
-      }
-      for (let end = directory.length; end > 0; end = directory.lastIndexOf("/", end - 1)) {
-        const parent = end === directory.length ? directory : directory.slice(0, end)
-        if (this.#seen.has(parent) && !this.#directories.has(parent)) wrong.add(directory)
-      }
-    }
-    if (long.length > 0) {
-      const others = new PathSet()
-      for (const path of this.#seen) if (!this.#directories.has(path)) others.add(path)
-      for (const directory of long) {
-        if (others.has(directory) || others.above(directory) !== undefined) wrong.add(directory)
-      }
-    }
-    if (wrong.size === 0) return
-    for (const path of this.#seen) {
-      if (wrong.has(path.slice(0, Math.max(0, path.lastIndexOf("/"))))) {
-        this.#problem({
-          check: "layer.path-through-non-directory",
-          message: "the entry lies below a symlink or a file of the same layer",
-          path
-        })
+  }
+
+  #markImplied(): void {
+    const tree = this.#tree
+    for (let id = tree.first; id < tree.end; id = tree.next(id)) {
+      if (!tree.has(id, isParent)) continue
+      for (let left = maxImplied, node = id; left > 0 && node !== root; left--, node = tree.directory(node)) {
+        if (tree.has(node, isDirectory | implied)) break
+        tree.mark(node, implied)
+        this.#implied++
       }
     }
   }
 
-  #whiteoutThroughSymlink(path: ByteString.ByteString): void {
-    this.#problem({
-      check: "layer.path-through-non-directory",
-      message: "what a whiteout hides lies below a symlink of the same layer",
-      path
-    })
+  /** Where the record's entry begins. */
+  #offset(id: number): number {
+    return this.#tree.number(id) * blockSize
   }
 
-  #packed(): Uint8Array {
-    const bytes = Buffer.allocUnsafeSlow(this.#pathBytes)
-    let at = 0
-    for (const path of this.#seen) {
-      const letter = this.#directories.has(path) ? "d" : this.#symlinks.has(path) ? "l" : "f"
-      at += bytes.write(letter, at, "latin1")
-      at += bytes.write(path, at, "latin1")
-      bytes[at++] = 0
-    }
-    return bytes.subarray(0, at)
+  /** The whiteout's own name, where the record has the name of what it hides. */
+  #whiteoutPath(id: number): ByteString.ByteString {
+    const hidden = this.#tree.pathOf(id)
+    const start = hidden.lastIndexOf("/") + 1
+    return hidden.slice(0, start) + whiteoutPrefix + hidden.slice(start)
   }
 
   #problem(problem: Problem): void {

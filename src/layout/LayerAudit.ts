@@ -9,7 +9,8 @@ import type { Collector } from "../check/Collector.ts"
 import * as ByteString from "../content/ByteString.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
-import type { LayerFacts } from "../content/LayerScan.ts"
+import * as Facts from "../content/LayerScan.ts"
+import { PathTree } from "../content/PathTree.ts"
 import type { ContentCheck, Problem } from "../content/Problem.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Compression } from "../image/Compression.ts"
@@ -118,16 +119,21 @@ function* digestsOf(blob: Blob): Iterable<readonly [value: string, by: string]> 
   for (const said of blob.digests ?? none) if (!blob.named || said[0] !== digestNamed(blob.subject)) yield said
 }
 
-/** Paths that findings across layers were about, by layer and check: a layer can be in many images. */
-type Told = Map<string, Set<string>>
+/** What a layer's paths were told as already, as marks of theirs: a layer can be in many images. */
+const told = {
+  "layer.hardlink-missing-target": Facts.firstFreeMark,
+  "layer.hardlink-bad-target": Facts.firstFreeMark << 1,
+  "layer.whiteout-of-nothing": Facts.firstFreeMark << 2,
+  "layer.path-through-non-directory": Facts.firstFreeMark << 3
+}
 
 interface Stack {
   readonly image: string
   readonly layers: ReadonlyArray<Blob | undefined>
 }
 
-/** Tables of paths kept at the same time; above it, checks across layers are skipped and said to be. */
-const maxPathBytes = 256 * 1024 * 1024
+/** Of tables of paths: twenty million files. Past it, checks across layers are skipped, which is said. */
+const maxKept = 1024 * 1024 * 1024
 
 export class LayerAudit {
   readonly #report: Collector
@@ -136,9 +142,13 @@ export class LayerAudit {
   readonly #whole = new Map<string, Blob>()
   readonly #parts = new Map<string, Map<number, Blob>>()
   readonly #stacks: Array<Stack> = []
+  /** Bytes that further tables of paths may take. */
+  #tablesLeft: number
 
-  constructor(report: Collector) {
+  /** `maxTables`: bytes of the layers' tables of paths that are kept for checks across layers. */
+  constructor(report: Collector, maxTables: number = maxKept) {
     this.#report = report
+    this.#tablesLeft = maxTables
   }
 
   /** Names a blob, once or often. What is said about it is added by the other methods. */
@@ -278,7 +288,8 @@ export class LayerAudit {
           keepPaths: stacked.has(blob),
           limits,
           uncut: [...(blob.sizes ?? none)].some(([size]) => size === blob.region.size)
-        }))
+        })),
+        { onResult: ({ layer }) => layer !== undefined && self.#keep(layer) }
       )
       for (const [index, blob] of blobs.entries()) {
         blob.evidence = evidence[index]!
@@ -286,6 +297,14 @@ export class LayerAudit {
       }
       self.#acrossLayers()
     })
+  }
+
+  /** Lets go of the table of paths that is one too many. */
+  #keep(layer: Inspect.LayerEvidence): void {
+    if (layer.facts.paths === undefined) return
+    const { size } = new PathTree(layer.facts.paths)
+    if (size <= this.#tablesLeft) this.#tablesLeft -= size
+    else Object.assign(layer.facts, { paths: undefined, whole: false } satisfies Partial<Facts.LayerFacts>)
   }
 
   #judge(blob: Blob, evidence: Inspect.Evidence): void {
@@ -388,8 +407,12 @@ export class LayerAudit {
   /** Hardlinks and whiteouts that reach into lower layers (rules 54, 98). */
   #acrossLayers(): void {
     const report = this.#report
-    const tables = new LayerPaths(maxPathBytes)
-    const told: Told = new Map()
+    const paths = new LayerPaths()
+    const trees = new Map<Blob, PathTree>()
+    for (const blob of this.#blobs) {
+      const layer = blob.evidence?.layer
+      if (layer?.complete && layer.facts.paths !== undefined) trees.set(blob, new PathTree(layer.facts.paths))
+    }
     for (const stack of this.#stacks) {
       if (stack.layers.length > maxStack) {
         report.skip(
@@ -398,22 +421,26 @@ export class LayerAudit {
         )
         continue
       }
-      const blobs = stack.layers
-      const facts = blobs.map((blob) => (blob?.evidence?.layer?.complete ? blob.evidence.layer.facts : undefined))
-      for (const [index, own] of facts.entries()) {
-        if (own === undefined) continue
-        const lower = facts.slice(0, index)
-        const asks = own.openLinks.length > 0 || own.whiteouts.length > 0
-        if (!asks && (own.implied.length === 0 || index === 0)) continue
-        if (lower.some((one) => one === undefined || one.paths === undefined)) {
+      for (const [index, blob] of stack.layers.entries()) {
+        const layer = blob?.evidence?.layer
+        if (layer?.complete !== true) continue
+        const asks = layer.facts.openLinks > 0 || layer.facts.whiteouts > 0
+        if (!asks && (layer.facts.implied === 0 || index === 0)) continue
+        const own = trees.get(blob!)
+        const lower: Array<PathTree> = []
+        for (const one of stack.layers.slice(0, index)) {
+          const tree = one?.evidence?.layer?.facts.whole ? trees.get(one) : undefined
+          if (tree !== undefined) lower.push(tree)
+        }
+        if (own === undefined || lower.length < index) {
           report.skip(
             asks ? "layer.hardlink-missing-target" : "layer.path-through-non-directory",
-            `${stack.image}: a layer below ${blobs[index]!.subject} could not be read as tar`
+            `${stack.image}: not all entries of the layers up to ${blob!.subject} are known`
           )
           continue
         }
-        this.#acrossLayer(blobs[index]!, own, lower as ReadonlyArray<LayerFacts>, tables, told)
-        if (tables.exhausted) {
+        this.#acrossLayer(blob!, own, lower, paths)
+        if (paths.exhausted) {
           report.skip(
             "layer.hardlink-missing-target",
             `${stack.image}: it has more links and whiteouts than are followed`
@@ -424,53 +451,67 @@ export class LayerAudit {
     }
   }
 
-  #acrossLayer(blob: Blob, own: LayerFacts, lower: ReadonlyArray<LayerFacts>, tables: LayerPaths, told: Told): void {
+  #acrossLayer(blob: Blob, own: PathTree, lower: ReadonlyArray<PathTree>, paths: LayerPaths): void {
     const report = this.#report
     report.ran("layer.hardlink-missing-target", "layer.hardlink-bad-target", "layer.whiteout-of-nothing")
     const counts = new Map<CheckId, number>()
-    const once = (check: CheckId, path: string, message: string | (() => string)): void => {
-      if (tables.exhausted) return
-      const key = `${blob.subject}\0${check}`
-      const paths = told.get(key) ?? new Set()
-      told.set(key, paths)
-      if (paths.has(path)) return
-      paths.add(path)
+    const once = (check: keyof typeof told, record: number, message: () => string): void => {
+      if (paths.exhausted || own.has(record, told[check])) return
+      own.mark(record, told[check])
       const count = (counts.get(check) ?? 0) + 1
       counts.set(check, count)
       if (count > maxAcross) return
-      const what = typeof message === "string" ? message : message()
-      report.report(check, blob.subject, `${what} (${ByteString.display(path)})`)
+      report.report(check, blob.subject, `${message()} (${ByteString.display(own.pathOf(record))})`)
     }
-    for (const [path, target] of own.openLinks) {
-      const shown = tables.shown(target, lower)
-      if (shown === undefined || shown === "directory") {
-        once(
-          shown === undefined ? "layer.hardlink-missing-target" : "layer.hardlink-bad-target",
-          path,
-          () =>
-            `a hardlink names ${JSON.stringify(ByteString.display(target))}, ` +
-            (shown === undefined ? "which no layer has before it" : "which is a directory")
-        )
-      } else if (shown === "behind-symlink") {
-        once("layer.path-through-non-directory", path, "a hardlink's target lies below a symlink of a lower layer")
+    const { implied, openLinks, whiteouts } = blob.evidence!.layer!.facts
+    if (openLinks > 0) {
+      for (let id = own.first; id < own.end; id = own.next(id)) {
+        if (!own.has(id, Facts.openLink)) continue
+        const target = own.next(id)
+        const shown = paths.shown(own, target, lower)
+        if (shown === undefined || shown === "directory") {
+          once(
+            shown === undefined ? "layer.hardlink-missing-target" : "layer.hardlink-bad-target",
+            id,
+            () =>
+              `a hardlink names ${JSON.stringify(ByteString.display(own.pathOf(target)))}, ` +
+              (shown === undefined ? "which no layer has before it" : "which is a directory")
+          )
+        } else if (shown === "behind-symlink") {
+          once(
+            "layer.path-through-non-directory",
+            id,
+            () => "a hardlink's target lies below a symlink of a lower layer"
+          )
+        }
       }
     }
-    for (const path of own.whiteouts) {
-      const shown = tables.shown(path, lower)
-      if (shown === undefined)
-        once("layer.whiteout-of-nothing", path, "a whiteout hides a path that no lower layer has")
-      else if (shown === "behind-symlink") {
-        once("layer.path-through-non-directory", path, "what a whiteout hides lies below a symlink of a lower layer")
+    if (whiteouts > 0) {
+      for (let id = own.first; id < own.end; id = own.next(id)) {
+        if (!own.has(id, Facts.whiteout)) continue
+        const shown = paths.shown(own, id, lower)
+        if (shown === undefined)
+          once("layer.whiteout-of-nothing", id, () => "a whiteout hides a path that no lower layer has")
+        else if (shown === "behind-symlink") {
+          once(
+            "layer.path-through-non-directory",
+            id,
+            () => "what a whiteout hides lies below a symlink of a lower layer"
+          )
+        }
       }
     }
-    for (const path of own.implied) {
-      const shown = tables.shown(path, lower)
-      if (shown === "symlink" || shown === "other") {
-        once(
-          "layer.path-through-non-directory",
-          path,
-          `entries lie below it that a lower layer has as a ${shown === "symlink" ? "symlink" : "file"}`
-        )
+    if (implied > 0) {
+      for (let id = own.first; id < own.end; id = own.next(id)) {
+        if (!own.has(id, Facts.implied)) continue
+        const shown = paths.shown(own, id, lower)
+        if (shown === "symlink" || shown === "other") {
+          once(
+            "layer.path-through-non-directory",
+            id,
+            () => `entries lie below it that a lower layer has as a ${shown === "symlink" ? "symlink" : "file"}`
+          )
+        }
       }
     }
     for (const [check, count] of counts) {

@@ -114,7 +114,7 @@ const plainEvidence = (evidence: Inspect.Evidence): Inspect.Evidence => ({
     diffIds: { ...evidence.digests, sha256: evidence.digests.sha256! },
     uncompressedSize: evidence.size,
     entries: 0,
-    facts: { openLinks: [], whiteouts: [], opaques: [], implied: [], paths: undefined },
+    facts: { paths: undefined, whole: true, openLinks: 0, whiteouts: 0, implied: 0 },
     complete: true
   }
 })
