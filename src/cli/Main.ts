@@ -30,6 +30,7 @@ const modules = {
   search: () => import("./Search.ts"),
   inspect: () => import("./Inspect.ts"),
   diff: () => import("./Diff.ts"),
+  mount: () => import("./Mount.ts"),
   unmount: () => import("./Unmount.ts"),
   explain: () => import("./Explain.ts")
 }

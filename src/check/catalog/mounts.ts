@@ -11,7 +11,7 @@ export const mounts = {
     rules: [],
     explanation:
       "The layers are there, but the image's tree is not to be seen in rootfs/: it was unmounted, or the machine was restarted.",
-    remedy: "Mount the layers again, or process the image into a new directory."
+    remedy: "`tallyman mount PATH` mounts them again."
   },
   "mounts.wrong-mount": {
     severity: "error",
@@ -20,7 +20,7 @@ export const mounts = {
     rules: [21],
     explanation:
       "The file system mounted on rootfs/ is no overlay, or its lower directories are not the manifest's layers from the last to the first.",
-    remedy: "Unmount it and process the image into a new directory."
+    remedy: "`tallyman unmount PATH`, then `tallyman mount PATH`."
   },
   "mounts.wrong-layers": {
     severity: "error",
@@ -55,7 +55,7 @@ export const mounts = {
     explanation:
       "The upper directory delta/ holds what a container wrote or removed: rootfs/ shows that instead of the image's files.",
     remedy:
-      "None is needed while a container uses it. To see the image again, unmount it, empty delta/ and mount it anew."
+      "None is needed while a container uses it. To see the image again: `tallyman unmount PATH`, empty delta/, `tallyman mount PATH`."
   },
   "mounts.bad-whiteout": {
     severity: "error",

@@ -6,7 +6,6 @@ import { Collector } from "../../check/Collector.ts"
 import type * as Image from "../../image/Image.ts"
 import { FileTree, impliedDirectory } from "../../rootfs/FileTree.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
-import type { OverlayNamespace } from "../../rootfs/OverlayLayer.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
@@ -36,6 +35,7 @@ export const formOf = (root: string, image: Image.Image): UnpackedRepair.Form =>
   const names = receipt?.names ?? saved?.names ?? image.names
   // The older tool names the tars that it has unpacked, and has no manifests of what came of them.
   const ours = receipt !== undefined || saved?.layers?.some((name) => name.endsWith(".tar")) !== true
+  let marks: Overlay.Marks = "trusted"
   return {
     layout: "mounts",
     ours,
@@ -43,11 +43,15 @@ export const formOf = (root: string, image: Image.Image): UnpackedRepair.Form =>
     keys: ours ? [Files.manifest] : [],
     names,
     read: Effect.gen(function* () {
-      const gathered = namespaces.map((namespace) => LayerTrees.gather(image, namespace))
+      const gathered = {
+        trusted: LayerTrees.gather(image, "trusted.overlay."),
+        user: LayerTrees.gather(image, "user.overlay.")
+      }
       const proved = yield* ProvedTree.prove(image, "cannot use", (whole, layer) => {
-        for (const { onLayer } of gathered) onLayer(whole, layer)
+        for (const { onLayer } of Object.values(gathered)) onLayer(whole, layer)
       })
-      const layers = inUse(store, receipt, gathered)
+      marks = marksIn(store, receipt, gathered)
+      const layers = gathered[marks].trees
       const configs = yield* configFiles(image, proved.tree, proved.inputs, streamed)
       const directories = layers.map(({ directory }) => directory)
       return {
@@ -72,6 +76,7 @@ export const formOf = (root: string, image: Image.Image): UnpackedRepair.Form =>
       const hardlinks = own.map(({ directory, tree }) => [directory, hardlinksOf(tree)] as const)
       return {
         layers: image.layers.map(({ diffId }, index) => ({ diffId, size: layers[index]!.size })),
+        marks,
         entries: Object.fromEntries(
           own.map(({ directory, tree }) => [directory, tree.names - outcomeOf(directory).lost])
         ),
@@ -98,33 +103,28 @@ const savedIn = (store: Store): DockerSave.SavedImage | undefined => {
   return report.results().hasErrors ? undefined : saved
 }
 
-const namespaces: ReadonlyArray<OverlayNamespace> = ["trusted.overlay.", "user.overlay."]
-
 /**
- * The trees in that name space in which the layers were written: manifests with just its marks are recorded, or there.
- * Where nothing tells, it is that of who repairs.
+ * What the layers were marked for when they were written: manifests with just these marks are recorded, or there. Where
+ * nothing tells, it is what who repairs would mark them for.
  */
-const inUse = (
+const marksIn = (
   store: Store,
   receipt: Receipt.Receipt | undefined,
-  gathered: ReadonlyArray<LayerTrees.Gathering>
-): ReadonlyArray<LayerTrees.LayerTree> => {
+  gathered: Readonly<Record<Overlay.Marks, LayerTrees.Gathering>>
+): Overlay.Marks => {
   const digestOf = (file: string): string | undefined => {
     const recorded = receipt?.files.find((one) => one.path === file)
     if (recorded !== undefined) return recorded.sha256
     const raw = readSmall(store, file)
     return raw === undefined ? undefined : Receipt.fileOf(file, raw).sha256
   }
-  const known = gathered.map(
-    ({ trees }) =>
-      trees.filter(({ directory, tree }) => {
-        const file = Files.manifestOf(directory)
-        return digestOf(file) === Receipt.fileOf(file, Buffer.concat([...Mtree.write(tree)])).sha256
-      }).length
-  )
-  const [trusted, user] = known as [number, number]
-  const isUser = trusted === user ? (process.geteuid?.() ?? 0) !== 0 : user > trusted
-  return gathered[isUser ? 1 : 0]!.trees
+  const known = ({ trees }: LayerTrees.Gathering): number =>
+    trees.filter(({ directory, tree }) => {
+      const file = Files.manifestOf(directory)
+      return digestOf(file) === Receipt.fileOf(file, Buffer.concat([...Mtree.write(tree)])).sha256
+    }).length
+  const [trusted, user] = [known(gathered.trusted), known(gathered.user)]
+  return (trusted === user ? (process.geteuid?.() ?? 0) !== 0 : user > trusted) ? "user" : "trusted"
 }
 
 /** What an overlay shows after its lower directories have changed is undefined (overlayfs.rst). */

@@ -10,9 +10,8 @@ import type { LayerInput } from "../../content/LayerStream.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import type * as Image from "../../image/Image.ts"
 import { FileTree } from "../../rootfs/FileTree.ts"
-import * as Libc from "../../rootfs/Libc.ts"
 import { version } from "../../version.ts"
-import { WriteError } from "../Failure.ts"
+import type { WriteError } from "../Failure.ts"
 import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
 import * as Journal from "../Journal.ts"
 import { beside, publish } from "../NewDirectory.ts"
@@ -30,6 +29,7 @@ import {
   withPlainLayers
 } from "../UnpackImage.ts"
 import * as LayerTrees from "./LayerTrees.ts"
+import { marksFor } from "./Mounting.ts"
 import * as Files from "./MountsFiles.ts"
 import * as Overlay from "./Overlay.ts"
 
@@ -94,21 +94,6 @@ const write = Effect.fn("MountsWriter.write")(function* (
   }).pipe(Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(journal.abandon) : Effect.void)))
 })
 
-/** Attributes of the name space `trusted` are for root alone, and not even for root in a user name space. */
-const marksFor = (directory: string, target: string): Overlay.Marks => {
-  const libc = Libc.load()
-  if (libc === undefined) {
-    throw new WriteError({
-      reason: "Unsupported",
-      message: `cannot write whiteouts into ${target}: ${Libc.reason() ?? "not available"}`
-    })
-  }
-  const file = Libc.path(Buffer.from(directory))
-  if (libc.lsetxattr(file, "trusted.overlay.opaque", "n") !== 0) return "user"
-  libc.lremovexattr(file, "trusted.overlay.opaque")
-  return "trusted"
-}
-
 interface Layers {
   /** Those to be mounted, base first. */
   readonly directories: ReadonlyArray<string>
@@ -162,7 +147,7 @@ const layers = (
       },
       catch: doing
     })
-    const details = { layers: layersOf(image, inputs), entries, hardlinks, problems, unrestored }
+    const details = { layers: layersOf(image, inputs), marks, entries, hardlinks, problems, unrestored }
     return {
       directories: trees.map(({ directory }) => directory),
       files: [...configs.map(({ file }) => file), ...files],

@@ -101,7 +101,8 @@ export const mount = (root: string, layers: ReadonlyArray<string>, marks: Marks)
   }
   const uppermostFirst = [...layers].reverse()
   let options = optionsFor(uppermostFirst, marks)
-  if (options.length > maxOptions) options = optionsFor(shortNames(root, uppermostFirst), marks)
+  if (options.length > maxOptions || layers.some((one) => !isPlain(one)))
+    options = optionsFor(shortNames(root, uppermostFirst), marks)
   // Newer ones of mount(8) hand options over one by one, where each may have 256 bytes only.
   const env = { ...process.env, LIBMOUNT_FORCE_MOUNT2: "always" }
   const failed = run("mount", ["-t", "overlay", "overlay", "-o", options, Files.rootfs], root, env)
@@ -117,11 +118,22 @@ export const mount = (root: string, layers: ReadonlyArray<string>, marks: Marks)
 const optionsFor = (lower: ReadonlyArray<string>, marks: Marks): string =>
   `lowerdir=${lower.join(":")},upperdir=${Files.delta},workdir=${Files.working}${marks === "user" ? ",userxattr" : ""}`
 
+/** Whether a mount's options can hold a name as it is. */
+const isPlain = (name: string): boolean => /^[\w./-]+$/.test(name)
+
+/** Symlinks beside the layers; those of an earlier mount are the same. */
 const shortNames = (root: string, directories: ReadonlyArray<string>): ReadonlyArray<string> => {
-  fs.mkdirSync(path.join(root, Files.links))
+  const links = path.join(root, Files.links)
+  if (fs.lstatSync(links, { throwIfNoEntry: false })?.isDirectory() !== true) fs.mkdirSync(links)
   return directories.map((directory, index) => {
     const name = `${Files.links}/${index.toString(36)}`
-    fs.symlinkSync(path.posix.join("..", directory), path.join(root, name))
+    const place = path.join(root, name)
+    const target = path.posix.join("..", directory)
+    if (fs.lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink() !== true) fs.symlinkSync(target, place)
+    else if (fs.readlinkSync(place) !== target) {
+      fs.unlinkSync(place)
+      fs.symlinkSync(target, place)
+    }
     return name
   })
 }

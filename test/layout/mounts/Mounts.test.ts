@@ -2,9 +2,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { mount, unmount } from "../../../src/layout/mounts/Mounting.ts"
 import * as Overlay from "../../../src/layout/mounts/Overlay.ts"
-import { unmount } from "../../../src/layout/mounts/Unmount.ts"
-import { findings, processUris, scratch, verifyTarget } from "../../fault/Workbench.ts"
+import { command, findings, processUris, scratch, tallyman, verifyTarget, withScratch } from "../../fault/Workbench.ts"
 import { run } from "../../peers/Peers.ts"
 import { dir, file, hardlink, type Member, opaque, whiteout } from "../../rootfs/Layers.ts"
 import { everything, imageOf, mountable, seen, sourceOf } from "../unpacked.ts"
@@ -135,6 +135,94 @@ describe.skipIf(!mountable)("mounts", () => {
       assert.deepStrictEqual(fs.readdirSync(`${out}/rootfs`), [])
       assert.deepStrictEqual(yield* told(out), [["mounts.not-mounted", "rootfs"]])
     })
+  )
+
+  it.scoped("are mounted again as they were, with what was changed", () =>
+    Effect.gen(function* () {
+      // A directory that hides what is below it, and more layers than a mount's options hold.
+      const layers = [
+        ...Array.from({ length: 60 }, (_, index) => [dir("./"), dir("d/"), file(`d/f${index}`, "")]),
+        [dir("./"), dir("d/"), opaque("d"), file("d/last", "")]
+      ]
+      const out = yield* mounted(yield* scratch, layers)
+      assert.isFalse(yield* mount(out))
+      fs.writeFileSync(`${out}/rootfs/d/new`, "n")
+      yield* unmount(out)
+      assert.isTrue(yield* mount(out))
+      assert.deepStrictEqual(fs.readdirSync(`${out}/rootfs/d`), ["last", "new"])
+      assert.deepStrictEqual(yield* told(out), [["mounts.changed", "delta"]])
+    })
+  )
+
+  it.scoped("are not mounted again when they would show something else", () =>
+    Effect.gen(function* () {
+      const out = yield* mounted(yield* scratch, [
+        [dir("./"), dir("d/"), file("d/x", "x")],
+        [dir("./"), opaque("d")]
+      ])
+      yield* unmount(out)
+      const refused = Effect.map(Effect.flip(mount(out)), ({ message }) => message.replaceAll(out, "OUT"))
+      const receipt = fs.readFileSync(`${out}/receipt.json`)
+      const [base]: ReadonlyArray<string> = JSON.parse(fs.readFileSync(`${out}/manifest.json`, "utf8"))[0].Layers
+      const without = (name: string) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => fs.renameSync(`${out}/${name}`, `${out}/aside`)),
+          () => refused,
+          () => Effect.sync(() => fs.renameSync(`${out}/aside`, `${out}/${name}`))
+        )
+      assert.strictEqual(
+        yield* without(base!),
+        `cannot mount OUT: ${base}: the manifest names it (expected a directory, found nothing) [mounts.missing-layer]`
+      )
+      assert.match(yield* without("manifest.json"), /^cannot mount OUT: manifest\.json: /)
+      assert.match(yield* without("receipt.json"), /expected receipt\.json to say what the layers are marked for/)
+      fs.renameSync(`${out}/delta`, `${out}/elsewhere`)
+      fs.symlinkSync("elsewhere", `${out}/delta`)
+      assert.match(yield* refused, /expected delta\/ as a directory, found a symlink/)
+      fs.rmSync(`${out}/delta`)
+      fs.renameSync(`${out}/elsewhere`, `${out}/delta`)
+      run("mount", ["-t", "tmpfs", "tmpfs", "rootfs"], { cwd: out })
+      assert.match(yield* refused, /expected overlay, found tmpfs\) \[mounts\.wrong-mount\]$/)
+      yield* unmount(out)
+      assert.deepStrictEqual(fs.readFileSync(`${out}/receipt.json`), receipt)
+      assert.isTrue(yield* mount(out))
+    })
+  )
+
+  it.skipIf(run("unshare", ["-Urm", "true"], { allowFailure: true }).code !== 0)(
+    "in a user namespace are mounted again there, those of root not",
+    () =>
+      withScratch(async (directory) => {
+        const layers = [
+          [dir("./"), dir("d/"), file("d/x", "x")],
+          [dir("./"), dir("d/"), opaque("d")]
+        ]
+        const source = sourceOf(directory, imageOf(layers))
+        assert.strictEqual((await tallyman(["process", source, `mounts://${directory}/root`])).code, 0)
+        try {
+          const inside = (script: string) =>
+            run("unshare", ["-Urm", "sh", "-c", `tallyman() { "${process.execPath}" "${command}" "$@"; }; ${script}`], {
+              cwd: directory,
+              allowFailure: true
+            })
+          const own = inside(
+            `tallyman process ${source} mounts://own && tallyman unmount own && tallyman mount own && ls own/rootfs/d && tallyman verify own --full`
+          )
+          assert.strictEqual(own.code, 0, own.stderr)
+          assert.match(own.stdout, /Mounted own\/rootfs\n(?:not checked: .*\n)*OK: own /)
+          assert.strictEqual((await tallyman(["unmount", `${directory}/root`])).code, 0)
+          const roots = inside("tallyman mount root")
+          assert.strictEqual(roots.code, 3)
+          assert.match(roots.stderr, /^tallyman: cannot mount root: its layers were written by root/)
+          // What was written for a user name space shows the same to root.
+          assert.strictEqual((await tallyman(["mount", `${directory}/own`])).code, 0)
+          assert.deepStrictEqual(fs.readdirSync(`${directory}/own/rootfs/d`), [])
+        } finally {
+          await tallyman(["unmount", `${directory}/root`])
+          await tallyman(["unmount", `${directory}/own`])
+        }
+      }),
+    60_000
   )
 
   it.scoped("tell another order, another upper directory and another file system", () =>
