@@ -226,11 +226,14 @@ const directoryWork = Effect.fnUntraced(function* (
   const flagged = flaggedBy(before)
   const subjects = subjectsOf(before)
   const works: Array<Restore.Work> = []
-  for (const slot of slots) {
-    const image = copies.images.find((one) => DirectoryRepair.isImage(target.path, slot, one))
+  const matched = slots.map(
+    (slot) => [slot, copies.images.find((one) => DirectoryRepair.isImage(target.path, slot, one))] as const
+  )
+  const obstacle = DirectoryRepair.disputed(target.path, matched)
+  for (const [slot, image] of matched) {
     if (image === undefined) continue
     const expanded: { now: ExpandedTree.Expanded | undefined } = { now: undefined }
-    const plan = yield* DirectoryRepair.plan(target.path, slot, image, flagged, () => expanded.now)
+    const plan = yield* DirectoryRepair.plan(target.path, slot, image, flagged, obstacle, () => expanded.now)
     // Where a layer is damaged nobody has looked at the tree yet.
     const isSuspect = (directory: string): boolean =>
       plan.files.length + plan.leftovers.length > 0 ||

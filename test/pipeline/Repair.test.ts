@@ -144,6 +144,61 @@ describe("repairing a directory", () => {
     })
   )
 
+  it.scoped("fills no file that another image means other content by", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const other = Workbench.small(["localhost/app:2"], "other")
+      const source = Workbench.archiveAt(directory, ImageBuilder.dockerHybrid([image]))
+      const forms = {
+        theirs: ImageBuilder.occystrapDirectory([image, other], { uniqueNames: true }),
+        ours: ImageBuilder.directory([image, other], { uniqueNames: true })
+      }
+      for (const [name, entries] of Object.entries(forms)) {
+        const root = tree(directory, name, entries)
+        const manifests = ["manifest-localhost_app-1.json", "manifest-localhost_app-2.json"].map(
+          (file) => [`${root}/${file}`, JSON.parse(fs.readFileSync(`${root}/${file}`, "utf8"))] as const
+        )
+        const [[first, mine], [, theirs]] = manifests as [(typeof manifests)[0], (typeof manifests)[0]]
+        const layer: string = theirs[0].Layers[1]
+        mine[0].Layers[1] = layer
+        fs.writeFileSync(first, JSON.stringify(mine))
+        const whole = Workbench.snapshot(root)
+        const done = yield* repair(`dir://${root}`, source)
+        assert.deepStrictEqual(done.repaired, [], name)
+        assert.deepStrictEqual(
+          done.impossible.map((one) => [one.path, one.reason]),
+          [[layer, "another image names it too, and means other content"]]
+        )
+        assert.deepInclude(Workbench.findings(done.after), ["layer.diff-id-mismatch", layer])
+        assert.deepStrictEqual(Workbench.snapshot(root), whole)
+      }
+    })
+  )
+
+  it.scoped("fills a file that a damaged image names too, where its name or a receipt settles what it is", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const other = Workbench.small(["localhost/app:2"], "other")
+      const source = Workbench.archiveAt(directory, ImageBuilder.dockerHybrid([image]))
+      const theirs = tree(directory, "theirs", ImageBuilder.directory([image, other], { uniqueNames: true }))
+      const ours = yield* Workbench.written(directory, image, "?unique_names=true")
+      yield* Workbench.processUris(
+        `tar://${Workbench.archiveAt(directory, ImageBuilder.dockerHybrid([other]), "other.tar")}`,
+        `dir://${ours}?unique_names=true`,
+        undefined
+      )
+      for (const root of [theirs, ours]) {
+        const shared = `${image.layers[0]!.diffId.slice(7)}/layer.tar`
+        const right = fs.readFileSync(`${root}/${shared}`)
+        fs.rmSync(`${root}/${other.id.slice(7)}.json`)
+        Damage.flipByte(`${root}/${shared}`, 520)
+        const done = yield* repair(`dir://${root}`, source)
+        assert.include(paths(done), shared)
+        assert.deepStrictEqual(fs.readFileSync(`${root}/${shared}`), right)
+      }
+    })
+  )
+
   it.scoped("clears away what a run that was cut off has left", () =>
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch

@@ -141,17 +141,39 @@ export const planTree = Effect.fn("DirectoryRepair.planTree")(function* (
   return { proved, plan }
 })
 
-/** What to write so that `slot` is `image` again: it is that image. `expanded`: for a receipt made anew. Changes nothing. */
+/**
+ * What stands in the way of writing a file: that images of the directory mean different content by it. Each slot with the
+ * copy that it is, undefined where there is none.
+ */
+export const disputed = (
+  root: string,
+  slots: ReadonlyArray<readonly [Slot, Image.Image | undefined]>
+): ((file: string) => string | undefined) => {
+  const store = DirectoryStore.make(root)
+  return SavedRepair.disputed(
+    slots.map(([{ manifest, receipt, saved }, image]) =>
+      receipt === undefined
+        ? SavedRepair.claimOf(store, saved!, image)
+        : receipt.files.flatMap((one) => (one.path === manifest ? [] : [[one.path, Receipt.digestOf(one)] as const]))
+    )
+  )
+}
+
+/**
+ * What to write so that `slot` is `image` again: it is that image. `obstacle`: as `disputed` says; `expanded`: for a receipt
+ * made anew. Changes nothing.
+ */
 export const plan = Effect.fn("DirectoryRepair.plan")(function* (
   root: string,
   slot: Slot,
   image: Image.Image,
   flagged: Restore.Flagged,
-  expanded: () => ExpandedTree.Expanded | undefined = () => undefined
+  obstacle: (file: string) => string | undefined,
+  expanded: () => ExpandedTree.Expanded | undefined
 ): Effect.fn.Return<Restore.Plan, never, WorkerPool> {
   const store = DirectoryStore.make(root)
   const draft = new Restore.Draft(
-    (file) => Restore.obstacle(root, file),
+    (file) => obstacle(file) ?? Restore.obstacle(root, file),
     Journal.leftovers(root, store.list("") ?? [], slot.manifest)
   )
   const named = namesOf(slot, image)

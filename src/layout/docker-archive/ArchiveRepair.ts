@@ -12,7 +12,6 @@ import * as HasherLoading from "../../content/HasherLoading.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
-import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
@@ -25,7 +24,7 @@ import * as OciFiles from "../oci-layout/OciFiles.ts"
 import * as OciRepair from "../oci-layout/OciRepair.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
-import { plainName, readSmall } from "../Store.ts"
+import { readSmall } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
 import type { ArchiveWriterOptions } from "./ArchiveWriter.ts"
 import * as DockerSave from "./DockerSave.ts"
@@ -149,18 +148,8 @@ export const members = Effect.fn("ArchiveRepair.members")(function* (
     saved,
     image: copies.images.find((one) => SavedIdentity.isImage(store, saved, one) === true)
   }))
-  const claims = new Map<string, Set<string | undefined>>()
-  for (const { image, saved } of entries) {
-    const diffIds = image?.layers.map(({ diffId }) => diffId) ?? diffIdsOf(store, saved)
-    for (const [index, name] of (saved.layers ?? []).entries()) {
-      claims.set(plainName(name), (claims.get(plainName(name)) ?? new Set()).add(diffIds[index]))
-    }
-  }
-  // A blob's name says what it has to hold, whoever names it.
-  const isDisputed = (name: string): boolean =>
-    Files.blobDigest(name) === undefined && (claims.get(plainName(name))?.size ?? 0) > 1
-  const draft = new Restore.Draft((name) =>
-    isDisputed(name) ? "another image names it too, and means other content" : undefined
+  const draft = new Restore.Draft(
+    SavedRepair.disputed(entries.map(({ image, saved }) => SavedRepair.claimOf(store, saved, image)))
   )
   for (const { image, saved } of entries) {
     const named = image === undefined ? undefined : SavedRepair.namesOf(saved, image)
@@ -186,13 +175,6 @@ export const members = Effect.fn("ArchiveRepair.members")(function* (
   lost(path.basename(Files.receiptPath(Files.resolve(file))), receipt !== undefined)
   return draft
 }, HasherLoading.loading)
-
-/** As its config in the archive has them; nothing when that tells none. */
-const diffIdsOf = (store: ArchiveStore.ArchiveStore, { config }: DockerSave.SavedImage): ReadonlyArray<string> => {
-  const raw = config === undefined ? undefined : readSmall(store, config)
-  const decoded = raw === undefined ? undefined : Either.getOrUndefined(ImageConfig.decode(Json.parse(raw).value))
-  return decoded?.rootfs.diff_ids ?? []
-}
 
 const receiptOf = (file: string): Receipt.Receipt | undefined => {
   const target = Files.receiptPath(Files.resolve(file))
