@@ -187,10 +187,11 @@ const configOf = (image: Image.Image, old: Image.Image, fresh: Image.Image): str
 const baseDigest = "org.opencontainers.image.base.digest"
 const baseName = "org.opencontainers.image.base.name"
 
-/** What the manifest says of its base would be untrue from now on. What is not known of the new one goes. */
+/** What is said of its base would be untrue from now on. What is not known of the new one goes. */
 const annotationsOf = ({ manifest }: Image.Image, fresh: Image.Image): NonNullable<Image.Image["annotations"]> => {
   const value = manifest === undefined ? undefined : Json.parse(manifest.raw).value
-  const stated = Json.isObject(value) && Json.isObject(value["annotations"]) ? value["annotations"] : {}
+  const own = Json.isObject(value) && Json.isObject(value["annotations"]) ? value["annotations"] : {}
+  const stated: Readonly<Record<string, unknown>> = { ...manifest?.annotations, ...own }
   const name =
     fresh.names.find((one) => Reference.same(one, String(stated[baseName]))) ??
     fresh.names.find((one) => Reference.parse(one)?.tag !== undefined)

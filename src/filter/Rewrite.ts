@@ -197,7 +197,19 @@ const withDatedManifest = (image: Image.Image, created: string): Image.Image => 
   const next = replaceScalars(text, ([first, name, ...rest], scalar) =>
     first === "annotations" && rest.length === 0 && isDated(name) && scalar.startsWith('"') ? created : undefined
   )
-  return next === text ? image : { ...image, manifest: { ...manifest, raw: Buffer.from(next), isEdited: true } }
+  const dated = Object.entries(manifest.annotations ?? {}).flatMap(([key, was]) =>
+    isDated(key) && was !== JSON.parse(created) ? [key] : []
+  )
+  if (next === text && dated.length === 0) return image
+  const annotations = { ...manifest.annotations, ...Object.fromEntries(dated.map((key) => [key, JSON.parse(created)])) }
+  return {
+    ...image,
+    manifest: {
+      ...manifest,
+      ...(dated.length === 0 ? {} : { annotations }),
+      ...(next === text ? {} : { raw: Buffer.from(next), isEdited: true })
+    }
+  }
 }
 
 /** The image with these layers and another config, which has to name them. */

@@ -43,6 +43,8 @@ export interface ManifestDocument {
   readonly mediaType: string
   /** As the source has it. */
   readonly digest: Digest
+  /** Of the index entry that describes it, but for those that name it. */
+  readonly annotations?: Readonly<Record<string, string>>
   /** A filter changed what it says beside its descriptors: `digest` is not that of `raw`. */
   readonly isEdited?: boolean
 }
@@ -52,7 +54,7 @@ export interface Image {
   /** `name:tag` of every name that the source knows it by; may be empty. */
   readonly names: ReadonlyArray<string>
   readonly manifest: ManifestDocument | undefined
-  /** What filters change in the manifest's annotations, where it has them; undefined takes one away. */
+  /** What filters change in annotations of the manifest and of the entry that describes it; undefined takes one away. */
   readonly annotations?: Readonly<Record<string, string | undefined>>
   readonly config: Document<ImageConfig>
   readonly layers: ReadonlyArray<Layer>

@@ -49,7 +49,8 @@ export const manifestOf = (
     source.layers.every((one, index) => one["digest"] === layers[index]!.digest)
   ) {
     const { digest, mediaType, raw } = image.manifest!
-    return { raw, descriptor: { mediaType, digest, size: raw.length }, kept: true, conversions: own }
+    const descriptor = { mediaType, digest, size: raw.length, ...annotated(image.manifest!.annotations) }
+    return { raw, descriptor, kept: true, conversions: own }
   }
   const value =
     source === undefined || source.family !== family
@@ -64,7 +65,7 @@ export const manifestOf = (
   const digest = Digest.make("sha256", crypto.createHash("sha256").update(raw).digest("hex"))
   return {
     raw,
-    descriptor: { mediaType, digest, size: raw.length },
+    descriptor: { mediaType, digest, size: raw.length, ...annotated(stillTrue(image, layers)) },
     kept: false,
     conversions: [
       ...own,
@@ -75,6 +76,37 @@ export const manifestOf = (
           : `manifest: ${source.mediaType} ${image.manifest!.digest} became ${mediaType} ${digest}${lost(source, family)}`
     ]
   }
+}
+
+const annotated = (
+  annotations: Readonly<Record<string, string>> = {}
+): { readonly annotations?: Readonly<Record<string, string>> } =>
+  Object.keys(annotations).length === 0 ? {} : { annotations }
+
+/** Where containerd can have the very bytes from: `containerd.io/distribution.source.HOST`. */
+const distributionSource = "containerd.io/distribution.source."
+
+/** What the source's index says of the manifest and holds for the one in its place too: nothing about bytes that were. */
+const stillTrue = (
+  { annotations: changes = {}, config, manifest }: Image.Image,
+  layers: ReadonlyArray<Stored>
+): Readonly<Record<string, string>> => {
+  const now = new Set<string>([config.digest, ...layers.map(({ digest }) => digest)])
+  const { value } = Json.parse(manifest?.raw ?? new Uint8Array())
+  const described = Json.isObject(value)
+    ? [value["config"], ...(Array.isArray(value["layers"]) ? value["layers"] : [])]
+    : []
+  const gone = [manifest?.digest, ...described.map((one) => (Json.isObject(one) ? one["digest"] : undefined))].filter(
+    (digest): digest is string => typeof digest === "string" && !now.has(digest)
+  )
+  return Object.fromEntries(
+    Object.entries(manifest?.annotations ?? {}).flatMap(([key, stated]) => {
+      const text = Object.hasOwn(changes, key) ? changes[key] : stated
+      return text === undefined || key.startsWith(distributionSource) || gone.some((digest) => text.includes(digest))
+        ? []
+        : [[key, text]]
+    })
+  )
 }
 
 /** What is said for the receipt where layers are written without a manifest. */
@@ -126,8 +158,11 @@ const withAnnotations = (
   { annotations, ...rest }: Readonly<Record<string, unknown>>,
   changes: NonNullable<Image.Image["annotations"]>
 ): Readonly<Record<string, unknown>> => {
-  const all = { ...(Json.isObject(annotations) ? annotations : {}), ...changes }
-  const left = Object.entries(all).filter(([, text]) => text !== undefined)
+  const stated = Json.isObject(annotations) ? Object.entries(annotations) : []
+  const left = stated.flatMap(([key, text]) => {
+    const now = Object.hasOwn(changes, key) ? changes[key] : text
+    return now === undefined ? [] : [[key, now]]
+  })
   return { ...rest, ...(left.length === 0 ? {} : { annotations: Object.fromEntries(left) }) }
 }
 

@@ -1,4 +1,5 @@
 /** Every chain of filters into every layout: what comes out is a valid image. */
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -16,7 +17,7 @@ import * as Opener from "../../src/pipeline/Opener.ts"
 import * as Uri from "../../src/pipeline/Uri.ts"
 import * as Random from "../content/tarArbitrary.ts"
 import type * as Workbench from "../fault/Workbench.ts"
-import { isRoot, scratch } from "../fault/Workbench.ts"
+import { isRoot, scratch, tallyman, withScratch } from "../fault/Workbench.ts"
 import { digestOf, makeImage, pool } from "../layout/writing.ts"
 import { file, tar } from "../rootfs/Layers.ts"
 
@@ -342,6 +343,69 @@ describe("a manifest that says more than its descriptors", () => {
       assert.strictEqual(receipt.source.digest, dated.manifest!.digest)
       assert.isTrue(receipt.conversions.some((one) => one.startsWith(`manifest: ${dated.manifest!.digest} became `)))
     }).pipe(Effect.provide(pool))
+  )
+})
+
+describe("an index entry that says more than a name", () => {
+  const ref = "org.opencontainers.image.ref.name"
+  const created = "org.opencontainers.image.created"
+  const base = "org.opencontainers.image.base.digest"
+  const from = "containerd.io/distribution.source.localhost"
+
+  it(
+    "keeps what does not name it, but for what is about bytes that are not there any more",
+    () =>
+      withScratch(async (directory) => {
+        const image = makeImage(directory, {
+          layers: [tar([file("a", "a")]), tar([file("b", "b")])],
+          names: ["app:1"],
+          manifest: "oci"
+        })
+        await Effect.runPromise(
+          Effect.scoped(writtenAndVerified(`oci-layout://${directory}/in`, image, [])).pipe(Effect.provide(pool))
+        )
+        const index = indexIn(`${directory}/in`)
+        const [entry] = index.manifests
+        const stated = {
+          [ref]: "app:1",
+          [created]: "2024-01-01T00:00:00Z",
+          [base]: `sha256:${"0".repeat(64)}`,
+          [from]: "app",
+          title: "An app",
+          signed: `of ${entry.digest}`
+        }
+        entry.annotations = stated
+        fs.writeFileSync(`${directory}/in/index.json`, JSON.stringify(index))
+        const { [from]: _from, signed: _signed, ...kept } = stated
+        for (const [filter, expected] of [
+          ["search:pattern=a", stated],
+          ["exclude:pattern=a", kept],
+          ["normalize-timestamps:config=true", { ...kept, [created]: "1970-01-01T00:00:00Z" }]
+        ] as const) {
+          const out = `${directory}/${filter.slice(0, 4)}`
+          for (const uri of [`oci-layout://${out}`, `tar://${out}.tar?format=oci`]) {
+            const ran = await tallyman(["process", `oci-layout://${directory}/in`, uri, "-f", filter, "--verify-full"])
+            assert.strictEqual(ran.code, 0, ran.stderr)
+          }
+          // An archive has Docker's choice of a name: the tag alone.
+          const archive = execFileSync("tar", ["-xOf", `${out}.tar`, "index.json"], {
+            encoding: "utf8"
+          })
+          const full = "io.containerd.image.name"
+          for (const [found, names] of [
+            [indexIn(out), {}],
+            [JSON.parse(archive), { [ref]: "1", [full]: "docker.io/library/app:1" }]
+          ] as const) {
+            assert.deepStrictEqual(found.manifests[0].annotations, { ...expected, ...names }, filter)
+          }
+        }
+        // A name that moves on leaves an entry that says what it said.
+        const again = ["process", `oci-layout://${directory}/in`, `tar://${directory}/all.tar?format=oci`, "--append"]
+        for (let times = 0; times < 2; times++) assert.strictEqual((await tallyman(again)).code, 0)
+        const all = execFileSync("tar", ["-xOf", `${directory}/all.tar`, "index.json"], { encoding: "utf8" })
+        assert.strictEqual(JSON.parse(all).manifests.length, 1)
+      }),
+    30_000
   )
 })
 

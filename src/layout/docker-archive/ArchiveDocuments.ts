@@ -105,6 +105,7 @@ const withEntries = (
       {
         ...manifest,
         annotations: {
+          ...manifest.annotations,
           ...(full === undefined ? {} : { [OciFiles.containerdName]: full }),
           // Docker's choice is the tag alone; with several images in one archive the tag may name another one already.
           [OciFiles.refName]: tagged === undefined || refTaken(tagged.tag) ? name : tagged.tag
@@ -124,25 +125,31 @@ const without = (
   entries.map((entry) => {
     if (!Json.isObject(entry) || !has(annotationsOf(entry))) return entry
     const { annotations, ...rest } = entry
-    const left = Object.entries(annotations as JsonObject).filter(
-      ([key]) => key !== OciFiles.refName && key !== OciFiles.containerdName
-    )
-    return left.length === 0 ? rest : { ...rest, annotations: Object.fromEntries(left) }
+    const left = OciFiles.withoutNames(annotations as JsonObject)
+    return Object.keys(left).length === 0 ? rest : { ...rest, annotations: left }
   })
 
-/** Nameless entries whose manifest another entry lists as well say nothing. */
+/** Nameless entries say nothing where another one of the same manifest says all that they do. */
 const onceEach = (entries: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
-  const isBare = (entry: unknown): entry is JsonObject => Json.isObject(entry) && entry["annotations"] === undefined
-  const named = new Set<unknown>(
-    entries.map((entry) => (Json.isObject(entry) && !isBare(entry) ? entry["digest"] : undefined))
+  const isNameless = (entry: unknown): entry is JsonObject => {
+    const annotations = annotationsOf(entry)
+    return (
+      Json.isObject(entry) &&
+      annotations[OciFiles.refName] === undefined &&
+      annotations[OciFiles.containerdName] === undefined
+    )
+  }
+  const says = (other: unknown, entry: JsonObject): boolean =>
+    Json.isObject(other) &&
+    other["digest"] === entry["digest"] &&
+    Object.entries(annotationsOf(entry)).every(([key, text]) => annotationsOf(other)[key] === text)
+  return entries.filter(
+    (entry, index) =>
+      !isNameless(entry) ||
+      !entries.some(
+        (other, at) => at !== index && says(other, entry) && (!isNameless(other) || at < index || !says(entry, other))
+      )
   )
-  const seen = new Set<unknown>()
-  return entries.filter((entry) => {
-    if (!isBare(entry)) return true
-    if (named.has(entry["digest"]) || seen.has(entry["digest"])) return false
-    seen.add(entry["digest"])
-    return true
-  })
 }
 
 const withRepositories = (

@@ -10,6 +10,12 @@ export const refName = "org.opencontainers.image.ref.name"
 /** containerd's: a full reference, for example `docker.io/library/debian:12`. */
 export const containerdName = "io.containerd.image.name"
 
+/** Annotations of an index entry that do not name what it describes. */
+export const withoutNames = <A>(annotations: Readonly<Record<string, A>>): Readonly<Record<string, A>> => {
+  const { [containerdName]: _full, [refName]: _ref, ...others } = annotations
+  return others
+}
+
 /** The content of `oci-layout` (image-layout.md "oci-layout file"). */
 export const layoutVersion = "1.0.0"
 export const layoutBytes: Uint8Array = Buffer.from(`{"imageLayoutVersion":"${layoutVersion}"}`)

@@ -182,9 +182,9 @@ const rewrite = Effect.fnUntraced(function* (
 /** An entry of index.json under a name, or without one: what else the source says about it stays. */
 const named = (descriptor: Conversion.Descriptor, name: string | undefined): Conversion.Descriptor => {
   const { annotations = {}, ...rest } = descriptor
-  const { [Files.containerdName]: full, [Files.refName]: _, ...others } = annotations
+  const full = annotations[Files.containerdName]
   const all = {
-    ...others,
+    ...Files.withoutNames(annotations),
     ...(full !== undefined && full === name ? { [Files.containerdName]: full } : {}),
     ...(name === undefined ? {} : { [Files.refName]: name })
   }

@@ -61,7 +61,10 @@ const write = Effect.fn("OciLayoutWriter.write")(function* (
       const entries =
         names.length === 0
           ? [manifest.descriptor]
-          : names.map((name) => ({ ...manifest.descriptor, annotations: { [Files.refName]: name } }))
+          : names.map((name) => ({
+              ...manifest.descriptor,
+              annotations: { ...manifest.descriptor.annotations, [Files.refName]: name }
+            }))
       const receipts =
         names.length === 0
           ? [{ file: Files.receiptFile(manifest.descriptor.digest), receipt: receiptFor([]) }]

@@ -390,7 +390,9 @@ const receiptAnew = (
 ): Receipt.Receipt => {
   const value = Json.parse(raw).value as { readonly layers?: unknown }
   const layers = descriptors(...list(value.layers))
-  const { annotations, ...manifest } = descriptor
+  const { annotations, ...rest } = descriptor
+  const others = Files.withoutNames(annotations ?? {})
+  const manifest = Object.keys(others).length === 0 ? rest : { ...rest, annotations: others }
   return {
     tool: "tallyman",
     version,

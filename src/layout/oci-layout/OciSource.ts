@@ -41,6 +41,8 @@ export const candidates = Effect.fn("OciSource.candidates")(function* (store: St
 
 interface Found {
   readonly names: Set<string>
+  /** Of every entry that describes it, but for those that name it. */
+  readonly annotations: Map<string, string>
   readonly digest: Digest.Digest
   readonly platform: Platform.Platform | undefined
   readonly notOfTars?: string | undefined
@@ -124,6 +126,8 @@ class Reader {
     const known = this.#found.get(digest)
     if (known !== undefined) {
       if (name !== undefined) known.names.add(name)
+      for (const [key, text] of entry.descriptor.annotations)
+        if (!known.annotations.has(key)) known.annotations.set(key, text)
       return undefined
     }
     switch (MediaType.kind(mediaType)) {
@@ -143,6 +147,7 @@ class Reader {
     const digest = descriptor.digest ?? (subject as Digest.Digest)
     this.#found.set(digest, {
       names: new Set(name === undefined ? [] : [name]),
+      annotations: new Map(),
       digest,
       platform,
       load: Effect.fail(error)
@@ -194,9 +199,11 @@ class Reader {
       return
     }
     const names = new Set(name === undefined ? [] : [name])
+    const annotations = new Map(entry.descriptor.annotations)
     const opened = entry.platform === undefined ? this.#openConfig(manifest.right) : undefined
     this.#found.set(digest, {
       names,
+      annotations,
       digest,
       platform:
         entry.platform ?? (opened !== undefined && Either.isRight(opened) ? platformOf(opened.right.value) : undefined),
@@ -205,7 +212,7 @@ class Reader {
       )
         ? config.digest
         : undefined,
-      load: HasherLoading.loading(Effect.suspend(() => this.#load(manifest.right, entry, [...names])))
+      load: HasherLoading.loading(Effect.suspend(() => this.#load(manifest.right, entry, [...names], annotations)))
     })
   }
 
@@ -275,26 +282,37 @@ class Reader {
     )
   }
 
-  #load(manifest: OpenManifest, entry: IndexEntry, names: ReadonlyArray<string>): Result<Image.Image> {
+  #load(
+    manifest: OpenManifest,
+    entry: IndexEntry,
+    names: ReadonlyArray<string>,
+    stated: ReadonlyMap<string, string>
+  ): Result<Image.Image> {
     const config = this.#openConfig(manifest)
     if (Either.isLeft(config)) return Either.left(config.left)
     const diffIds = config.right.value.rootfs.diff_ids
-    const stated = manifest.value.layers ?? []
+    const descriptors = manifest.value.layers ?? []
     const { path } = manifest
-    if (stated.length !== diffIds.length) {
+    if (descriptors.length !== diffIds.length) {
       return Either.left(
-        this.#fail(`${path}: expected ${diffIds.length} layers as in the config, found ${stated.length}`)
+        this.#fail(`${path}: expected ${diffIds.length} layers as in the config, found ${descriptors.length}`)
       )
     }
+    const annotations = Files.withoutNames(Object.fromEntries(stated))
     const layers: Array<Image.Layer> = []
-    for (const [index, layer] of stated.entries()) {
+    for (const [index, layer] of descriptors.entries()) {
       const one = this.#layer(layer!, index, diffIds[index]!, path)
       if (Either.isLeft(one)) return Either.left(one.left)
       layers.push(one.right)
     }
     return Either.right({
       names,
-      manifest: { raw: manifest.raw, mediaType: manifest.mediaType, digest: manifest.digest },
+      manifest: {
+        raw: manifest.raw,
+        mediaType: manifest.mediaType,
+        digest: manifest.digest,
+        ...(Object.keys(annotations).length === 0 ? {} : { annotations })
+      },
       config: config.right,
       layers,
       platform: platformOf(config.right.value) ?? entry.platform,
