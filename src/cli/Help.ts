@@ -1,4 +1,5 @@
 import { version } from "../version.ts"
+import type { Grammar } from "./Arguments.ts"
 
 /** A command as the first page of help shows it. */
 export interface Topic {
@@ -14,6 +15,29 @@ const wrap = (text: string, width: number): ReadonlyArray<string> => {
     else lines[lines.length - 1] = `${last} ${word}`
   }
   return lines
+}
+
+/** What `tallyman COMMAND --help` prints, in lines of at most `columns` where words allow it. */
+export const page = ({ summary, usage }: Topic, { args, flags }: Grammar, columns: number): string => {
+  const lines = (text: string, indent: number): string =>
+    wrap(text, columns - indent)
+      .map((line) => `${" ".repeat(indent)}${line}`)
+      .join("\n")
+  const list = (title: string, all: ReadonlyArray<readonly [term: string, description: string]>): string =>
+    all.length === 0 ? "" : `\n${title}\n${all.map(([term, text]) => `  ${term}\n${lines(text, 6)}\n`).join("")}`
+  const terms = flags.map(({ description, isRepeated, names, type, value }) => {
+    const choices = typeof type === "string" ? "" : ` (${type.join(", ")})`
+    const shown = value === undefined ? "" : ` ${choices === "" ? value : names.at(-1)!.slice(2).toUpperCase()}`
+    return [`${names.join(", ")}${shown}${isRepeated ? " ..." : ""}`, `${description}${choices}`] as const
+  })
+  return `USAGE
+  tallyman ${usage}${flags.length === 0 ? "" : " [OPTIONS]"}
+
+${lines(summary, 0)}
+${list(
+  "ARGUMENTS",
+  args.map((one) => [one.name, one.description])
+)}${list("OPTIONS", terms)}`
 }
 
 /** What `tallyman --help` prints: short enough for one screen; each command has help of its own. */

@@ -24,8 +24,9 @@ const make = <const Name extends string>(name: Name) =>
       Args.withDescription("Where the image is: a path, whose layout is detected, or a URI as for process")
     ),
     top: Options.integer("top").pipe(
+      Options.withPseudoName("N"),
       Options.withDefault(10),
-      Options.withDescription("How many of the largest and of the most wasteful files to name")
+      Options.withDescription("How many of the largest and of the most wasteful files to name; 10 by default")
     ),
     format: Options.choice("format", ["text", "table", "json"]).pipe(
       Options.withDefault("text" as const),

@@ -3,8 +3,6 @@
 import { stripVTControlCharacters } from "node:util"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
-import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
-import type * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Span from "@effect/cli/HelpDoc/Span"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
@@ -12,12 +10,12 @@ import * as Cause from "effect/Cause"
 import type * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { SourceError, WriteError } from "../layout/Failure.ts"
 import { UsageError } from "../pipeline/Uri.ts"
 import { version } from "../version.ts"
+import * as Arguments from "./Arguments.ts"
 import * as Help from "./Help.ts"
 import * as Output from "./Output.ts"
 
@@ -105,57 +103,30 @@ const tell = (cause: Cause.Cause<CommandError>, verbose: boolean): Effect.Effect
   return Output.printError(verbose ? `${line}\n${Cause.pretty(cause, { renderErrorCause: true })}` : line)
 }
 
-const textOf = (span: Span.Span): string =>
-  span._tag === "Sequence"
-    ? textOf(span.left) + textOf(span.right)
-    : typeof span.value === "string"
-      ? span.value
-      : textOf(span.value)
-
-/** What a help lists, without its descriptions. Laying the whole out as text takes 40 ms. */
-const termsOf = (help: HelpDoc.HelpDoc): ReadonlyArray<string> =>
-  help._tag === "DescriptionList"
-    ? help.definitions.map(([term]) => textOf(term))
-    : help._tag === "Sequence"
-      ? [...termsOf(help.left), ...termsOf(help.right)]
-      : []
-
-/** Options that a command knows, by its own help; every command has --help. */
-const optionsOf = (command: AnyCommand, name: string): ReadonlySet<string> | undefined => {
-  const found = Command.getSubcommands(command).pipe(HashMap.get(name), Option.getOrUndefined)
-  if (found === undefined) return undefined
-  const terms = termsOf(CommandDescriptor.getHelp(found, config))
-  return new Set(["--help", ...terms.flatMap((term) => term.match(/(?<=^|[ (])--?[a-z][a-z-]*/g) ?? [])])
-}
-
-/** The parser blames the argument behind an option that it does not know; this names the option. */
-const unknownOption = (command: AnyCommand, args: ReadonlyArray<string>): UsageError | undefined => {
-  const [name = "", ...rest] = args
-  const end = rest.indexOf("--")
-  const options = (end < 0 ? rest : rest.slice(0, end)).flatMap((arg) => /^--[a-z][a-z-]*(?==|$)/.exec(arg)?.[0] ?? [])
-  const known = options.length === 0 ? undefined : optionsOf(command, name)
-  const unknown = known === undefined ? undefined : options.find((one) => !known.has(one) && !builtIn.has(one))
-  if (known === undefined || unknown === undefined) return undefined
-  const all = [...known].filter((one) => one.startsWith("--")).sort()
-  return new UsageError({
-    reason: "UnknownOption",
-    message: `${name} has no option ${unknown}: expected one of ${all.join(", ")}`
-  })
-}
-
-const builtIn = new Set(["--version", "--completions", "--log-level", "--wizard", "--verbose"])
-
-/** The parser's own output: colour on terminals only, and the program's name before its commands' usage. */
+/** The parser's own output: colour on terminals only. */
 const plainConsole: Effect.Effect<Console.Console> = Effect.map(Effect.console, (base) => {
   const show =
     (stream: NodeJS.WriteStream) =>
     (text: unknown): Effect.Effect<void> => {
-      const named = String(text).replace(/^(\x1b\[[\d;]*m)*\$ (?=[a-z])(?!tallyman)/m, "$ tallyman ")
-      const line = Output.colour(stream) ? named : stripVTControlCharacters(named)
+      const line = Output.colour(stream) ? String(text) : stripVTControlCharacters(String(text))
       return stream === process.stdout ? Output.printLine(line) : Output.printError(line.trimEnd())
     }
   return { ...base, log: show(process.stdout), error: show(process.stderr) }
 })
+
+const noCommand = (name: string): UsageError =>
+  new UsageError({
+    reason: "UnknownOption",
+    message: `cannot run ${JSON.stringify(name)}: expected a command, one of ${Object.keys(modules).join(", ")}`
+  })
+
+const shells = ["bash", "zsh", "fish"]
+
+const noShell = (found = "nothing"): UsageError =>
+  new UsageError({
+    reason: "BadValue",
+    message: `cannot use --completions: expected one of ${shells.join(", ")} behind it, found ${found}`
+  })
 
 /** Runs a whole command line; fails as the exit code says. */
 export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, CommandError> => {
@@ -168,16 +139,27 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<void, CommandEr
       const all = yield* loadFor(undefined)
       return yield* Output.printLine(Help.overview(all.map((one) => one.topic)).trimEnd())
     }
-    const command = commandOf(yield* loadFor(args[2]))
-    const unknown = unknownOption(command, args.slice(2))
-    if (unknown !== undefined) return yield* unknown
+    const [name, ...rest] = args.slice(2) as [string, ...Array<string>]
+    const loaded = yield* loadFor(name)
+    const command = commandOf(loaded)
+    const grammar = Arguments.grammarOf(command, name, config)
+    const end = rest.indexOf("--")
+    if (
+      grammar !== undefined &&
+      rest.slice(0, end < 0 ? undefined : end).some((arg) => arg === "--help" || arg === "-h")
+    )
+      return yield* Output.printLine(Help.page(loaded[0]!.topic, grammar, Output.columns()).trimEnd())
+    if (name === "--completions" && !(rest.length === 1 && shells.includes(rest[0]!))) return yield* noShell(rest[0])
+    if (grammar === undefined && name !== "--completions") return yield* noCommand(name)
+    const normal = grammar === undefined ? rest : Arguments.normalize(name, grammar, rest)
+    if (normal instanceof UsageError) return yield* normal
     const cli = Command.run(command, {
       name: "tallyman",
       version,
       executable: "tallyman",
       summary: Span.text("the fsck for container images")
     })
-    return yield* Effect.withConsole(cli(args), yield* plainConsole)
+    return yield* Effect.withConsole(cli([...args.slice(0, 2), name, ...normal]), yield* plainConsole)
   })
   return parsed.pipe(
     // Not `tapErrorCause`: that is passed over when the run is interrupted.

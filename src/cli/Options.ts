@@ -14,12 +14,14 @@ export const format = Options.choice("format", ["text", "json"]).pipe(
 )
 
 export const jobs = Options.integer("jobs").pipe(
+  Options.withPseudoName("N"),
   Options.withAlias("j"),
   Options.optional,
   Options.withDescription("Threads to read and hash with; by default one for each core, at most 8")
 )
 
 export const tempDirectory = Options.text("temp-dir").pipe(
+  Options.withPseudoName("DIRECTORY"),
   Options.optional,
   Options.withDescription(
     "Where temporary files go: compressed archives while they are read (by default in the system's), layers while they are compressed or unpacked (by default beside the output)"
@@ -28,15 +30,22 @@ export const tempDirectory = Options.text("temp-dir").pipe(
 
 export const platform = {
   platform: Options.text("platform").pipe(
+    Options.withPseudoName("OS/ARCHITECTURE[/VARIANT]"),
     Options.optional,
-    Options.withDescription("Choose the image for OS/ARCHITECTURE[/VARIANT]")
+    Options.withDescription("Choose the image for this platform")
   ),
-  os: Options.text("os").pipe(Options.optional, Options.withDescription("Choose the image for this operating system")),
+  os: Options.text("os").pipe(
+    Options.withPseudoName("OS"),
+    Options.optional,
+    Options.withDescription("Choose the image for this operating system")
+  ),
   architecture: Options.text("architecture").pipe(
+    Options.withPseudoName("ARCHITECTURE"),
     Options.optional,
     Options.withDescription("Choose the image for this architecture")
   ),
   variant: Options.text("variant").pipe(
+    Options.withPseudoName("VARIANT"),
     Options.optional,
     Options.withDescription("Choose the image for this variant of the architecture")
   )
@@ -113,6 +122,7 @@ export const settings = {
     Options.withDescription("Bytes that one blob may decompress to, for example 500M or 2T")
   ),
   maxRatio: Options.float("max-ratio").pipe(
+    Options.withPseudoName("N"),
     Options.optional,
     Options.withDescription("Decompressed over compressed size of one blob, looked at beyond 1 GiB")
   )

@@ -8,7 +8,7 @@ export class UsageError extends Schema.TaggedError<UsageError>()("UsageError", {
   message: Schema.String
 }) {}
 
-export const schemes = ["dir", "tar", "oci-layout", "oci", "mounts", "docker", "registry"] as const
+export const schemes = ["dir", "tar", "oci-layout", "oci", "mounts"] as const
 export type Scheme = (typeof schemes)[number]
 
 const aliases: Readonly<Record<string, Scheme>> = { bundle: "oci" }

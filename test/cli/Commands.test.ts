@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Catalog from "../../src/check/Catalog.ts"
+import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
 import { version } from "../../src/version.ts"
 import * as Workbench from "../fault/Workbench.ts"
 
@@ -23,8 +24,8 @@ describe("the command", () => {
     for (const word of ["process", "verify", "explain", "Exit codes"]) assert.include(whole.stdout, word)
     for (const args of [[], ["-h"]]) assert.strictEqual((await Workbench.tallyman(args)).stdout, whole.stdout)
     for (const [name, words] of [
-      ["process", ["<SOURCE>", "<DESTINATION>", "--verify-full", "--no-verify", "--platform", "--jobs", "--format"]],
-      ["verify", ["<TARGET>", "--full", "--format"]],
+      ["process", ["SOURCE", "DESTINATION", "--verify-full", "--no-verify", "--platform", "--jobs", "--format"]],
+      ["verify", ["TARGET", "--full", "--format"]],
       ["explain", ["CHECK-ID"]]
     ] as const) {
       const { code, stderr, stdout } = await Workbench.tallyman([name, "--help"])
@@ -44,13 +45,27 @@ describe("the command", () => {
   })
 
   it("says on one line what is wrong with a command line, and exits with 2", async () => {
+    const is = (text: string): RegExp => new RegExp(`^tallyman: ${text.replace(/[[\]().|]/g, "\\$&")}\n$`)
     for (const [args, message] of [
-      [["bogus"], /bogus|subcommand/],
-      [["verify"], /TARGET/],
-      [["verify", "a", "b"], /'b'/],
-      [["process", "tar://a"], /DESTINATION/],
+      [["bogus"], /^tallyman: cannot run "bogus": expected a command, one of process, verify, /],
+      [["--full", "verify"], /^tallyman: cannot run "--full": /],
+      [["--completions"], is("cannot use --completions: expected one of bash, zsh, fish behind it, found nothing")],
+      [["--completions", "tcsh"], /found tcsh/],
+      [["verify"], is("cannot run verify: expected TARGET, found no TARGET")],
+      [["verify", ""], is("cannot run verify: expected TARGET, found an empty argument")],
+      [["verify", "a", "b"], is('cannot run verify: expected TARGET and nothing else, found "b"')],
+      [["verify", "--full", "--full", "a"], is("cannot use --full twice: verify takes one")],
+      [["verify", "a", "--full=no"], is('cannot use --full with a value: expected nothing behind it, found "no"')],
+      [["verify", "a", "-x"], /^tallyman: verify has no option -x: expected one of --against, /],
+      [["verify", "a", "--repair"], is("cannot use --repair: expected SOURCE behind it, found nothing")],
+      [["verify", "a", "--severity", ""], is('cannot use --severity "": expected CHECK-ID=LEVEL')],
+      [["process", "tar://a"], is("cannot run process: expected SOURCE DESTINATION, found no DESTINATION")],
+      [["process", "tar://a", "dir://b", "-f", ""], is('cannot use -f "": expected FILTER')],
+      [["process", "tar://a", "dir://b", "--filter="], is('cannot use --filter "": expected FILTER')],
       [["process", "tar://a", "dir://b", "--bogus"], /--bogus/],
-      [["verify", "a", "--format", "xml"], /text, json/],
+      [["verify", "a", "--format", "xml"], is('cannot use --format "xml": expected text or json')],
+      [["verify", "a", "--max-ratio", "x"], is('cannot use --max-ratio "x": expected a number')],
+      [["inspect", "a", "--top=1.5"], is('cannot use --top "1.5": expected a whole number')],
       [["process", "a", "b"], /expected SCHEME:\/\/PATH/],
       [["process", "tar://a", "dir://b", "-j", "0"], /--jobs 0/],
       [["process", "tar://a", "dir://b", "-j", "many"], /many/],
@@ -62,7 +77,27 @@ describe("the command", () => {
       const { code, stderr, stdout } = await Workbench.tallyman(args)
       assert.deepStrictEqual([code, stdout], [2, ""], args.join(" "))
       assert.match(stderr, message)
-      assert.match(stderr, /^[^\n]+\n$/, args.join(" "))
+      assert.match(stderr, /^tallyman: [^\n]+\n$/, args.join(" "))
+    }
+  })
+
+  it("takes values in any form, and what begins with a dash behind --", () =>
+    Workbench.withScratch(async (directory) => {
+      const file = Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([Workbench.small()]))
+      for (const jobs of [["-j", "2"], ["-j2"], ["--jobs=2"], ["--jobs", "2"]])
+        assert.strictEqual((await Workbench.tallyman(["verify", ...jobs, file, "--full"])).code, 0, jobs.join(" "))
+      const found = await Workbench.tallyman(["search", file, "--format=json", "--", "-x"])
+      assert.deepStrictEqual([found.code, found.stderr], [0, ""])
+    }))
+
+  it("helps within the columns that there are", () => {
+    for (const columns of ["40", "80"]) {
+      const { stdout } = spawnSync(process.execPath, [Workbench.command, "verify", "-h"], {
+        encoding: "utf8",
+        env: { ...process.env, COLUMNS: columns }
+      })
+      for (const line of stdout.split("\n").slice(3)) assert.isAtMost(line.length, Number(columns), line)
+      assert.include(stdout, "  -j, --jobs N\n")
     }
   })
 

@@ -6,20 +6,14 @@ export const commandsPage = (root: string): string => {
   const help = (...args: ReadonlyArray<string>): string =>
     execFileSync(process.execPath, [path.join(root, "dist/bin/tallyman.mjs"), ...args, "--help"], {
       encoding: "utf8",
-      env: { ...process.env, NO_COLOR: "1" }
+      env: { ...process.env, COLUMNS: "100" }
     }).trim()
   const overview = help()
   const commands = [
     ...overview.slice(overview.indexOf("\nCOMMANDS"), overview.indexOf("\nEXAMPLES")).matchAll(/^ {2}([a-z]+) [A-Z[]/gm)
   ].map((match) => match[1]!)
   const sections = commands.map((name) => {
-    // The first lines repeat the program's name.
     const text = help(name)
-      .split("\n")
-      .slice(4)
-      .join("\n")
-      .replace(/\n\n(?= {2})/g, "\n")
-      .trim()
     return `## ${name}\n\n\`\`\`\n${text}\n\`\`\`\n`
   })
   return `<!-- Made by \`npm run docs\` from the command's own help. -->
