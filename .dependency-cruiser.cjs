@@ -14,11 +14,10 @@ const levels = [
   ["cli"]
 ]
 
-/** Layouts that contain another one: an archive may hold an OCI layout, a daemon speaks docker-save archives. */
+/** Layouts that contain another one: an archive may hold an OCI layout. */
 const layoutsMayImport = {
   directory: ["docker-archive"],
   "docker-archive": ["oci-layout"],
-  "docker-daemon": ["docker-archive"],
   mounts: ["runtime-bundle", "docker-archive"]
 }
 

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Job from "../content/Rewrite.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import type * as Image from "../image/Image.ts"
+import { describe } from "../layout/Failure.ts"
 import * as Filter from "./Filter.ts"
 import { failed, isPlain } from "./Rewrite.ts"
 import { imageName } from "./Search.ts"
@@ -108,7 +109,7 @@ export const make = (file: string): Filter.Filter =>
         catch: (cause) =>
           new Filter.FilterError({
             reason: "Unwritable",
-            message: `cannot append to ${file}: ${cause instanceof Error ? cause.message : String(cause)}`,
+            message: `cannot append to ${file}: ${describe(cause)}`,
             cause
           })
       })

@@ -184,7 +184,10 @@ export const failure = (
     })
   }
   const damaged = (message: string): SourceError =>
-    new SourceError({ reason: "Damaged", message: `${nameOf(layer)} is damaged in the source: ${message}` })
+    new SourceError({
+      reason: "Damaged",
+      message: `cannot copy ${nameOf(layer)} into ${destination}: it is damaged in the source: ${message}`
+    })
   if (evidence.size < layer.bytes.size) return damaged(`expected ${layer.bytes.size} bytes, found ${evidence.size}`)
   if (evidence.layer?.complete !== true) {
     const problem = evidence.problems.find((one) => one.check.startsWith("compression."))

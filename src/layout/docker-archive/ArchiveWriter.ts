@@ -339,7 +339,7 @@ const readyLayers = Effect.fnUntraced(function* (
     if (other < index) {
       return yield* new SourceError({
         reason: "Damaged",
-        message: `layer ${layer.index} (${layer.name}) is damaged in the source: expected diff_id ${layer.diffId}, found it to be ${digest}, whose diff_id is ${
+        message: `cannot archive layer ${layer.index} (${layer.name}): it is damaged in the source: expected diff_id ${layer.diffId}, found it to be ${digest}, whose diff_id is ${
           all[other]!.plan.layer.diffId
         }`
       })

@@ -149,7 +149,13 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string, env: Nod
   if (error !== undefined)
     return `${command}: ${(error as NodeJS.ErrnoException).code === "ENOENT" ? "it is not installed" : error.message}`
   if (status === 0) return undefined
-  return `${command}: ${stderr.replace(/\s+/g, " ").trim() || `it ended with ${status ?? signal}`}`
+  // Both say their own name, and mount(8) what else could be looked at.
+  const said = stderr
+    .replace(/\s+/g, " ")
+    .replace(/ dmesg\(1\) may have more information.*$/, "")
+    .replaceAll(`${command}: `, "")
+    .trim()
+  return `${command}: ${said || `it ended with ${status ?? signal}`}`
 }
 
 /** Takes down what is mounted on `rootfs` of `root`. Answers whether anything was. Throws WriteError. */
