@@ -6,7 +6,7 @@ import type { Problem } from "./Problem.ts"
 import * as ZstdFormat from "./ZstdFormat.ts"
 
 export type { Decoder, DecoderLimits, DecoderSummary, Sink } from "./Decoder.ts"
-export type { BlockFormat, Encoder, EncoderSummary } from "./Encoder.ts"
+export type { BlockFormat, Encoder } from "./Encoder.ts"
 
 /** The forms that layers and archives may have (image-spec layer.md; docker-save archives). */
 export type Compression = "none" | "gzip" | "zstd"

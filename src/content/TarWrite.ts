@@ -205,7 +205,8 @@ const encodePaxTime = (seconds: number, nanoseconds: number): ByteString => {
   return `${seconds < 0 ? "-" : ""}${whole}.${String(part).padStart(9, "0").replace(/0+$/, "")}`
 }
 
-const putChecksum = (header: Buffer): void => {
+/** Writes the checksum of a header block into it, as GNU tar does: six digits, a NUL and a blank. */
+export const putChecksum = (header: Buffer): void => {
   header.fill(0x20, 148, 156)
   let sum = 0
   for (const byte of header) sum += byte

@@ -1,7 +1,7 @@
 /** Members of a tar archive, for building layers and archives by hand. */
 import * as ByteString from "../content/ByteString.ts"
 import type { TarEntryType } from "../content/TarEntry.ts"
-import { encodeHeader, endOfArchive, padding, type TarWriteEntry } from "../content/TarWrite.ts"
+import { encodeHeader, endOfArchive, padding, putChecksum, type TarWriteEntry } from "../content/TarWrite.ts"
 
 /** A name: text, which is stored as UTF-8, or the bytes themselves. */
 export type Name = string | Uint8Array
@@ -202,14 +202,6 @@ const patched = (header: Uint8Array, change: (block: Buffer) => void): Uint8Arra
   if (header.length !== 512) throw new RangeError("a sparse file takes no attributes that need pax records here")
   const block = Buffer.from(header)
   change(block)
-  block.fill(0x20, 148, 156)
-  block.write(
-    `${block
-      .reduce((sum, byte) => sum + byte, 0)
-      .toString(8)
-      .padStart(6, "0")}\0 `,
-    148,
-    "latin1"
-  )
+  putChecksum(block)
   return block
 }

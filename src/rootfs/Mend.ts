@@ -168,9 +168,6 @@ const isBehindMount = (disk: DiskTree, node: TreeNode): boolean => {
   return false
 }
 
-export const isEmpty = ({ anew, attributes, directories, links, remove }: MendPlan): boolean =>
-  anew.length + attributes.length + directories.length + links.length + remove.length === 0
-
 /** What is made anew as a flat tree to be unpacked beside the other one, and where each name of it goes. */
 export interface Staged {
   readonly tree: FileTree

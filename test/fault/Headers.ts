@@ -1,4 +1,5 @@
 /** Tar headers that no sound writer makes, for tests. */
+import { putChecksum } from "../../src/content/TarWrite.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 
 /** One encoded member with `text` (latin1) at an offset of its last header block, and the checksum that fits. */
@@ -6,15 +7,7 @@ export const withField = (entry: Entry.Entry, at: number, text: string): Uint8Ar
   const bytes = Buffer.from(Entry.encode(entry))
   const block = bytes.subarray(bytes.length - 512 * (1 + Math.ceil(entry.body.length / 512))).subarray(0, 512)
   block.write(text, at, "latin1")
-  block.fill(0x20, 148, 156)
-  block.write(
-    `${block
-      .reduce((sum, byte) => sum + byte, 0)
-      .toString(8)
-      .padStart(6, "0")}\0 `,
-    148,
-    "latin1"
-  )
+  putChecksum(block)
   return bytes
 }
 

@@ -2,6 +2,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { putChecksum } from "../../src/content/TarWrite.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
 import * as ArchiveStore from "../../src/layout/ArchiveStore.ts"
@@ -266,15 +267,7 @@ describe("an archive as a store", () => {
       const header = Buffer.from(Entry.encode(Entry.file("huge.json")))
       // Base-256 would do as well: 11 octal digits reach to 8 GiB.
       header.write(`${size.toString(8).padStart(11, "0")}\0`, 124, "latin1")
-      header.fill(0x20, 148, 156)
-      header.write(
-        `${header
-          .reduce((sum, byte) => sum + byte, 0)
-          .toString(8)
-          .padStart(6, "0")}\0 `,
-        148,
-        "latin1"
-      )
+      putChecksum(header)
       fs.writeSync(fd, header)
       fs.writeSync(fd, Entry.tar([Entry.file("behind", "b")]), 0, undefined, 512 + size)
       fs.closeSync(fd)

@@ -5,7 +5,7 @@ import * as path from "node:path"
 import type { Problem } from "../../src/content/Problem.ts"
 import type { TarEntryType } from "../../src/content/TarEntry.ts"
 import { TarScanner } from "../../src/content/TarScan.ts"
-import { encodeHeader, endOfArchive, padding, type TarWriteEntry } from "../../src/content/TarWrite.ts"
+import { encodeHeader, endOfArchive, padding, putChecksum, type TarWriteEntry } from "../../src/content/TarWrite.ts"
 import { type AppliedLayer, LayerApplier, type LayerOptions } from "../../src/rootfs/ApplyLayer.ts"
 import { FileTree } from "../../src/rootfs/FileTree.ts"
 import type { EntryVisitor, LayerFeed } from "../../src/rootfs/Unpack.ts"
@@ -72,15 +72,7 @@ const paxHeader = (records: Readonly<Record<string, string>>): Buffer => {
     .join("")
   const header = Buffer.from(encodeHeader({ path: "pax", type: "file", size: text.length }))
   header.write("x", 156)
-  header.fill(" ", 148, 156)
-  header.write(
-    header
-      .reduce((sum, byte) => sum + byte, 0)
-      .toString(8)
-      .padStart(6, "0"),
-    148
-  )
-  header.writeUInt8(0, 154)
+  putChecksum(header)
   return Buffer.concat([header, Buffer.from(text), padding(text.length)])
 }
 
