@@ -81,10 +81,10 @@ module.exports = {
     {
       name: "the-library-imports-only-what-it-installs",
       comment:
-        "The command is bundled, the library is not: what it imports is in dependencies or optionalDependencies.",
+        "The command is bundled, the library is not: what it imports is in dependencies, peerDependencies or optionalDependencies.",
       severity: "error",
       from: { path: "^src/", pathNot: "^src/(bin\\.ts$|cli/)" },
-      to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"] }
+      to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "npm-unknown"], dependencyTypesNot: ["npm-peer"] }
     }
   ],
   options: {

@@ -151,6 +151,28 @@ describe("the packed package", () => {
     expect(runTool(tsc, [...options, "consumer.ts"], installed)).toEqual({ code: 0, stdout: "", stderr: "" })
   })
 
+  installedTest("has what the library guide's examples use", () => {
+    const guide = fs.readFileSync(path.join(root, "docs/library.md"), "utf8")
+    const examples = [...guide.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => match[1]!)
+    expect(examples.length).toBeGreaterThan(2)
+    const modules = path.join(root, "node_modules")
+    const directory = path.join(installed, "guide")
+    fs.mkdirSync(directory)
+    for (const [index, example] of examples.entries()) fs.writeFileSync(path.join(directory, `${index}.mts`), example)
+    const compilerOptions = {
+      noEmit: true,
+      strict: true,
+      skipLibCheck: true,
+      module: "nodenext",
+      target: "es2022",
+      types: ["node"],
+      typeRoots: [path.join(modules, "@types")],
+      paths: { vitest: [path.join(modules, "vitest/dist/index.d.ts")] }
+    }
+    fs.writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions }))
+    expect(runTool(tsc, ["-p", directory], installed)).toEqual({ code: 0, stdout: "", stderr: "" })
+  })
+
   installedTest("has no fault that publint knows", async () => {
     const { messages, pkg } = await publint({
       pkgDir: path.join(installed, "node_modules/tallyman"),
