@@ -29,7 +29,7 @@ export const make = (): Filter.Filter =>
       const { layers } = image
       const kept = { filter: "flatten", layers: layers.length, entries: 0, bytes: 0 } as const
       const [base, ...above] = layers
-      if (base === undefined) return { image, report: { ...kept, after: undefined } }
+      if (base === undefined) return { image, report: { ...kept, diffId: undefined } }
       const unsupported = layers.find(({ diffId }) => !Digest.isComputable(diffId))
       if (unsupported !== undefined) return yield* unprovable(unsupported)
       const [found] = yield* pool.runAll(FlattenLayers.job, [
@@ -48,7 +48,7 @@ export const make = (): Filter.Filter =>
         const wrong = mismatch(layer, stored, diffIds)
         if (wrong !== undefined) return yield* damaged(layer, wrong)
       }
-      if (flattened.isFlat) return { image, report: { ...kept, after: base.diffId } }
+      if (flattened.isFlat) return { image, report: { ...kept, diffId: base.diffId } }
       const options: FlattenOptions = {
         base: flattened.layers[0]!.remains,
         above: above.map((layer, index) => ({
@@ -75,7 +75,7 @@ export const make = (): Filter.Filter =>
         report: {
           filter: "flatten",
           layers: layers.length,
-          after: layer.diffId,
+          diffId: layer.diffId,
           entries: flattened.layers.reduce((sum, { gone }) => sum + gone, 0),
           bytes: flattened.layers.reduce((sum, { goneBytes }) => sum + goneBytes, 0)
         }

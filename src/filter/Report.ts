@@ -13,7 +13,7 @@ export type Report =
       /** How many there were. */
       readonly layers: number
       /** The new layer's diff_id; undefined for an image without layers. */
-      readonly after: string | undefined
+      readonly diffId: string | undefined
       /** Members that are not in it, whiteouts among them, and bytes of their bodies. */
       readonly entries: number
       readonly bytes: number

@@ -161,7 +161,7 @@ const detailsOf = (report: Report): object => {
     case "rebase":
       return { old_base: report.oldBase, new_base: report.newBase, kept: report.kept }
     case "flatten":
-      return { layers: report.layers, after: report.after ?? null, entries: report.entries, bytes: report.bytes }
+      return { layers: report.layers, diff_id: report.diffId ?? null, entries: report.entries, bytes: report.bytes }
     case "search":
       return { matches: searchJson(report.layers) }
     case "inspect":

@@ -38,7 +38,8 @@ finds out what it holds.
 | --- | --- |
 | \`dir://\` | \`unique_names=true\`: a manifest for each image, so that many images share the directory |
 | \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\`; \`name=NAME:TAG\` instead of the names that the source has |
-| \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest |
+| \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest. An archive that stands there is replaced, unless \`--append\` keeps its images |
+| \`oci://\`, \`mounts://\` | nothing, or an empty directory, has to stand there. What is mounted goes with a restart: \`tallyman mount PATH\` mounts it again |
 
 Digests in sha256, sha384, sha512 and blake3 are proved and kept, those of layers as stored and the diff_ids. What Docker
 reads knows sha256 alone: \`dir://\` and \`tar://\`, unless it is \`format=oci\`, name everything by it, and refuse an image whose
@@ -56,6 +57,8 @@ is, and nothing else: what is right keeps its inode. \`--dry-run\` says what it 
 | \`tar://\` | the archive, written anew as a whole, in gzip or zstd where it was compressed so. Where it holds several images: single members of those that the source has, every other byte is kept; one whose stream is damaged or that is cut off then stays as it is, as nothing tells what is lost of the others |
 | \`oci://\` | files of rootfs/ that are missing, too much, or of another type, content, mode, owner, time, link or attribute; config.json, container-config.json, rootfs.mtree, receipt.json. The tree of a bundle that another tool made is left alone: nothing says how it came about |
 | \`mounts://\` | files of each layer's directory in the same way, whiteouts and opaque directories among them; layers that are lost, rootfs/, working/ and delta/ where they are missing; manifests, configurations, receipt.json. Layers that are mounted are not changed: \`tallyman unmount PATH\` first. What a container wrote into delta/ stays |
+
+A file by whose name another image means other content is left alone.
 
 Everything is made beside its place, proved while it is copied, and renamed. Attributes of files whose content is right are
 set where they are. No directory on the way is entered through a symlink. A repair that is cut off leaves a journal, by which
@@ -98,11 +101,41 @@ With \`--against\` it has \`against\` too. With \`--repair\` the fields above ar
 \`repaired\` and \`not_repaired\` ([{"path", "reason"}]), with \`--dry-run\` \`would_repair\`, and \`before\`, the fields from \`ok\` to
 \`skipped\` of what was found at first.
 
-\`process --format json\` prints \`source\`, \`destination\`, \`image\`, \`names\`, \`filters\`, \`left_out\`, \`images\`, \`layers\`,
-\`bytes\`, \`seconds\`, \`depth\` and, as \`verification\`, the fields from \`ok\` to \`skipped\`; its summary line goes to stderr.
-\`filters\` has, for each filter of each image, \`name\`, \`options\`, the image IDs \`before\` and \`after\`, with several images
-\`manifest\` and \`platform\`, and what the filter has to tell; \`left_out\` has {"digest", "media_type", "subject"} for each
-attestation or signature that was left out, as filters changed what it is about.
+\`process --format json\` prints \`tool\`, \`version\`, \`source\`, \`destination\`, \`image\` (its ID as written), \`names\`, \`filters\`,
+\`left_out\`, \`images\`, \`layers\`, \`bytes\`, \`seconds\`, \`depth\` and, as \`verification\`, the fields from \`ok\` to \`skipped\`; the
+last two are null with \`--no-verify\`. Its summary line goes to stderr. \`left_out\` has {"digest", "media_type", "subject"} for each
+attestation or signature that was left out, as filters changed what it is about. \`filters\` has, for each filter of each image,
+\`name\`, \`options\`, \`before\` and \`after\` (image IDs), with several images \`manifest\` and \`platform\`, \`inputs\` where other images
+went into it, and what the filter has to tell:
+
+| filter | |
+| --- | --- |
+| \`normalize-timestamps\` | \`layers\` [{"index", "before", "after", "changed"}] (diff_ids, members changed) |
+| \`exclude\` | \`entries\`, \`bytes\`, \`layers\`: as above, with \`entries\`, \`bytes\`, \`paths\` and \`promoted\` of each |
+| \`flatten\` | \`layers\` (how many there were), \`diff_id\` of the one there is, \`entries\` and \`bytes\` that are not in it |
+| \`rebase\` | \`old_base\` and \`new_base\` {"id", "layers"}, \`kept\` layers |
+| \`search\` | \`matches\`, as below |
+| \`inspect\` | \`layers\`, how many the file tells of |
+
+The others print, besides \`tool\` and \`version\`:
+
+\`\`\`
+search:  {"source", "image", "id", "pattern", "regex", "matches": [{"path", "layer", "layer_id", "diff_id", "type", "size",
+          "mode", "uid", "gid", "mtime", "linkname", "state", "by", "hides"}]}
+inspect: {"names", "source", "id", "config_size", "manifest": {"digest", "media_type", "size"}, "platform", "created",
+          "author", "config", "layers": [{"index", "diff_id", "digest", "media_type", "compression", "size",
+          "uncompressed_size", "entries", "whiteouts", "overwritten_bytes", "deleted_bytes", "history"}],
+          "history": [{"created", "created_by", "comment", "author", "layer"}],
+          "totals": {"stored", "uncompressed", "files", "bytes", "wasted"}, "largest": [{"path", "size", "layer"}],
+          "wasted": [{"path", "size", "layer", "by", "how"}], "problems": [texts]}
+diff:    {"a_source", "b_source", "same", "a", "b", "config": [{"pointer", "a", "b"}], "config_form_only",
+          "layers": [{"index", "a", "b"}], "files": [{"path", "kind", "a", "b"}],
+          "counts": by kind of difference, "names_compared", "not_compared": [texts], "problems": [texts]}
+\`\`\`
+
+\`state\` is visible, overwritten or deleted (\`by\` that layer), whiteout (it \`hides\` that path) or unknown. Sizes are bytes,
+\`mtime\` seconds since the epoch, \`mode\` a decimal number, \`layer\`, \`index\` and \`history\` count from 0; what is not there is
+null. Fields are only ever added.
 
 ## Exit codes
 

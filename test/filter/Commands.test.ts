@@ -99,6 +99,8 @@ describe("process -f", () => {
         "search:pattern=*.pyc",
         "-f",
         "normalize-timestamps:ts=5",
+        "-f",
+        "flatten",
         "--format",
         "json"
       ])
@@ -109,9 +111,18 @@ describe("process -f", () => {
         ["lib/a.pyc"]
       )
       assert.deepStrictEqual(
-        [filters[1].name, filters[1].options, filters[1].before, filters[1].after],
-        ["normalize-timestamps", { ts: 5, config: false }, built().id, image]
+        [filters[1].name, filters[1].options, filters[1].before],
+        ["normalize-timestamps", { ts: 5, config: false }, built().id]
       )
+      assert.deepStrictEqual(
+        filters.map((one: { before: string; after: string }) => [one.before, one.after]),
+        [
+          [built().id, built().id],
+          [built().id, filters[1].after],
+          [filters[1].after, image]
+        ]
+      )
+      assert.isTrue(fs.existsSync(path.join(directory, "out", filters[2].diff_id.slice(7), "layer.tar")))
     })
   )
 

@@ -99,7 +99,7 @@ describe("flatten", () => {
           { name: "flatten", options: {}, before: image.config.digest, after: flat.config.digest }
         ])
         assert.deepStrictEqual(reports, [
-          { filter: "flatten", layers: 3, after: flat.layers[0]!.diffId, entries: 13, bytes: 9 }
+          { filter: "flatten", layers: 3, diffId: flat.layers[0]!.diffId, entries: 13, bytes: 9 }
         ])
       })
     )
