@@ -94,7 +94,7 @@ describe("the packed package", () => {
 
   it("contains the command, the library, the documents and nothing else", () => {
     const expected =
-      /^(LICENSE|README\.md|package\.json|docs\/[^/]+\.md|dist\/bin\/(tallyman\.mjs|licenses\.txt)|dist\/lib\/.*\.(js|d\.ts))$/
+      /^(LICENSE|README\.md|package\.json|tallyman\.schema\.json|docs\/[^/]+\.md|dist\/bin\/(tallyman\.mjs|licenses\.txt)|dist\/lib\/.*\.(js|d\.ts))$/
     expect(files.filter((file) => !expected.test(file))).toEqual([])
     expect(files).toEqual(
       expect.arrayContaining(["LICENSE", "README.md", "dist/bin/tallyman.mjs", "dist/lib/index.d.ts"])

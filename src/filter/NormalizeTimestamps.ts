@@ -36,7 +36,6 @@ export const make = (options: NormalizeOptions): Filter.Filter => {
         image: next,
         report: {
           filter: "normalize-timestamps",
-          configChanged: next.config !== image.config,
           layers: rewritten.map(({ facts, layer }, index) => ({
             index,
             before: image.layers[index]!.diffId,

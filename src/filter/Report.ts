@@ -5,7 +5,6 @@ export type Report =
   | {
       readonly filter: "normalize-timestamps"
       readonly layers: ReadonlyArray<ChangedLayer>
-      readonly configChanged: boolean
     }
   | { readonly filter: "exclude"; readonly layers: ReadonlyArray<ExcludedFromLayer> }
   | {

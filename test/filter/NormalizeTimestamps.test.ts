@@ -33,7 +33,6 @@ describe("normalize-timestamps", () => {
         assert.deepStrictEqual(reports, [
           {
             filter: "normalize-timestamps",
-            configChanged: true,
             layers: [
               { index: 0, before: image.layers[0]!.diffId, after: first!.diffId, changed: 2 },
               { index: 1, before: second!.diffId, after: second!.diffId, changed: 0 }
