@@ -20,8 +20,10 @@ export class Collector {
   /** How many findings of a check are listed, and how many are not for want of room. */
   readonly #listed = new Map<CheckId, number>()
   readonly #left = new Map<CheckId, { count: number; readonly subject: string }>()
-  /** Subjects with errors, listed or not, and how many each has. */
+  /** What errors are counted for, listed or not, and how many each has. */
   readonly #errors = new Map<string, number>()
+  readonly #counted = new Set<string>()
+  #about: string | undefined
   readonly #checked = new Set<string>()
   readonly #skipped = new Map<string, Skipped>()
 
@@ -29,8 +31,11 @@ export class Collector {
     this.#policy = policy
   }
 
-  /** Reports a finding, the same one once; that its check ran is implied. */
-  report(check: CheckId, subject: string, message: string, detail: Detail = {}): void {
+  /**
+   * Reports a finding, the same one once; that its check ran is implied. An error is counted for its subject, or for
+   * `about`: what only some of the images say about a file that others have too.
+   */
+  report(check: CheckId, subject: string, message: string, detail: Detail = {}, about = this.#about ?? subject): void {
     const severity = this.#policy[check] ?? catalog[check].severity
     if (severity === "ignore") {
       this.skip(check, "findings of it are to be ignored")
@@ -38,7 +43,7 @@ export class Collector {
     }
     this.#checked.add(check)
     if (this.#isFull(check)) {
-      if (severity === "error") this.#count(subject)
+      if (severity === "error") this.#count(about)
       const left = this.#left.get(check)
       if (left === undefined) this.#left.set(check, { count: 1, subject })
       else left.count++
@@ -48,14 +53,19 @@ export class Collector {
     const count = this.#counts.get(pair) ?? 0
     if (count >= maxAlike) {
       this.#counts.set(pair, count + 1)
+      if (severity === "error" && about !== subject) this.#count(about)
       return
     }
     const key = `${pair}\0${message}\0${detail.expected}\0${detail.actual}`
+    const counted = `${about}\0${key}`
+    if (severity === "error" && !this.#counted.has(counted)) {
+      this.#counted.add(counted)
+      this.#count(about)
+    }
     if (this.#told.has(key)) return
     this.#told.add(key)
     this.#counts.set(pair, count + 1)
     this.#listed.set(check, (this.#listed.get(check) ?? 0) + 1)
-    if (severity === "error") this.#count(subject)
     this.#results.push(finding(severity, check, subject, message, detail))
   }
 
@@ -63,8 +73,24 @@ export class Collector {
     return this.#results.length >= maxListed || (this.#listed.get(check) ?? 0) >= maxOfCheck
   }
 
-  #count(subject: string): void {
-    this.#errors.set(subject, (this.#errors.get(subject) ?? 0) + 1)
+  #count(about: string): void {
+    this.#errors.set(about, (this.#errors.get(about) ?? 0) + 1)
+  }
+
+  /** While `run` reports, errors are counted for `about`. */
+  countFor<A>(about: string, run: () => A): A {
+    const outer = this.#about
+    this.#about = about
+    try {
+      return run()
+    } finally {
+      this.#about = outer
+    }
+  }
+
+  /** Counts an error of a finding that stands for several. */
+  count(check: CheckId, about: string): void {
+    if ((this.#policy[check] ?? catalog[check].severity) === "error") this.#count(about)
   }
 
   /** Says that these checks ran, whatever they found. */
@@ -77,7 +103,7 @@ export class Collector {
     this.#skipped.set(`${check}\0${reason}`, new Skipped({ check, reason }, { disableValidation: true }))
   }
 
-  /** Subjects that have errors, and how many. */
+  /** Subjects, and what else errors are counted for, and how many each has. */
   get errorsBySubject(): ReadonlyMap<string, number> {
     return this.#errors
   }

@@ -24,6 +24,8 @@ export interface Said<A> {
   readonly value: A
   /** For messages: "the receipt", "its descriptor", "its name". */
   readonly by: string
+  /** Whether an error concerns only the images that say it, and not each that has the blob. */
+  readonly own?: boolean
 }
 
 /** One blob as its place in the layout shows it. */
@@ -78,27 +80,57 @@ class Blob implements BlobKey {
   }
 }
 
+interface Saying<A> {
+  readonly value: A
+  readonly by: string
+  /** What its errors are counted for; undefined: the blob, and so every image that has it. */
+  about: string | undefined
+}
+
 /** Values and what said each first; most have one. */
 class Sayings<A> {
-  readonly #first: Said<A>
-  #more: Map<A, string> | undefined
+  readonly #first: Saying<A>
+  #more: Map<A, Saying<A>> | undefined
 
-  constructor(first: Said<A>) {
+  constructor(first: Saying<A>) {
     this.#first = first
   }
 
-  /** Whether the value is new. */
-  add({ by, value }: Said<A>): boolean {
-    if (value === this.#first.value || this.#more?.has(value)) return false
-    this.#more ??= new Map()
-    this.#more.set(value, by)
-    return true
+  get(value: A): Saying<A> | undefined {
+    return value === this.#first.value ? this.#first : this.#more?.get(value)
   }
 
-  *[Symbol.iterator](): Iterator<readonly [value: A, by: string]> {
-    yield [this.#first.value, this.#first.by]
-    if (this.#more !== undefined) yield* this.#more
+  add(saying: Saying<A>): void {
+    this.#more ??= new Map()
+    this.#more.set(saying.value, saying)
   }
+
+  *[Symbol.iterator](): Iterator<Saying<A>> {
+    yield this.#first
+    if (this.#more !== undefined) yield* this.#more.values()
+  }
+}
+
+/** What some documents say about a file, as that for which errors are counted. */
+export const statement = (subject: string, kind: string, value: string | number): string =>
+  `${subject}\0${kind}\0${value}`
+
+/** With what was said; a value that was said before is one with that. */
+const say = <A extends string | number>(
+  subject: string,
+  kind: string,
+  sayings: Sayings<A> | undefined,
+  { by, own, value }: Said<A>
+): readonly [sayings: Sayings<A>, saying: Saying<A>] => {
+  const known = sayings?.get(value)
+  if (sayings !== undefined && known !== undefined) {
+    if (own !== true) known.about = undefined
+    return [sayings, known]
+  }
+  const saying = { value, by, about: own === true ? statement(subject, kind, value) : undefined }
+  if (sayings === undefined) return [new Sayings(saying), saying]
+  sayings.add(saying)
+  return [sayings, saying]
 }
 
 const none: Iterable<never> = []
@@ -116,7 +148,8 @@ const digestNamed = (name: string): string => name.split("/").slice(-2).join(":"
 /** What was said of its digest. */
 function* digestsOf(blob: Blob): Iterable<readonly [value: string, by: string]> {
   if (blob.named) yield [digestNamed(blob.subject), "its name"]
-  for (const said of blob.digests ?? none) if (!blob.named || said[0] !== digestNamed(blob.subject)) yield said
+  for (const { by, value } of blob.digests ?? none)
+    if (!blob.named || value !== digestNamed(blob.subject)) yield [value, by]
 }
 
 /** What a layer's paths were told as already, as marks of theirs: a layer can be in many images. */
@@ -180,18 +213,19 @@ export class LayerAudit {
     return this.#find(region) !== undefined
   }
 
-  /** What the blob's size in bytes should be; compared at any depth. */
-  size(key: BlobKey, said: Said<number>): void {
+  /**
+   * What the blob's size in bytes should be; compared at any depth. This and what follows answer what errors are counted
+   * for when it is not the blob: a subject of the images that say it.
+   */
+  size(key: BlobKey, said: Said<number>): string | undefined {
     const blob = key as Blob
     this.#report.ran(blob.checks.size)
-    if (blob.sizes === undefined) blob.sizes = new Sayings(said)
-    else if (!blob.sizes.add(said)) return
-    if (blob.region.size !== said.value) {
-      this.#report.report(blob.checks.size, blob.subject, `its size is not what ${said.by} says`, {
-        expected: `${said.value} bytes`,
-        actual: `${blob.region.size} bytes`
-      })
-    }
+    const [sayings, { about, by, value }] = say(blob.subject, "size", blob.sizes, said)
+    blob.sizes = sayings
+    if (blob.region.size === value) return undefined
+    const detail = { expected: `${value} bytes`, actual: `${blob.region.size} bytes` }
+    this.#report.report(blob.checks.size, blob.subject, `its size is not what ${by} says`, detail, about)
+    return about
   }
 
   /** Its name, `blobs/{algorithm}/{encoded}`, says what the digest of the bytes as stored should be. */
@@ -203,22 +237,23 @@ export class LayerAudit {
   /** What the digest of the bytes as stored should be. */
   digest(key: BlobKey, said: Said<string>): void {
     const blob = key as Blob
-    if (blob.digests === undefined) blob.digests = new Sayings(said)
-    else blob.digests.add(said)
+    blob.digests = say(blob.subject, "digest", blob.digests, said)[0]
   }
 
   /** What the digest of the uncompressed tar should be. */
-  diffId(key: BlobKey, said: Said<string>): void {
+  diffId(key: BlobKey, said: Said<string>): string | undefined {
     const blob = key as Blob
-    if (blob.diffIds === undefined) blob.diffIds = new Sayings(said)
-    else blob.diffIds.add(said)
+    const [sayings, { about }] = say(blob.subject, "diff_id", blob.diffIds, said)
+    blob.diffIds = sayings
+    return about
   }
 
   /** What compression a media type declares. */
-  compression(key: BlobKey, said: Said<Compression>): void {
+  compression(key: BlobKey, said: Said<Compression>): string | undefined {
     const blob = key as Blob
-    if (blob.compressions === undefined) blob.compressions = new Sayings(said)
-    else blob.compressions.add(said)
+    const [sayings, { about }] = say(blob.subject, "compression", blob.compressions, said)
+    blob.compressions = sayings
+    return about
   }
 
   /** An image's layers from the base up, for checks across them; undefined where one is not there. */
@@ -257,15 +292,16 @@ export class LayerAudit {
   /** A layer that is said to be a plain tar has its diff_id for a digest: that can be told without reading it. */
   #plainDigest(blob: Blob): void {
     const forms = [...(blob.compressions ?? none)]
-    if (forms.length === 0 || forms.some(([form]) => form !== "none")) return
+    if (forms.length === 0 || forms.some(({ value }) => value !== "none")) return
     for (const [digest] of digestsOf(blob)) {
-      for (const [diffId, by] of blob.diffIds ?? none) {
+      for (const { about, by, value: diffId } of blob.diffIds ?? none) {
         if (diffId === digest || Digest.algorithmOf(diffId) !== Digest.algorithmOf(digest)) continue
         this.#report.report(
           "layer.diff-id-mismatch",
           blob.subject,
           `it is not compressed, and its digest is not that of ${by}`,
-          { expected: diffId, actual: digest }
+          { expected: diffId, actual: digest },
+          about
         )
       }
     }
@@ -284,10 +320,10 @@ export class LayerAudit {
           region: blob.region,
           algorithms: Digest.algorithmsOf(...[...digestsOf(blob)].map(([one]) => one)),
           as: blob.as,
-          diffIds: Digest.algorithmsOf(...[...(blob.diffIds ?? none)].map(([one]) => one)),
+          diffIds: Digest.algorithmsOf(...[...(blob.diffIds ?? none)].map(({ value }) => value)),
           keepPaths: stacked.has(blob),
           limits,
-          uncut: [...(blob.sizes ?? none)].some(([size]) => size === blob.region.size)
+          uncut: blob.sizes?.get(blob.region.size) !== undefined
         })),
         { onResult: ({ layer }) => layer !== undefined && self.#keep(layer) }
       )
@@ -319,7 +355,7 @@ export class LayerAudit {
       )
       for (const [value] of digestsOf(blob))
         report.skip(checks.digest, `${subject} cannot be read, so ${value} was not compared`)
-      for (const [value] of blob.diffIds ?? none)
+      for (const { value } of blob.diffIds ?? none)
         report.skip("layer.diff-id-mismatch", `${subject} cannot be read, so ${value} was not compared`)
       return
     }
@@ -340,8 +376,8 @@ export class LayerAudit {
     for (const [value, by] of digestsOf(blob)) if (!this.#judgeDigest(blob, { value, by }, evidence)) damaged = true
     const { layer } = evidence
     if (layer === undefined) return
-    const isKnown = [...(blob.diffIds ?? none)].some(([diffId]) => diffId === Digest.like(diffId, layer.diffIds))
-    const isPlain = [...(blob.compressions ?? none)].every(([form]) => form === "none")
+    const isKnown = [...(blob.diffIds ?? none)].some(({ value }) => value === Digest.like(value, layer.diffIds))
+    const isPlain = [...(blob.compressions ?? none)].every(({ value }) => value === "none")
     // Damage that the stream itself does not show, or that took from it what says that it is one.
     const isHidden = layer.unchecked === true || (layer.compression === "none" && !isPlain)
     const judged = damaged && !isKnown && isHidden ? 0 : layer.judged
@@ -354,17 +390,15 @@ export class LayerAudit {
         actual: problem.actual
       })
     }
-    for (const [declared, by] of blob.compressions ?? none) {
+    for (const { about, by, value } of blob.compressions ?? none) {
       report.ran("compression.media-type-mismatch")
-      if (declared !== layer.compression) {
-        report.report("compression.media-type-mismatch", subject, `its bytes are not compressed as ${by} declares`, {
-          expected: declared,
-          actual: layer.compression
-        })
-      }
+      if (value === layer.compression) continue
+      const message = `its bytes are not compressed as ${by} declares`
+      const detail = { expected: value, actual: layer.compression }
+      report.report("compression.media-type-mismatch", subject, message, detail, about)
     }
     let mismatches = 0
-    for (const [expected, by] of blob.diffIds ?? none) {
+    for (const { about, by, value: expected } of blob.diffIds ?? none) {
       report.ran("layer.diff-id-mismatch")
       const actual = Digest.like(expected, layer.diffIds)
       if (!layer.complete) {
@@ -374,15 +408,21 @@ export class LayerAudit {
         )
       } else if (actual === undefined) {
         report.skip("layer.diff-id-mismatch", `${subject}: ${Digest.algorithmOf(expected)} cannot be computed here`)
-      } else if (expected !== actual && ++mismatches <= maxMismatches) {
-        report.report("layer.diff-id-mismatch", subject, `its uncompressed content is not ${by}`, { expected, actual })
+      } else if (expected !== actual) {
+        mismatches++
+        const detail = { expected, actual }
+        if (mismatches > maxMismatches) report.count("layer.diff-id-mismatch", about ?? subject)
+        else report.report("layer.diff-id-mismatch", subject, `its uncompressed content is not ${by}`, detail, about)
       }
     }
     if (mismatches > maxMismatches) {
-      report.report(
-        "layer.diff-id-mismatch",
-        subject,
-        `nor is it ${mismatches - maxMismatches} other layers that it stands for`
+      // Each has been counted.
+      report.countFor(unlisted, () =>
+        report.report(
+          "layer.diff-id-mismatch",
+          subject,
+          `nor is it ${mismatches - maxMismatches} other layers that it stands for`
+        )
       )
     }
   }
@@ -528,6 +568,8 @@ const maxAcross = 100
 
 /** One file can stand for a hundred layers and be none of them: the first few tell enough. */
 const maxMismatches = 3
+
+const unlisted = statement("", "unlisted", "")
 
 const isOfStream = (check: ContentCheck): boolean => check.startsWith("compression.")
 

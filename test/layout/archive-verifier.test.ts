@@ -17,6 +17,7 @@ import {
   found,
   hash,
   idsOf,
+  join,
   json,
   type Layout,
   makeLayout,
@@ -640,6 +641,56 @@ describe("an archive that is right", () => {
         verification.images.map((one) => one.ok),
         [true]
       )
+    })
+  )
+
+  it.effect("a diff_id that one image says wrongly of a layer that it shares is not the other's fault", () =>
+    Effect.gen(function* () {
+      const right = makeLayout({ compression: "none" })
+      const wrong = makeLayout({
+        compression: "none",
+        config: (document) => {
+          document.rootfs.diff_ids[0] = hash(Buffer.from("no layer"))
+        }
+      })
+      for (const depth of ["fast", "full"] as const) {
+        const files: Files = new Map([...right.files, ...wrong.files])
+        for (const name of ["index.json", "oci-layout", right.manifest, wrong.manifest]) files.delete(name)
+        files.set(
+          "manifest.json",
+          json(
+            [right, wrong].map(({ config, layers }, index) => ({
+              Config: config,
+              RepoTags: [`app:${index}`],
+              Layers: layers
+            }))
+          )
+        )
+        const saved = yield* verify(pack(files), depth)
+        assert.strictEqual(found(saved, "layer.diff-id-mismatch", right.layers[0]!).length, depth === "full" ? 1 : 0)
+        assert.deepStrictEqual(
+          saved.images.map((one) => one.ok),
+          [true, depth === "fast"],
+          told(saved)
+        )
+        // The same two in a layout beside it.
+        const layout = join([right, wrong], (entries) =>
+          entries.map((entry, index) => ({
+            ...entry,
+            annotations: {
+              "io.containerd.image.name": `docker.io/library/app:${index}`,
+              "org.opencontainers.image.ref.name": `${index}`
+            }
+          }))
+        )
+        layout.set("manifest.json", files.get("manifest.json")!)
+        const both = yield* verify(pack(layout), depth)
+        assert.deepStrictEqual(
+          both.images.map((one) => one.ok),
+          [true, false],
+          told(both)
+        )
+      }
     })
   )
 

@@ -1506,6 +1506,109 @@ describe("the whole layout", () => {
     })
   )
 
+  it.effect("what one image says wrongly of a layer that it shares is not the others' fault", () =>
+    Effect.gen(function* () {
+      const liars: Readonly<Record<string, Edits>> = {
+        diff_id: {
+          config: (document) => {
+            document.rootfs.diff_ids[1] = `sha256:${zeros}`
+          }
+        },
+        // Its config differs and the lie does not.
+        "same diff_id": {
+          config: (document) => {
+            document.author = "somebody else"
+            document.rootfs.diff_ids[1] = `sha256:${zeros}`
+          }
+        },
+        size: {
+          manifest: (document) => {
+            document.layers[1].size += 1
+          }
+        },
+        "config size": {
+          manifest: (document) => {
+            document.config.size += 1
+          }
+        },
+        "media type": {
+          manifest: (document) => {
+            document.layers[1].mediaType = MediaType.layerWith("none", false)
+          }
+        }
+      }
+      const names = ["right", ...Object.keys(liars)]
+      const files = join([makeLayout(), ...Object.values(liars).map((edits) => makeLayout(edits))], (entries) =>
+        entries.map((entry, index) => ({
+          ...entry,
+          annotations: { "org.opencontainers.image.ref.name": names[index] }
+        }))
+      )
+      const verification = yield* verify(files)
+      assert.deepStrictEqual(
+        verification.images.map(({ errorCount, image }) => [image, errorCount]),
+        names.map((name) => [name, name === "right" ? 0 : 1]),
+        told(verification)
+      )
+      const damaged = makeLayout()
+      const bytes = files.get(damaged.layers[1]!)!
+      files.set(damaged.layers[1]!, Buffer.concat([bytes.subarray(0, -1), Buffer.of(bytes.at(-1)! ^ 1)]))
+      const after = yield* verify(files)
+      assert.isTrue(
+        after.images.every((one) => !one.ok),
+        told(after)
+      )
+    })
+  )
+
+  it.effect("an image is wrong however many others say the same file to be something else", () =>
+    Effect.gen(function* () {
+      const liars = Array.from({ length: 250 }, (_, index) =>
+        makeLayout({
+          config: (document) => {
+            document.rootfs.diff_ids[1] = hash(Buffer.from(`no layer ${index}`))
+          },
+          manifest: (document) => {
+            document.layers[0].size += 1 + index
+          }
+        })
+      )
+      const verification = yield* verify(join([makeLayout(), ...liars], (entries) => entries))
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.errorCount),
+        [0, ...liars.map(() => 2)]
+      )
+    })
+  )
+
+  it.effect("the empty blob as the config of an image is not the fault of artifacts that have it too", () =>
+    Effect.gen(function* () {
+      const image = makeLayout({
+        layers: [],
+        manifest: (document) => {
+          document.config = { ...empty, mediaType: MediaType.ociConfig }
+        }
+      })
+      const artifact = makeLayout({
+        layers: [],
+        manifest: (document) => {
+          document.artifactType = "application/example"
+          document.config = empty
+          document.layers = [empty]
+        }
+      })
+      const files = join([image, artifact], (entries) => entries)
+      files.set(pathOf(empty.digest), Buffer.from("{}"))
+      const verification = yield* verify(files)
+      assert.strictEqual(found(verification, "config.missing-field", pathOf(empty.digest)).length, 3)
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.ok),
+        [false, true],
+        told(verification)
+      )
+    })
+  )
+
   it.effect("indexes that list each other many times over take no time to follow", () =>
     Effect.gen(function* () {
       const layout = makeLayout()

@@ -20,15 +20,18 @@ export interface AuditedImage {
   readonly config: ConfigChecks.CheckedConfig | undefined
   /** Keys of its layers in the audit, from the base up; undefined where one is missing. */
   readonly layers: ReadonlyArray<BlobKey | undefined>
+  /** What errors are counted for besides the files that it names. */
+  readonly statements: ReadonlyArray<string>
 }
 
 /** What findings that concern this image name as their subject. */
-export const subjectsOf = ({ saved }: AuditedImage): ReadonlySet<string> =>
+export const subjectsOf = ({ saved, statements }: AuditedImage): ReadonlySet<string> =>
   new Set([
     saved.subject,
     saved.manifestFile,
     ...(saved.config === undefined ? [] : [saved.config]),
-    ...(saved.layers ?? [])
+    ...(saved.layers ?? []),
+    ...statements
   ])
 
 /** The digest that a config's file name promises: `{hex}.json`, or that of a blob. */
@@ -83,8 +86,9 @@ const auditImage = (
     configs.set(saved.config, read)
   }
   const { config, id } = read
+  const statements: Array<string> = []
   const layers = (saved.layers ?? []).map((name, index) =>
-    auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), audit, report)
+    auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), statements, audit, report)
   )
   if (saved.layers !== undefined && config?.diffIds !== undefined) {
     report.ran("layer.count-mismatch")
@@ -102,7 +106,7 @@ const auditImage = (
     sharedPaths(saved, config.diffIds, report)
   }
   audit.stack(saved.subject, layers)
-  return { saved, id, config, layers }
+  return { saved, id, config, layers, statements }
 }
 
 const names = (store: Store, saved: DockerSave.SavedImage, report: Collector): void => {
@@ -159,6 +163,7 @@ const auditLayer = (
   diffId: string | undefined,
   index: number,
   otherType: string | undefined,
+  statements: Array<string>,
   audit: LayerAudit,
   report: Collector
 ): BlobKey | undefined => {
@@ -187,7 +192,8 @@ const auditLayer = (
     return undefined
   }
   if (diffId !== undefined && Digest.isDigest(diffId)) {
-    audit.diffId(key, { value: diffId, by: `layer ${index} of ${saved.config}` })
+    const about = audit.diffId(key, { value: diffId, by: `layer ${index} of ${saved.config}`, own: true })
+    if (about !== undefined) statements.push(about)
   }
   return key
 }

@@ -20,7 +20,7 @@ import type { Region } from "../../image/Region.ts"
 import { caseCollisions } from "../CaseCollisions.ts"
 import * as Document from "../Document.ts"
 import * as Journal from "../Journal.ts"
-import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks, statement } from "../LayerAudit.ts"
 import { readRegion, type Store, type StoreChild } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
 import * as Documents from "./OciDocument.ts"
@@ -437,9 +437,9 @@ class Walk {
     found.layers = (layers ?? []).map((layer) => layer?.digest && this.#shared(layer.digest))
     if (config !== undefined) {
       if (config.digest !== undefined) found.subjects.add(Digest.blobPath(config.digest))
-      if (isImage) found.checked = this.#config(config, path)
+      if (isImage) found.checked = this.#config(config, found)
       // A config of another type is not parsed (manifest.md).
-      else this.#blob(config, `config of ${path}`, "blob", configBlobChecks, "config.missing")
+      else this.#blob(config, `config of ${path}`, "blob", configBlobChecks, "config.missing", found)
     }
     const keys = (layers ?? []).map((layer, index) => {
       if (layer?.digest !== undefined) {
@@ -451,8 +451,8 @@ class Walk {
       return layer === undefined
         ? undefined
         : isImage
-          ? this.#layer(layer, index, path, config!, found.checked?.diffIds)
-          : this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing")
+          ? this.#layer(layer, index, found, config!)
+          : this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing", found)
     })
     if (isImage) {
       if (layers?.some((layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) === "layer")) {
@@ -495,39 +495,34 @@ class Walk {
     }
   }
 
-  #config(descriptor: Descriptor, manifest: string): ConfigChecks.CheckedConfig | undefined {
+  #config(descriptor: Descriptor, of: Found): ConfigChecks.CheckedConfig | undefined {
     if (descriptor.digest === undefined) return undefined
     const path = Digest.blobPath(descriptor.digest)
-    const by = `config of ${manifest}`
+    const by = `config of ${of.path}`
+    // An artifact may have the same blob as something else: the empty one, for example.
+    const asConfig = statement(path, "as", "config")
+    of.subjects.add(asConfig)
     const document = this.#document(
       { descriptor, by, platform: undefined, names: [], above: [], indexes: [] },
       path,
-      Documents.configChecks
+      Documents.configChecks,
+      of
     )
     if (document === "absent" || document?.parsed !== true) return undefined
     if (this.#configs.has(path)) return this.#configs.get(path)
-    const checked = ConfigChecks.checkConfig(
-      document.value,
-      MediaType.isDocker(descriptor.mediaType!) ? "docker" : "oci",
-      path,
-      this.#report
-    )
+    const { value } = document
+    const form = MediaType.isDocker(descriptor.mediaType!) ? "docker" : "oci"
+    const checked = this.#report.countFor(asConfig, () => ConfigChecks.checkConfig(value, form, path, this.#report))
     document.value = undefined
     this.#configs.set(path, checked)
     return checked
   }
 
-  #layer(
-    layer: Descriptor,
-    index: number,
-    manifest: string,
-    config: Descriptor,
-    diffIds: ReadonlyArray<string> | undefined
-  ): BlobKey | undefined {
-    const by = `layers[${index}] of ${manifest}`
+  #layer(layer: Descriptor, index: number, of: Found, config: Descriptor): BlobKey | undefined {
+    const by = `layers[${index}] of ${of.path}`
     const compression = layer.mediaType === undefined ? undefined : MediaType.layerCompression(layer.mediaType)
-    const key = this.#blob(layer, by, compression === undefined ? "blob" : "layer", layerChecks, "layer.missing")
-    const diffId = diffIds?.[index]
+    const key = this.#blob(layer, by, compression === undefined ? "blob" : "layer", layerChecks, "layer.missing", of)
+    const diffId = of.checked?.diffIds?.[index]
     const said = diffId !== undefined && Digest.isDigest(diffId) ? diffId : undefined
     if (key === undefined) {
       if (said !== undefined && layer.digest !== undefined) {
@@ -545,28 +540,35 @@ class Walk {
       }
       return undefined
     }
-    this.#audit.compression(key, { value: compression, by })
-    if (said !== undefined)
-      this.#audit.diffId(key, { value: said, by: `layer ${index} of ${Digest.blobPath(config.digest!)}` })
+    concern(of, this.#audit.compression(key, { value: compression, by, own: true }))
+    if (said !== undefined) {
+      const ofConfig = `layer ${index} of ${Digest.blobPath(config.digest!)}`
+      concern(of, this.#audit.diffId(key, { value: said, by: ofConfig, own: true }))
+    }
     return key
   }
 
   // -- content -------------------------------------------------------------------------------------------------------
 
-  /** A blob to be read at full depth; answers its key in the audit, or undefined when there is nothing to read. */
+  /**
+   * A blob to be read at full depth; answers its key in the audit, or undefined when there is nothing to read. `of`: what
+   * has the descriptor in its manifest.
+   */
   #blob(
     descriptor: Descriptor,
     by: string,
     as: "layer" | "blob",
     checks: BlobChecks,
-    missing: CheckId
+    missing: CheckId,
+    of?: Found
   ): BlobKey | undefined {
     if (descriptor.digest === undefined) return undefined
     const path = Digest.blobPath(descriptor.digest)
     const region = this.#region(descriptor, path, by, missing, checks.unreadable)
     if (region === undefined) return undefined
     const key = this.#audit.add({ subject: path, region, as }, checks)
-    if (descriptor.size !== undefined) this.#audit.size(key, { value: descriptor.size, by })
+    if (descriptor.size !== undefined)
+      concern(of, this.#audit.size(key, { value: descriptor.size, by, own: of !== undefined }))
     this.#audit.named(key, path)
     return key
   }
@@ -596,7 +598,12 @@ class Walk {
    * A document by its descriptor: read, hashed and parsed at the first reference, its size compared at each. "absent"
    * when it is allowed not to be here, and is not.
    */
-  #document(reference: Reference, path: string, checks: Documents.BlobDocumentChecks): Read | "absent" | undefined {
+  #document(
+    reference: Reference,
+    path: string,
+    checks: Documents.BlobDocumentChecks,
+    of?: Found
+  ): Read | "absent" | undefined {
     const { by, descriptor, indexes } = reference
     const report = this.#report
     report.ran(checks.missing, checks.size, checks.digest)
@@ -623,10 +630,10 @@ class Walk {
       this.#documents.set(known, document)
     }
     if (document !== undefined && descriptor.size !== undefined && document.size !== descriptor.size) {
-      report.report(checks.size, path, `its size is not what ${by} says`, {
-        expected: `${descriptor.size} bytes`,
-        actual: `${document.size} bytes`
-      })
+      const about = of === undefined ? undefined : statement(path, "size", descriptor.size)
+      concern(of, about)
+      const detail = { expected: `${descriptor.size} bytes`, actual: `${document.size} bytes` }
+      report.report(checks.size, path, `its size is not what ${by} says`, detail, about)
     }
     return document
   }
@@ -781,6 +788,11 @@ class Walk {
     }
     return found
   }
+}
+
+/** What errors are counted for besides the blobs of an image. */
+const concern = (of: Found | undefined, about: string | undefined): void => {
+  if (about !== undefined) of?.subjects.add(about)
 }
 
 const nothing: ReadonlySet<string> = new Set()
