@@ -66,6 +66,7 @@ export const checkConfig = (
     "config.rootfs-type",
     "config.bad-diff-id",
     "config.bad-created",
+    "config.bad-env",
     "history.count-mismatch"
   )
   if (!Json.isObject(value)) {
@@ -95,6 +96,7 @@ export const checkConfig = (
   if (Json.isObject(value["config"])) {
     checkNames(value["config"], Object.keys(execution), "config", subject, report)
     optional(value["config"], subject, report, form === "docker" ? dockerExecution : execution, "config.")
+    environment(value["config"]["Env"], subject, report)
     for (const [key, label] of Object.entries(
       Json.isObject(value["config"]["Labels"]) ? value["config"]["Labels"] : {}
     )) {
@@ -142,6 +144,19 @@ const optional = (
     const found = value[field]
     const [name, fits] = forms[form]
     if (found !== undefined && found !== null && !fits(found)) wrongType(report, subject, prefix + field, name, found)
+  }
+}
+
+const environment = (value: unknown, subject: string, report: Collector): void => {
+  if (!Array.isArray(value)) return
+  for (const [index, one] of value.entries()) {
+    // Windows keeps a directory for each drive in variables like "=C:".
+    if (typeof one === "string" && !/^.[^=]*=/su.test(one)) {
+      report.report("config.bad-env", subject, `config.Env[${index}] is not NAME=VALUE`, {
+        expected: "NAME=VALUE",
+        actual: JSON.stringify(one.slice(0, 100))
+      })
+    }
   }
 }
 

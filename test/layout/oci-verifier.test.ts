@@ -816,6 +816,14 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   { id: "config.bad-created", subject: config, edits: { config: setting("created", "yesterday") } },
+  ...["PATH", "", "="].map(
+    (entry): Case => ({
+      id: "config.bad-env",
+      subject: config,
+      edits: { config: (document) => ({ ...document, config: { Env: ["A=", "B==", "=C:=C:\\", "c d=e", entry] } }) },
+      name: `an entry ${JSON.stringify(entry)}`
+    })
+  ),
   {
     id: "history.count-mismatch",
     subject: config,
@@ -1502,6 +1510,22 @@ describe("the whole layout", () => {
       assert.deepStrictEqual(
         verification.images.map((one) => one.ok),
         [false, false]
+      )
+    })
+  )
+
+  it.effect("every entry of Env that has a name and a value passes, and each that has not is told", () =>
+    Effect.gen(function* () {
+      const right = ["A=", "B==", "=C:=C:\\", "c d=e", "LINES=a\nb", "\u00e9=1"]
+      const layout = makeLayout({ config: (document) => ({ ...document, config: { Env: ["X", ...right, "=", ""] } }) })
+      const verification = yield* verify(layout.files)
+      assert.deepStrictEqual(
+        complaints(verification).map((one) => [one.check, one.message, one.actual]),
+        [0, 7, 8].map((index) => [
+          "config.bad-env",
+          `config.Env[${index}] is not NAME=VALUE`,
+          index === 0 ? '"X"' : index === 7 ? '"="' : '""'
+        ])
       )
     })
   )

@@ -109,6 +109,15 @@ export const config = {
     rules: [44],
     explanation: "created, here or in a history entry, is not a combined date and time as RFC 3339 writes it.",
     remedy: "Report it to the tool that made the image."
+  },
+  "config.bad-env": {
+    severity: "warning",
+    title: "an entry of Env is not NAME=VALUE",
+    spec: "image-spec config.md, Env; conversion.md",
+    rules: [61],
+    explanation:
+      "Entries of Env are in the format of VARNAME=VARVALUE. What becomes of another one depends on who reads it: Docker takes the variable away, runc refuses to start the container.",
+    remedy: "Give the variable a value, which may be empty, or take the entry out."
   }
 } as const satisfies CatalogFamily
 
