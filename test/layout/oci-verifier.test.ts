@@ -1334,6 +1334,23 @@ describe("a fault", () => {
     })
   )
 
+  it.effect("is not content of an unknown type, of which it is said that nothing in it was checked", () =>
+    Effect.gen(function* () {
+      const { entry, files } = makeLayout()
+      const mediaType = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+      replaceIndex(files, [entry, { mediaType, ...put(files, json({ schemaVersion: 1 })) }])
+      const verification = yield* verify(files)
+      assert.deepStrictEqual(complaints(verification), [], told(verification))
+      const said = verification.results.skipped.filter((one) => one.reason.includes(mediaType))
+      assert.deepStrictEqual(
+        said.map((one) => one.check),
+        ["manifest.missing-field"]
+      )
+      const known = yield* verify(makeLayout().files)
+      assert.deepStrictEqual(known.results.skipped, [])
+    })
+  )
+
   it.effect("of an index is not that it lists content of unknown type which an export left out", () =>
     Effect.gen(function* () {
       const layout = makeLayout()

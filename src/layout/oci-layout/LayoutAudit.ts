@@ -305,9 +305,13 @@ class Walk {
         }
         // What is of an unknown type is no error, and not looked into (image-index.md).
         this.#blob(reference.descriptor, reference.by, "blob", blobChecks, "blob.missing")
-        return digest === undefined || mediaType === undefined
-          ? this.#broken(reference, digest === undefined ? reference.by : Digest.blobPath(digest))
-          : nothing
+        if (digest === undefined || mediaType === undefined)
+          return this.#broken(reference, digest === undefined ? reference.by : Digest.blobPath(digest))
+        this.#report.skip(
+          "manifest.missing-field",
+          `of content of type ${JSON.stringify(mediaType.slice(0, 100))} size and digest are compared, and nothing in it`
+        )
+        return nothing
     }
   }
 
