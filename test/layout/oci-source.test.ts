@@ -165,10 +165,11 @@ describe("OciSource", () => {
         document.config.mediaType = "application/vnd.example.config"
       }
     })
-    replaceIndex(files, [entry])
+    const again = { ...entry, annotations: { "org.opencontainers.image.ref.name": "v2" } }
+    replaceIndex(files, [entry, again, putIndex(files, [entry])])
     return Effect.map(failure(files), (error) => {
       assert.strictEqual(error.reason, "NoSuchImage")
-      assert.include(error.message, "1 artifact")
+      assert.include(error.message, "found 1 artifact and no image")
     })
   })
 

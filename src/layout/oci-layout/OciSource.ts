@@ -63,7 +63,7 @@ class Reader {
   readonly #blobs: Blobs
   readonly #found = new Map<string, Found>()
   #references = 0
-  #artifacts = 0
+  readonly #artifacts = new Set<string>()
   #absent = 0
 
   constructor(store: Store, uri: string) {
@@ -90,11 +90,11 @@ class Reader {
       const over = this.#follow(one, nameOf(one), [])
       if (over !== undefined) return Either.left(over)
     }
-    if (this.#found.size === 0 && this.#artifacts + this.#absent > 0) {
+    if (this.#found.size === 0 && this.#artifacts.size + this.#absent > 0) {
       return Either.left(
         this.#fail(
-          this.#artifacts > 0
-            ? `expected an image, found ${this.#artifacts} artifact${this.#artifacts === 1 ? "" : "s"} and no image`
+          this.#artifacts.size > 0
+            ? `expected an image, found ${this.#artifacts.size} artifact${this.#artifacts.size === 1 ? "" : "s"} and no image`
             : "expected an image, found an index of images that are not in the layout",
           "NoSuchImage"
         )
@@ -137,7 +137,7 @@ class Reader {
       case "index":
         return this.#index(entry, digest, name, indexes)
       default:
-        this.#artifacts++
+        this.#artifacts.add(digest)
         return undefined
     }
   }
@@ -195,7 +195,7 @@ class Reader {
     const { config, layers } = manifest.right.value
     const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
     if (!isImage || isAttestation(entry) || isSignature(layers)) {
-      this.#artifacts++
+      this.#artifacts.add(digest)
       return
     }
     const names = new Set(name === undefined ? [] : [name])
