@@ -276,7 +276,7 @@ class Unpacker {
         path: shown,
         message:
           reason === "layer-changed"
-            ? `layer ${layer} has changed since it was read: ${shown}: ${message}`
+            ? `cannot take ${shown} from layer ${layer}: ${message}`
             : reason === "layer-read"
               ? `cannot read layer ${layer}: ${message}`
               : `cannot write ${shown}: ${message}`

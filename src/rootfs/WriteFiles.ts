@@ -102,6 +102,8 @@ const progressStep = 1024 * 1024
 const windowSize = 256 * 1024
 let shared: Buffer | undefined
 
+const cutShort = "the layer ends before its body does"
+
 class Failure extends Error {
   readonly reason: NonNullable<WriteResult["failure"]>["reason"]
   readonly index: number
@@ -172,7 +174,8 @@ const readInPlace = (task: WriteTask, writer: FileWriter): void => {
           end =
             start +
             fs.readSync(fd, window, 0, Math.max(0, Math.min(windowSize, region.size - start)), region.offset + start)
-          if (end === start) throw new Failure("layer-changed", index, "the layer is shorter now")
+          if (end === start)
+            throw new Failure("layer-changed", index, start >= region.size ? cutShort : "the layer has become shorter")
         }
         const taken = Math.min(left, end - position)
         writer.body(window, position - start, position - start + taken)
@@ -286,7 +289,7 @@ class FileWriter {
         const index = this.#next
         const row = index * writeColumns
         if (entry.type !== "file" || entry.size !== numbers[row + 2] || entry.realSize !== numbers[row + 3]) {
-          throw new Failure("layer-changed", index, `the entry is a ${entry.type} of ${entry.size} bytes now`)
+          throw new Failure("layer-changed", index, `it has become a ${entry.type} of ${entry.size} bytes`)
         }
         this.begin(index)
         wanted = this.#next < names.length ? numbers[this.#next * writeColumns]! : -1
@@ -430,7 +433,7 @@ class FileWriter {
   complete(): void {
     const cut = this.#fd !== -1
     if (cut || this.#next < this.#task.names.length) {
-      throw new Failure("layer-changed", cut ? this.#index : this.#next, "the entry is not there any more")
+      throw new Failure("layer-changed", cut ? this.#index : this.#next, cut ? cutShort : "it is not there any more")
     }
   }
 

@@ -383,6 +383,18 @@ describe("layers in files", () => {
       )
     }))
 
+  it("that their layer cuts short are told to be so, and not to have changed", () =>
+    withDirectory(async (directory) => {
+      const applied = apply([[file("a", "x".repeat(1000)), file("b", "y".repeat(300_000))]])
+      const cut = { ...applied, tars: [applied.tars[0]!.subarray(0, 200_000)] }
+      for (const form of ["plain", "gzip"] as const) {
+        const error = await Effect.runPromise(
+          Effect.flip(unpack(applied.tree, Buffer.from(path.join(directory, form)), inputs(cut, directory, form)))
+        )
+        assert.match(error.message, /^cannot take .*\/b from layer 0: the layer ends before its body does$/)
+      }
+    }))
+
   it("fail with what is there when the disk is full", async () => {
     if (!isRoot) return
     await withDirectory(async (directory) => {
