@@ -10,7 +10,7 @@ import type { Job, Request, Response, ThreadScript, WorkerData } from "./Job.ts"
 /** The module that serves jobs in a thread, or the script that does, with the script of the jobs that it loads late. */
 export type WorkerEntry = URL | { readonly worker: ThreadScript; readonly jobs: ThreadScript }
 
-/** Threads that were started before there was a pool to use them. */
+/** Threads that were started before there was a pool to use them. They end with the process: nobody waits for that. */
 export interface StartedThreads {
   readonly workers: ReadonlyArray<Worker>
   /** One counter of bytes done, which all threads add to. */
@@ -47,7 +47,7 @@ const startWorker = (entry: WorkerEntry, progress: SharedArrayBuffer, soon?: str
   return worker
 }
 
-/** Starts `count` threads at once, for jobs of the kind `soon` if that is known; a pool that is given them ends them. */
+/** Starts `count` threads at once, for jobs of the kind `soon` if that is known. */
 export const start = (entry: WorkerEntry, count: number, soon?: string): StartedThreads => {
   const progress = new SharedArrayBuffer(8)
   return { progress, workers: Array.from({ length: count }, () => startWorker(entry, progress, soon)) }
@@ -102,21 +102,21 @@ const make = Effect.fnUntraced(function* (options: WorkerPoolOptions) {
   const counter = new BigInt64Array(progress)
   let planned = 0
   const idle: Array<Worker> = [...(options.started?.workers ?? [])]
-  const all = new Set<Worker>()
-  const adopt = (worker: Worker): Worker => {
-    all.add(worker)
-    worker.once("exit", () => all.delete(worker))
+  const own = new Set<Worker>()
+  const startOwn = (): Worker => {
+    const worker = startWorker(entry!, progress)
+    own.add(worker)
+    worker.once("exit", () => own.delete(worker))
     return worker
   }
-  for (const worker of idle) adopt(worker)
-  yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...all].map((worker) => worker.terminate()))))
+  yield* Effect.addFinalizer(() => Effect.promise(() => Promise.all([...own].map((worker) => worker.terminate()))))
 
   /** Calls that overlap share the threads: a third one for two cores would only take time and memory to start. */
   const turns = yield* Effect.makeSemaphore(size)
 
   const inThread = <Task, Result>(job: Job<Task, Result>, task: Task): Effect.Effect<Result> =>
     Effect.async<Result>((resume) => {
-      const worker = idle.pop() ?? adopt(startWorker(entry!, progress))
+      const worker = idle.pop() ?? startOwn()
       const settle = (effect: Effect.Effect<Result>, alive: boolean): void => {
         worker.off("message", onMessage)
         worker.off("error", onError)
