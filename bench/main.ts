@@ -285,6 +285,21 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
       runs: 3
     },
     {
+      name: "unpack-floor",
+      title: "the same files hashed, the layer too, and made by two bare threads of Node.js (`bench/unpack.mjs`)",
+      needs: ["tar"],
+      prepare: () => {
+        const layer = largeLayer()
+        const fresh = `rm -rf ${at("bare")} ${at("untarred")}; mkdir ${at("bare")} ${at("untarred")}`
+        return {
+          ours: { command: `${node} ${path.join(root, "bench/unpack.mjs")} ${layer} ${at("bare")}`, before: fresh },
+          theirs: { command: `tar -xf ${layer} -C ${at("untarred")}`, before: fresh },
+          against: "`tar -xf` of the same layer"
+        }
+      },
+      runs: 3
+    },
+    {
       name: "unpack-gzip",
       title: "process oci-layout:// to oci://, 8 gzip layers, 96,000 files, 1.5 GiB",
       needs: ["umoci"],
