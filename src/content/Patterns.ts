@@ -30,6 +30,8 @@ const ruleOf = (pattern: string): Rule => {
   if (directoriesOnly) glob = glob.slice(0, -1)
   const anchored = glob.includes("/")
   if (glob.startsWith("/")) glob = glob.slice(1)
+  // More stars than two are two to git, where nothing else stands between the slashes.
+  glob = glob.replace(/(?<=^|\/)\*{3,}(?=\/|$)/g, "**")
   return { takesBack, directoriesOnly, anchored, glob: new Minimatch(glob, options) }
 }
 
