@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/globalSetup.ts"],
+    setupFiles: ["test/setup.ts"],
     // Processes: tests start worker threads, send signals and change the working directory.
     pool: "forks",
     testTimeout: 180_000,
