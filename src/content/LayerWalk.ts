@@ -122,8 +122,8 @@ const walkHeaders = (region: Region, visitor: TarVisitor, hooks: StreamHooks): S
  * take few reads then.
  */
 const windowSize = 64 * 1024
-/** To read so many bytes takes as long as another call. */
-const worthPassingOver = 24 * 1024
+/** To read more takes longer than another call, and much longer while other threads keep memory busy. */
+const worthPassingOver = 4 * 1024
 /** What passes for a body. */
 const stand = Buffer.alloc(windowSize)
 const progressStep = 1024 * 1024
