@@ -4,27 +4,40 @@ import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import type { Collector } from "../check/Collector.ts"
 import type { ByteString } from "../content/ByteString.ts"
+import type { LayerInput } from "../content/LayerStream.ts"
 import { openForRead } from "../content/OpenFile.ts"
 import * as Json from "../image/Json.ts"
 import { allRecords, type FileTree, type Inode, implied, pathOf } from "../rootfs/FileTree.ts"
 import * as Mtree from "../rootfs/Mtree.ts"
-import { describe } from "./Failure.ts"
+import { describe, type WriteError } from "./Failure.ts"
 import type * as Receipt from "./Receipt.ts"
 import type { Store } from "./Store.ts"
+import { unpackTree } from "./UnpackImage.ts"
 
 /** Names in a tree whose manifest is drafted: it stays in memory, with about 150 bytes for each. */
 const maxDrafted = 300_000
 
 /**
- * The manifest of `tree` but for the digests of its files, made while threads write them: nothing is left to do then that
- * only one core works at. Undefined for trees of very many names.
+ * Writes a tree to the new directory `root`, and its manifest to the new file `target`, which a receipt calls `name`. The
+ * manifest is made in memory while threads write the files: nothing is left to do then that only one core works at.
  */
-export const draftManifest = (tree: FileTree): Effect.Effect<Mtree.Draft | undefined> =>
+export const unpackWithManifest = (
+  tree: FileTree,
+  root: string,
+  layers: ReadonlyArray<LayerInput>,
+  { name, target }: { readonly name: string; readonly target: string },
+  doing: (cause: unknown) => WriteError
+) =>
   Effect.gen(function* () {
-    if (tree.names > maxDrafted) return undefined
-    const draft = new Mtree.Draft(tree)
-    while (draft.next()) yield* nextTurn
-    return draft
+    const draft = tree.names > maxDrafted ? undefined : new Mtree.Draft(tree)
+    const drafting = Effect.gen(function* () {
+      while (draft?.next() === true) yield* nextTurn
+    })
+    const [unpacked] = yield* Effect.all([unpackTree(tree, root, layers, (files) => draft?.told(files)), drafting], {
+      concurrency: 2
+    })
+    const manifest = yield* Effect.try({ try: () => writeManifest(target, name, tree, draft), catch: doing })
+    return { unpacked, manifest }
   })
 
 /** Lets messages of threads come first. */
@@ -32,13 +45,8 @@ const nextTurn = Effect.async<void>((resume) => {
   setImmediate(() => resume(Effect.void))
 })
 
-/** Writes the manifest of `tree` into the new file `target`, on the disk when it returns. Throws. */
-export const writeManifest = (
-  target: string,
-  name: string,
-  tree: FileTree,
-  draft: Mtree.Draft | undefined
-): Receipt.File => {
+/** The manifest is on the disk when it returns. Throws. */
+const writeManifest = (target: string, name: string, tree: FileTree, draft: Mtree.Draft | undefined): Receipt.File => {
   const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
   const fd = fs.openSync(target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
   try {

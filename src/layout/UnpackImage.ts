@@ -186,16 +186,26 @@ const problemsOf = (read: ReadLayer, layer: Image.Layer): ReadonlyArray<KeptProb
   return kept
 }
 
-/** Writes a tree to the new directory `root` with all threads; the digests of its files are in the tree afterwards. */
+/**
+ * Writes a tree to the new directory `root` with all threads; the digests of its files are in the tree afterwards, and
+ * `onWritten` is told when so many files have got theirs.
+ */
 export const unpackTree = (
   tree: FileTree,
   root: string,
-  layers: ReadonlyArray<LayerInput>
+  layers: ReadonlyArray<LayerInput>,
+  onWritten: (files: number) => void = () => {}
 ): Effect.Effect<UnpackResult, SourceError | WriteError, WorkerPool> =>
   Effect.gen(function* () {
     const pool = yield* WorkerPool
     return yield* unpack(tree, Buffer.from(root), layers, {
-      write: (tasks, onResult) => pool.runAll(writeJob, tasks, { onResult })
+      write: (tasks, onResult) =>
+        pool.runAll(writeJob, tasks, {
+          onResult: (result, index) => {
+            onResult(result, index)
+            onWritten(result.files)
+          }
+        })
     }).pipe(
       Effect.mapError((cause): SourceError | WriteError =>
         cause.reason === "layer-changed" || cause.reason === "layer-read"

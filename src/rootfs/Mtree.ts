@@ -14,6 +14,7 @@ import {
   unknown
 } from "./FileTree.ts"
 import {
+  digestKeyword,
   encodeName,
   headOf,
   indent,
@@ -52,20 +53,21 @@ export const write = (tree: FileTree, options: MtreeOptions = {}): Generator<Buf
     if (sha256 !== undefined) putDigest(writer, sha256)
   })
 
-/** What `write` gives, of a tree whose files get their digests only when all the rest has been drafted. */
+/** What `write` gives, of a tree whose files get their digests while all the rest is drafted, and later. */
 export class Draft {
   readonly #rest: Iterator<Buffer>
   readonly #pieces: Array<Buffer> = []
-  /** The files in their order, and for each the piece that its digest goes into, and where in it. */
+  /** The files whose digests are missing, and for each the piece that it goes into, and where in it. */
   readonly #files: Array<Inode> = []
   readonly #places: Array<number> = []
+  #told = 0
 
   constructor(tree: FileTree, options: MtreeOptions = {}) {
     this.#rest = pieces(tree, options, (writer, inode) => {
       if (inode.type !== "file") return
-      putDigest(writer, noDigest)
+      writer.text(digestKeyword)
       this.#files.push(inode)
-      this.#places.push(this.#pieces.length, writer.length - noDigest.length)
+      this.#places.push(this.#pieces.length, writer.leave(digestLength))
     })
   }
 
@@ -77,17 +79,41 @@ export class Draft {
     return true
   }
 
+  /** `files` more have got their digests. To look for them is worth it when they are half of those that are missing. */
+  told(files: number): void {
+    this.#told += files
+    if (2 * this.#told >= this.#files.length) this.#fill()
+  }
+
   /** Undefined when a file has got no digest. */
   complete(): ReadonlyArray<Buffer> | undefined {
-    for (const [index, { sha256 }] of this.#files.entries()) {
-      if (sha256 === undefined) return undefined
-      this.#pieces[this.#places[2 * index]!]!.write(sha256, this.#places[2 * index + 1]!, "latin1")
+    this.#fill()
+    return this.#files.length === 0 ? this.#pieces : undefined
+  }
+
+  #fill(): void {
+    const [files, places] = [this.#files, this.#places]
+    let missing = 0
+    for (let index = 0; index < files.length; index++) {
+      const { sha256 } = files[index]!
+      const piece = this.#pieces[places[2 * index]!]
+      const at = places[2 * index + 1]!
+      if (sha256 !== undefined && piece !== undefined) {
+        for (let letter = 0; letter < digestLength; letter++) piece[at + letter] = sha256.charCodeAt(letter)
+        continue
+      }
+      places[2 * missing] = places[2 * index]!
+      places[2 * missing + 1] = at
+      files[missing++] = files[index]!
     }
-    return this.#pieces
+    files.length = missing
+    places.length = 2 * missing
+    this.#told = 0
   }
 }
 
-const noDigest = "0".repeat(64)
+/** Hex. */
+const digestLength = 64
 
 function* pieces(
   tree: FileTree,

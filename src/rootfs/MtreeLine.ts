@@ -80,9 +80,11 @@ export const putKeywords = (sink: Sink, inode: Inode): void => {
 
 /** Hex. */
 export const putDigest = (sink: Sink, sha256: string): void => {
-  sink.text(" sha256digest=")
+  sink.text(digestKeyword)
   sink.text(sha256)
 }
+
+export const digestKeyword = " sha256digest="
 
 /** The end of the line, and lines behind it that belong to the same entry. */
 export const putEnd = (sink: Sink, { xattrs }: Inode, form: XattrForm): void => {
@@ -140,6 +142,14 @@ export class LineWriter implements Sink {
     }
     this.#reserve(digits.length)
     for (let from = putDigits(value, width); from < digits.length; from++) this.#bytes[this.length++] = digits[from]!
+  }
+
+  /** Leaves room for `count` bytes, whatever is in it; answers where it is. */
+  leave(count: number): number {
+    this.#reserve(count)
+    const at = this.length
+    this.length += count
+    return at
   }
 
   /** Hands out what is held and begins anew. */

@@ -19,6 +19,7 @@ import * as Libc from "./Libc.ts"
 import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
 import { slices } from "./Slices.ts"
 import {
+  dataSizeColumn,
   digestSize,
   type EntryVisitor,
   fileCost,
@@ -141,11 +142,38 @@ const attempt = <A>(run: () => A): Effect.Effect<A, UnpackError> =>
     }
   })
 
-/** By their places in the layer, of which each has another: faster than to sort them. */
+/** By their places in the layer, of which each has another. Plain loops: there may be millions. */
 const inOrder = (nodes: ReadonlyArray<TreeNode>): ReadonlyArray<TreeNode> => {
-  const placed: Array<TreeNode> = []
-  for (const node of nodes) placed[node.inode.entry] = node
-  return placed.filter((node) => node !== undefined)
+  const keys = new Float64Array(nodes.length)
+  for (let index = 0; index < nodes.length; index++) keys[index] = nodes[index]!.inode.entry * maxFiles + index
+  keys.sort()
+  const sorted = new Array<TreeNode>(nodes.length)
+  for (let index = 0; index < nodes.length; index++) sorted[index] = nodes[keys[index]! % maxFiles]!
+  return sorted
+}
+
+/** More than any tree may have: with a place in the layer it makes one exact number. */
+const maxFiles = 2 ** 24
+
+/** A task's, of all files of a layer. */
+type Columns = Pick<WriteTask, "names" | "directories" | "parents" | "numbers" | "wanted">
+
+/** Those of the files from `from` up to `to`. */
+const part = (columns: Columns, from: number, to: number): Columns => {
+  if (from === 0 && to === columns.names.length) return columns
+  const directories: Array<ByteString> = []
+  const known = new Map<number, number>()
+  return {
+    names: columns.names.slice(from, to),
+    directories,
+    parents: columns.parents.slice(from, to).map((place) => {
+      let own = known.get(place)
+      if (own === undefined) known.set(place, (own = directories.push(columns.directories[place]!) - 1))
+      return own
+    }),
+    numbers: columns.numbers.slice(from * writeColumns, to * writeColumns),
+    wanted: columns.wanted.slice(from, to)
+  }
 }
 
 const linkErrors = new Set(["EMLINK", "EPERM", "EOPNOTSUPP", "ENOTSUP", "EXDEV", "EACCES"])
@@ -198,25 +226,44 @@ class Unpacker {
       const nodes = inOrder(this.#files.get(layer)!)
       const source = sourceOf(layer)
       const inPlace = source !== undefined && source.edits.length === 0 && isPlain(source)
-      for (const slice of inPlace ? slices(nodes, ({ inode }) => inode.dataSize + fileCost) : [nodes]) {
+      const extras: Array<WriteExtra> = []
+      const columns = this.#columns(nodes, extras)
+      const { numbers } = columns
+      let from = 0
+      let extra = 0
+      for (const slice of inPlace
+        ? slices(nodes, (_, index) => numbers[index * writeColumns + dataSizeColumn]! + fileCost)
+        : [nodes]) {
         this.#slices.push({ layer, nodes: slice })
-        tasks.push(this.#task(slice, source, inPlace))
+        const to = from + slice.length
+        const own: Array<WriteExtra> = []
+        for (; extra < extras.length && extras[extra]!.index < to; extra++) {
+          own.push({ ...extras[extra]!, index: extras[extra]!.index - from })
+        }
+        tasks.push({
+          root: this.#root,
+          source,
+          inPlace,
+          libc: this.#libc,
+          extras: own,
+          ...part(columns, from, to)
+        })
+        from = to
       }
     }
     return tasks
   }
 
-  #task(nodes: ReadonlyArray<TreeNode>, source: LayerInput | undefined, inPlace: boolean): WriteTask {
+  /** What there is to know of the files of a layer; what few of them have goes to `extras`. */
+  #columns(nodes: ReadonlyArray<TreeNode>, extras: Array<WriteExtra>): Columns {
     const numbers = new Float64Array(nodes.length * writeColumns)
     const wanted = new Uint8Array(nodes.length)
-    const extras: Array<WriteExtra> = []
     const digests = this.#options.digests ?? true
     const maxSparse = this.#options.maxSparseDigest ?? 64 * 1024 ** 3
-    let bytes = 0
     const directories: Array<ByteString> = []
     const known = new Map<TreeNode, number>()
     const parents = new Uint32Array(nodes.length)
-    nodes.forEach(({ inode, parent }, index) => {
+    const names = nodes.map(({ inode, name, parent }, index) => {
       let directory = known.get(parent!)
       if (directory === undefined) known.set(parent!, (directory = directories.push(pathOf(parent!)) - 1))
       parents[index] = directory
@@ -230,39 +277,23 @@ class Unpacker {
       numbers[at++] = inode.gid
       numbers[at++] = inode.mtimeSeconds
       numbers[at] = inode.mtimeNanoseconds
-      if (inode.xattrs !== undefined || inode.sparse !== undefined) {
+      const { sparse, xattrs } = inode
+      if (xattrs !== undefined || sparse !== undefined) {
         extras.push({
           index,
-          ...(inode.xattrs === undefined ? {} : { xattrs: inode.xattrs }),
-          ...(inode.sparse === undefined ? {} : { sparse: inode.sparse })
+          ...(xattrs === undefined ? {} : { xattrs }),
+          ...(sparse === undefined ? {} : { sparse })
         })
       }
-      if (digests && inode.sha256 === undefined && (inode.sparse === undefined || inode.size <= maxSparse))
-        wanted[index] = 1
-      bytes += inode.dataSize
+      if (digests && inode.sha256 === undefined && (sparse === undefined || inode.size <= maxSparse)) wanted[index] = 1
+      return name
     })
-    return {
-      root: this.#root,
-      source,
-      inPlace,
-      // The tree's own strings: paths of all files at once would take as much again.
-      names: nodes.map((node) => node.name),
-      directories,
-      parents,
-      numbers,
-      extras,
-      wanted,
-      libc: this.#libc,
-      bytes
-    }
+    return { names, directories, parents, numbers, wanted }
   }
 
   /** What came of one of the tasks. */
   take(result: WriteResult, task: number): void {
     const { layer, nodes } = this.#slices[task]!
-    const hex = Buffer.from(result.digests.buffer, result.digests.byteOffset, result.digests.byteLength).toString(
-      "latin1"
-    )
     for (const { index, message, what } of result.unrestored) {
       const node = nodes[index]!
       if (what === "entry") this.#lost.add(node.inode)
@@ -283,7 +314,7 @@ class Unpacker {
       })
     }
     nodes.forEach(({ inode }, index) => {
-      if (result.hashed[index] === 1) inode.sha256 = hex.slice(index * digestSize, (index + 1) * digestSize)
+      if (result.hashed[index] === 1) inode.sha256 = result.digests.slice(index * digestSize, (index + 1) * digestSize)
     })
     this.#written += result.files
     this.#bytes += result.bytes

@@ -36,8 +36,6 @@ export interface WriteTask {
   /** 1 for each path whose sha256 is wanted. */
   readonly wanted: Uint8Array
   readonly libc: boolean
-  /** Bytes of the bodies. */
-  readonly bytes: number
 }
 
 export interface WriteExtra {
@@ -48,8 +46,8 @@ export interface WriteExtra {
 
 /** Plain data: it crosses back from a worker. */
 export interface WriteResult {
-  /** `digestSize` for each path: hex, as text. */
-  readonly digests: Uint8Array<ArrayBuffer>
+  /** `digestSize` letters for each path: hex. */
+  readonly digests: string
   /** 1 for each path whose digest was computed. */
   readonly hashed: Uint8Array<ArrayBuffer>
   readonly unrestored: ReadonlyArray<{
@@ -74,7 +72,9 @@ export const pathOf = ({ directories, names, parents }: WriteTask, index: number
   childPath(directories[parents[index]!]!, names[index]!)
 
 export const writeColumns = 9
+export const dataSizeColumn = 2
 export const digestSize = 64
+const noDigest = "-".repeat(digestSize)
 
 /** Refusals of one name; anything else concerns the whole. */
 export const nameErrors: ReadonlySet<string> = new Set([
@@ -247,8 +247,7 @@ class FileWriter {
   readonly #restorer: Restorer
   readonly #maker: FileMaker
   readonly #extras: ReadonlyMap<number, WriteExtra>
-  readonly #digests: Uint8Array<ArrayBuffer>
-  readonly #digestText: Buffer
+  readonly #digests: Array<string>
   readonly #hashed: Uint8Array<ArrayBuffer>
   readonly #unrestored: Array<WriteResult["unrestored"][number]> = []
   #files = 0
@@ -272,8 +271,7 @@ class FileWriter {
     this.#restorer = new Restorer(task.libc ? Libc.load() : undefined)
     this.#maker = new FileMaker(task, this.#restorer.libc?.files)
     this.#extras = new Map(task.extras.map((extra) => [extra.index, extra]))
-    this.#digests = new Uint8Array(task.names.length * digestSize)
-    this.#digestText = Buffer.from(this.#digests.buffer)
+    this.#digests = new Array<string>(task.names.length).fill(noDigest)
     this.#hashed = new Uint8Array(task.names.length)
   }
 
@@ -367,7 +365,7 @@ class FileWriter {
   }
 
   #digested(digest: string): void {
-    this.#digestText.write(digest, this.#index * digestSize, "latin1")
+    this.#digests[this.#index] = digest
     this.#hashed[this.#index] = 1
   }
 
@@ -444,7 +442,7 @@ class FileWriter {
 
   result(failure: WriteResult["failure"]): WriteResult {
     return {
-      digests: this.#digests,
+      digests: this.#digests.join(""),
       hashed: this.#hashed,
       unrestored: this.#unrestored,
       files: this.#files,
@@ -462,6 +460,10 @@ export const writeJob: Job<WriteTask, WriteResult> = {
   kind: "rootfs.write-files",
   prepare: (task) => (task.inPlace ? Promise.resolve() : Codec.prepare()),
   run: (task, progress) => writeFiles(task, progress),
-  cost: (task) => task.bytes + task.names.length * fileCost,
-  transfer: (result) => [result.digests.buffer, result.hashed.buffer]
+  cost: ({ names, numbers }) => {
+    let cost = names.length * fileCost
+    for (let at = dataSizeColumn; at < numbers.length; at += writeColumns) cost += numbers[at]!
+    return cost
+  },
+  transfer: (result) => [result.hashed.buffer]
 }

@@ -19,7 +19,7 @@ import { unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import { removeTree } from "../RemoveTree.ts"
 import { configFiles } from "../runtime-bundle/BundleConfig.ts"
-import { draftManifest, hardlinksOf, writeManifest } from "../TreeManifest.ts"
+import { hardlinksOf, unpackWithManifest } from "../TreeManifest.ts"
 import {
   applyLayers,
   type KeptUnrestored,
@@ -120,13 +120,10 @@ const layers = (
     for (const { directory, tree: own } of trees) {
       const place = path.join(root, directory)
       yield* Effect.try({ try: () => fs.mkdirSync(path.dirname(place), { recursive: true }), catch: doing })
-      const [unpacked, draft] = yield* Effect.all([unpackTree(own, place, inputs), draftManifest(own)], {
-        concurrency: 2
-      })
-      const manifest = Files.manifestOf(directory)
-      files.push(
-        yield* Effect.try({ try: () => writeManifest(path.join(root, manifest), manifest, own, draft), catch: doing })
-      )
+      const name = Files.manifestOf(directory)
+      const target = path.join(root, name)
+      const { manifest, unpacked } = yield* unpackWithManifest(own, place, inputs, { name, target }, doing)
+      files.push(manifest)
       entries[directory] = unpacked.names
       unrestored.push(...unrestoredOf(unpacked).map((one) => ({ ...one, layer: directory })))
       const links = hardlinksOf(own)

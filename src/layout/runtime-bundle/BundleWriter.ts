@@ -14,8 +14,8 @@ import { beside, publish } from "../NewDirectory.ts"
 import { unwritable } from "../OutputFiles.ts"
 import type * as Receipt from "../Receipt.ts"
 import { encode } from "../Receipt.ts"
-import { draftManifest, hardlinksOf, writeManifest } from "../TreeManifest.ts"
-import { applyLayers, layersOf, unpackTree, unrestoredOf, withPlainLayers } from "../UnpackImage.ts"
+import { hardlinksOf, unpackWithManifest } from "../TreeManifest.ts"
+import { applyLayers, layersOf, unrestoredOf, withPlainLayers } from "../UnpackImage.ts"
 import { configFiles } from "./BundleConfig.ts"
 import * as Files from "./BundleFiles.ts"
 
@@ -48,15 +48,14 @@ const write = Effect.fn("BundleWriter.write")(function* (
       Effect.gen(function* () {
         const { problems, tree } = yield* applyLayers(image, layers)
         const configs = yield* configFiles(image, tree, layers)
-        const [unpacked, draft] = yield* Effect.all(
-          [unpackTree(tree, path.join(temporary, Files.rootfs), layers), draftManifest(tree)],
-          { concurrency: 2 }
-        )
         const doing = unwritable(`cannot write ${target}`)
-        const manifest = yield* Effect.try({
-          try: () => writeManifest(path.join(temporary, Files.manifest), Files.manifest, tree, draft),
-          catch: doing
-        })
+        const { manifest, unpacked } = yield* unpackWithManifest(
+          tree,
+          path.join(temporary, Files.rootfs),
+          layers,
+          { name: Files.manifest, target: path.join(temporary, Files.manifest) },
+          doing
+        )
         const receipt: Receipt.Receipt = {
           tool: "tallyman",
           version,
