@@ -233,7 +233,7 @@ export const carryOut = (mending: Mending): ReadonlyArray<Unmended> => new Mende
 class Mender {
   readonly #mending: Mending
   readonly #root: ByteString
-  readonly #restorer = new Restorer(Libc.load())
+  readonly #restorer = new Restorer(Libc.load(), false)
   /** Directories that are known to be such. */
   readonly #known = new Set<ByteString>()
   /** Those in which names changed. */

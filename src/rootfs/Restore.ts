@@ -1,4 +1,4 @@
-/** Attributes of what was just made, restored as far as this process may; the rest is told. */
+/** Attributes of what is made, restored as far as this process may; the rest is told. */
 import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
@@ -51,8 +51,12 @@ export class Restorer {
   /** Owners that this user may not give files to: asked once each. */
   readonly #refused = new Map<string, string>()
 
-  constructor(libc: Libc.Libc | undefined) {
+  /** `fresh`: this process has just made all that it is for, so that it is its own. */
+  readonly #fresh: boolean
+
+  constructor(libc: Libc.Libc | undefined, fresh = true) {
     this.libc = libc
+    this.#fresh = fresh
   }
 
   noLibc(): string {
@@ -101,7 +105,7 @@ export class Restorer {
   }
 
   #own({ gid, uid }: Attributes, chown: (uid: number, gid: number) => void, report: Report): void {
-    if (uid === this.#euid && gid === this.#egid) return
+    if (this.#fresh && uid === this.#euid && gid === this.#egid) return
     const owner = `${uid}:${gid}`
     if (uid < 0 || gid < 0 || uid > maxId || gid > maxId) {
       report("owner", `${owner} is out of range`)
