@@ -362,7 +362,10 @@ class Differ {
     if (links > a.nlink && !this.#linksReported.has(a)) {
       this.#linksReported.add(a)
       if (this.#asked.has("external-links")) this.#tolerate("external-links", path)
-      else {
+      else if (this.#hidden.size > 0 || this.#closed.size > 0) {
+        // Its other names may be there; that something could not be read has been reported.
+        this.#skip("hardlinks", "their other names may be where nothing could be read", path)
+      } else {
         this.#report(
           "rootfs.hardlink-mismatch",
           path,

@@ -266,6 +266,37 @@ describe("each difference has its own check", () => {
     )
   })
 
+  it.runIf(isRoot)(
+    "names of a file in a directory that cannot be read are not taken for hardlinks outside",
+    async () => {
+      const applied = apply([[dir("./"), dir("closed/"), file("closed/a", "a"), hardlink("b", "closed/a")]])
+      await withDirectory(async (directory) => {
+        fs.chmodSync(directory, 0o755)
+        const root = path.join(directory, "root")
+        unpackSync(applied.tree, Buffer.from(root), applied.feed)
+        const compared = async (mode: number): Promise<CompareResult> => {
+          fs.chmodSync(`${root}/closed`, mode)
+          process.setegid!(65534)
+          process.seteuid!(65534)
+          try {
+            return await run(applied.tree, root)
+          } finally {
+            process.seteuid!(0)
+            process.setegid!(0)
+          }
+        }
+        const result = await compared(0o700)
+        assert.sameMembers(found(result), ["rootfs.unreadable closed", "rootfs.mode-mismatch closed"])
+        assert.deepStrictEqual(
+          result.notCompared.filter(({ what }) => what === "hardlinks").map(({ examples }) => examples),
+          [["b"]]
+        )
+        fs.linkSync(`${root}/b`, `${directory}/outside`)
+        assert.deepStrictEqual(found(await compared(0o755)), ["rootfs.hardlink-mismatch b"])
+      })
+    }
+  )
+
   it.runIf(isRoot)("what cannot be read is told, and the rest is compared", async () => {
     await withDirectory(async (directory) => {
       fs.chmodSync(directory, 0o755)
