@@ -64,7 +64,7 @@ export const verify = (
       const verification = yield* Against.verify(uri, yield* Layouts.locate(against), judged)
       return { target, layout: uri.scheme, depth, ...verification }
     }
-    const verifier = yield* Layouts.openVerifier(uri, opening)
+    const verifier = yield* Layouts.openTarget(uri, opening)
     const verification = yield* verifier.verify({
       depth,
       ...(opening.limits === undefined ? {} : { limits: opening.limits }),

@@ -14,7 +14,7 @@ import { describe, SourceError } from "../layout/Failure.ts"
 import type { ImageSource, Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
 import { readRegion } from "../layout/Store.ts"
-import type { Verifier } from "../layout/Verifier.ts"
+import type { Verification, Verifier, VerifyOptions } from "../layout/Verifier.ts"
 import * as Uri from "./Uri.ts"
 
 const load = <A>(module: () => Promise<A>): Effect.Effect<A> => Effect.promise(module)
@@ -366,6 +366,40 @@ export const openVerifier = Effect.fn("Layouts.openVerifier")(function* (
       return yield* unsupported(uri, "target", ["dir", "tar", "oci-layout", "oci", "mounts"])
   }
 })
+
+/** What is audited because somebody asked for it, not because it was just written. */
+export interface Target {
+  readonly verify: (options: VerifyOptions) => Effect.Effect<Verification, Uri.UsageError | SourceError>
+}
+
+/**
+ * Opens what a URI names for an audit, which is of everything that stands there. An image that the URI selects has to be
+ * among it: an audit that passes would otherwise tell of an image that nobody asked about.
+ */
+export const openTarget = Effect.fn("Layouts.openTarget")(function* (
+  uri: Uri.Uri,
+  options: SourceOptions = {}
+): Effect.fn.Return<Target, Uri.UsageError | SourceError, Scope.Scope | WorkerPool> {
+  const target = asSource(uri)
+  const isTree = uri.scheme === "oci" || uri.scheme === "mounts"
+  const known = [...(isTree ? [] : selectorOptions), ...(uri.scheme === "oci-layout" ? [sharedBlobs] : [])]
+  yield* Uri.onlyOptions(target, known, "target")
+  const verifier = yield* openVerifier(uri, options)
+  if (isTree || !selects(target)) return verifier
+  const { selected } = yield* load(() => import("./Selected.ts"))
+  const context = yield* Effect.context<Scope.Scope | WorkerPool>()
+  return {
+    // What is wrong is told first: the image may be missing by it.
+    verify: (verifyOptions) =>
+      Effect.tap(verifier.verify(verifyOptions), ({ results }) =>
+        results.hasErrors ? Effect.void : Effect.provide(selected(target, options), context)
+      )
+  }
+})
+
+const selects = (uri: Uri.Uri): boolean =>
+  selectorOptions.some((name) => uri.options.has(name)) ||
+  (uri.scheme === "oci-layout" && splitReference(uri.path).reference !== undefined)
 
 /** A target that is not there at all is no finding about it. */
 const directoryThere = (path: string): Effect.Effect<void, SourceError> =>

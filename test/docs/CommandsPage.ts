@@ -27,7 +27,8 @@ ${sections.join("\n")}
 ## Sources and destinations
 
 \`SCHEME://PATH[?option=value&...]\`. Paths are taken as they are, relative or absolute. \`verify\` also takes a plain path and
-finds out what it holds.
+finds out what it holds. It audits everything that stands there; an image that TARGET selects as a source would has to be
+among it, or else that is an error.
 
 | as a source | |
 | --- | --- |

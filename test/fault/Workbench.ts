@@ -59,8 +59,8 @@ export const processUris = (
 /** `verify TARGET` without the command line around it. */
 export const verifyTarget = (target: string, depth: Depth = "full"): Effect.Effect<Verification, Failure> =>
   Effect.gen(function* () {
-    const verifier = yield* Layouts.openVerifier(yield* Layouts.locate(target))
-    return yield* verifier.verify({ depth })
+    const opened = yield* Layouts.openTarget(yield* Layouts.locate(target))
+    return yield* opened.verify({ depth })
   }).pipe(Effect.scoped, Effect.provide(pool))
 
 /** `verify TARGET --repair SOURCE` without the command line around it. */

@@ -1,3 +1,4 @@
+import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -104,6 +105,78 @@ describe("a path with a reference", () => {
         )
       }
     }))
+})
+
+describe("a target that selects an image", () => {
+  const reason = (target: string) => Effect.map(Effect.flip(Workbench.verifyTarget(target)), (error) => error.reason)
+
+  it.scoped("is audited as a whole when the image is there, and an error when it is not", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const layout = `${directory}/layout`
+      ImageBuilder.writeTree(layout, ImageBuilder.ociLayout([{ image, names: ["v1"] }]))
+      const archive = Workbench.archiveAt(directory, ImageBuilder.dockerHybrid([image]))
+      yield* Workbench.processUris(`tar://${archive}`, `dir://${directory}/own`)
+      for (const there of [
+        `oci-layout://${layout}:v1`,
+        `oci-layout://${layout}?platform=linux/amd64`,
+        `oci-layout://${layout}?compression=gzip`,
+        `tar://${archive}?image=localhost/small:1`,
+        `tar://${archive}?index=0`,
+        `dir://${directory}/own?image=${image.id}`
+      ]) {
+        const verification = yield* Workbench.verifyTarget(there)
+        assert.deepStrictEqual([Workbench.findings(verification), verification.images.length], [[], 1], there)
+      }
+      for (const gone of [
+        `oci-layout://${layout}:v2`,
+        `oci-layout://${layout}:v1?platform=linux/s390x`,
+        `tar://${archive}?image=localhost/small:2`,
+        `tar://${archive}?index=1`,
+        `dir://${directory}/own?image=localhost/other:1`
+      ]) {
+        assert.strictEqual(yield* reason(gone), "NoSuchImage", gone)
+      }
+      assert.strictEqual(yield* reason(`tar://${archive}?imag=localhost/small:1`), "UnknownOption")
+      assert.strictEqual(yield* reason(`tar://${archive}?index=first`), "BadValue")
+    })
+  )
+
+  it.scoped("has findings where the image is missing by what is wrong", () =>
+    Effect.gen(function* () {
+      const layout = `${yield* Workbench.scratch}/layout`
+      ImageBuilder.writeTree(layout, ImageBuilder.ociLayout([{ image, names: ["v1"] }]))
+      Damage.replaceByFile(`${layout}/index.json`, Buffer.from("{"))
+      assert.deepInclude(Workbench.findings(yield* Workbench.verifyTarget(`oci-layout://${layout}:v1`)), [
+        "index.invalid-json",
+        "index.json"
+      ])
+    })
+  )
+
+  it.scoped("may select an artifact by its name", () =>
+    Effect.gen(function* () {
+      const layout = `${yield* Workbench.scratch}/layout`
+      ImageBuilder.writeTree(layout, ImageBuilder.ociLayout([{ image, names: ["v1"] }]))
+      const put = (mediaType: string, text: string) => {
+        const hex = crypto.createHash("sha256").update(text).digest("hex")
+        fs.writeFileSync(`${layout}/blobs/sha256/${hex}`, text)
+        return { mediaType, digest: `sha256:${hex}`, size: Buffer.byteLength(text) }
+      }
+      const empty = put("application/vnd.oci.empty.v1+json", "{}")
+      const mediaType = "application/vnd.oci.image.manifest.v1+json"
+      const artifactType = "application/vnd.example.sbom"
+      const artifact = { schemaVersion: 2, mediaType, artifactType, config: empty, layers: [empty] }
+      const index = JSON.parse(fs.readFileSync(`${layout}/index.json`, "utf8"))
+      index.manifests.push({
+        ...put(mediaType, JSON.stringify(artifact)),
+        annotations: { "org.opencontainers.image.ref.name": "sbom" }
+      })
+      fs.writeFileSync(`${layout}/index.json`, JSON.stringify(index))
+      assert.isFalse((yield* Workbench.verifyTarget(`oci-layout://${layout}:sbom`)).results.hasErrors)
+      assert.strictEqual(yield* reason(`oci-layout://${layout}:sbom2`), "NoSuchImage")
+    })
+  )
 })
 
 describe("blobs that lie elsewhere", () => {
