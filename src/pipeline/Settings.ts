@@ -3,6 +3,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Policy from "../check/Policy.ts"
 import type { DecoderLimits } from "../content/Compression.ts"
@@ -69,16 +70,24 @@ const readFile = (file: string): Effect.Effect<typeof SettingsFile.Type, UsageEr
     const document = Json.parse(raw)
     const problem = document.problems[0]
     if (problem !== undefined) return yield* bad(`cannot use ${file}: ${problem.message}`)
-    return yield* Effect.mapError(decode(document.value), (error) =>
-      bad(
-        `cannot use ${file}: ${error.message
-          .split("\n")
-          .map((line) => line.trim())
-          .join(" ")
-          .slice(0, 400)}`
-      )
-    )
+    if (!Json.isObject(document.value))
+      return yield* bad(`cannot use ${file}: expected an object, found ${Json.typeName(document.value)}`)
+    return yield* Effect.mapError(decode(document.value), (error) => bad(`cannot use ${file}: ${explain(error)}`))
   })
+
+/** The first thing that is wrong, in one line. */
+const explain = (error: ParseResult.ParseError): string => {
+  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const where = issues[0]!.path.join(".")
+  // A choice has an issue for each of its members.
+  const sides = issues
+    .filter((issue) => issue.path.join(".") === where)
+    .map((issue) => /^Expected (.*), actual (.*)$/s.exec(issue.message))
+  const text = sides.every((side) => side !== null)
+    ? `expected ${[...new Set(sides.map((side) => side[1]))].filter((one) => one !== "undefined").join(" or ")}, found ${sides[0]![2]}`
+    : issues[0]!.message
+  return `${where}: ${text}`.replaceAll(/\s*\n\s*/g, " ").slice(0, 400)
+}
 
 const sizeOf = (value: string | number, what: string): Effect.Effect<number, UsageError> => {
   const size = typeof value === "number" ? value : parseSize(value)
