@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Codec from "../../src/content/Compression.ts"
 import * as Inspect from "../../src/content/Inspect.ts"
 import { compress } from "../../src/fault/ImageBuilder.ts"
+import * as MediaType from "../../src/image/MediaType.ts"
 import * as ArchiveVerifier from "../../src/layout/docker-archive/ArchiveVerifier.ts"
 import * as OciVerifier from "../../src/layout/oci-layout/OciVerifier.ts"
 import { complaints, makeLayout, pack, pool, tar, told, withDirectory, writeTree } from "./ociFixture.ts"
@@ -261,6 +262,28 @@ describe("a broken stream", () => {
           )
           assert.isTrue(verification.results.skipped.some(({ check }) => check === "tar.truncated"))
         }
+      }).pipe(Effect.provide(pool))
+    )
+  )
+
+  it.effect("of a form that no media type declares is that, and not a wrong declaration as well", () =>
+    withDirectory((directory) =>
+      Effect.gen(function* () {
+        const layout = makeLayout({
+          layers: [Buffer.concat([Buffer.from("fd377a585a0000", "hex"), sound])],
+          compression: "none",
+          manifest: (document) => {
+            document.layers[0].mediaType = MediaType.ociLayerGzip
+          }
+        })
+        writeTree(directory, layout.files)
+        const verifier = yield* OciVerifier.make({ path: directory })
+        const verification = yield* verifier.verify({ depth: "full" })
+        assert.deepStrictEqual(
+          complaints(verification).map((one) => `${one.check} ${one.subject}`),
+          [`compression.unsupported ${layout.layers[0]}`],
+          told(verification)
+        )
       }).pipe(Effect.provide(pool))
     )
   )
