@@ -8,6 +8,8 @@ import { checkNames, nameChecks } from "./NameChecks.ts"
 export interface CheckedConfig {
   /** undefined when the config does not say them as an array. */
   readonly diffIds: ReadonlyArray<string> | undefined
+  /** Entries of its history. */
+  readonly steps: number
   readonly os: string | undefined
   readonly architecture: string | undefined
   readonly variant: string | undefined
@@ -109,6 +111,7 @@ export const checkConfig = (
   const text = (field: string): string | undefined => (typeof value[field] === "string" ? value[field] : undefined)
   return {
     diffIds,
+    steps: Array.isArray(value["history"]) ? value["history"].length : 0,
     os: text("os"),
     architecture: text("architecture"),
     variant: text("variant"),

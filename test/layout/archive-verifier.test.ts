@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import { type CheckId, catalog } from "../../src/check/Catalog.ts"
 import { encodeHeader, endOfArchive } from "../../src/content/TarWrite.ts"
+import * as MediaType from "../../src/image/MediaType.ts"
 import * as ArchiveVerifier from "../../src/layout/docker-archive/ArchiveVerifier.ts"
 import * as Receipt from "../../src/layout/Receipt.ts"
 import type { Verification } from "../../src/layout/Verifier.ts"
@@ -204,7 +205,67 @@ const repositories =
   () =>
     pack(legacy((files) => files.set("repositories", value)))
 
+/** Two images in one archive: the second has the history of `steps` more entries, all of them without layers. */
+const family = (steps: number, change: (images: ReadonlyArray<Doc>, ids: ReadonlyArray<string>) => void): Buffer => {
+  const files: Files = new Map()
+  const images = [0, steps].map((more, position) => {
+    const layout = makeLayout({
+      compression: "none",
+      config: (document) => {
+        document.history.push(...Array.from({ length: more }, () => ({ created_by: "x", empty_layer: true })))
+      }
+    })
+    for (const name of [layout.config, ...layout.layers]) files.set(path.basename(name), layout.files.get(name)!)
+    return {
+      Config: path.basename(layout.config),
+      RepoTags: [`app:${position}`],
+      Layers: layout.layers.map((name) => path.basename(name))
+    }
+  })
+  change(
+    images,
+    images.map((one) => `sha256:${one.Config}`)
+  )
+  files.set("manifest.json", json(images))
+  return pack(files)
+}
+
 const cases: ReadonlyArray<Case> = [
+  {
+    id: "image.duplicate-name",
+    subject: "manifest.json#1",
+    bytes: () =>
+      family(1, ([first, second]) => {
+        second.RepoTags = ["app:1", ...first.RepoTags]
+      })
+  },
+  {
+    id: "manifest.bad-parent",
+    subject: "manifest.json#1",
+    bytes: () =>
+      family(2, ([, child], [id]) => {
+        child.Parent = id
+      })
+  },
+  {
+    id: "manifest.bad-parent",
+    name: "a circle",
+    subject: "manifest.json#0",
+    bytes: () =>
+      family(1, ([parent, child], [id, upper]) => {
+        child.Parent = id
+        parent.Parent = upper
+      })
+  },
+  {
+    id: "compression.media-type-mismatch",
+    name: "of what manifest.json says of layers",
+    depth: "full",
+    subject: makeLayout({ compression: "none" }).layers[0]!,
+    bytes: edited((saved) => {
+      ;(Object.values(saved.LayerSources)[0] as Doc).mediaType = MediaType.ociLayerGzip
+    })
+  },
   {
     id: "image.untagged-name",
     subject: "manifest.json",
@@ -714,6 +775,18 @@ describe("an archive that is right", () => {
         verification.images.map((one) => one.image),
         ["app:1", "docker.io/library/app:1 (linux/arm64)"]
       )
+    })
+  )
+
+  it.effect("with the image that another one was built on, and one image under one name twice", () =>
+    Effect.gen(function* () {
+      const bytes = family(1, (images, [id]) => {
+        images[1].Parent = id
+        ;(images as Array<Doc>).push({ ...images[1], RepoTags: ["docker.io/library/app:1"] })
+      })
+      const verification = yield* verify(bytes)
+      assert.deepStrictEqual(verification.results.results, [], told(verification))
+      assert.strictEqual(verification.images.length, 3)
     })
   )
 

@@ -11,6 +11,15 @@ export const image = {
       "A tag has at most 128 of [a-zA-Z0-9_.-] and begins with neither `.` nor `-`; a repository is lower case, parts separated by `/`.",
     remedy: "Tag the image anew and save it again."
   },
+  "image.duplicate-name": {
+    severity: "warning",
+    title: "one name for two different images",
+    spec: "docker-image-spec v1.3, manifest.json, RepoTags",
+    rules: [92],
+    explanation:
+      "manifest.json gives the same name to two images: docker load takes the last one, other tools take the first or refuse.",
+    remedy: "Save the images again, each under a name of its own."
+  },
   "image.untagged-name": {
     severity: "warning",
     title: "an image name without a tag",

@@ -176,5 +176,14 @@ export const manifest = {
     rules: [90],
     explanation: "Parent names an image ID that no entry of the same manifest.json has.",
     remedy: "Save the image again together with its parent, or without the field."
+  },
+  "manifest.bad-parent": {
+    severity: "error",
+    title: "the parent image is none that the image can have",
+    spec: "docker-image-spec v1.3, manifest.json; moby image/tarexport",
+    rules: [90],
+    explanation:
+      "Parent names the image that this one was built on by one step, so that its history has one entry less. Of another image docker load says that it is not a valid parent, and loads nothing.",
+    remedy: "Save the image again, or without the field."
   }
 } as const satisfies CatalogFamily

@@ -147,6 +147,7 @@ const auditManifest = (
   const saved = DockerSave.readManifest(document, file, report)
   const images = SavedAudit.auditImages(store, saved, audit, report)
   SavedAudit.parents(images, report)
+  SavedAudit.duplicateNames(images, report)
   if (receipt !== undefined) auditReceipt(store, file, document, images, receipt, audit, report)
   else if (!names.includes(stored) && images.some((image) => isOurs(image, catalog))) {
     report.report("receipt.missing", Files.receiptFile(file), `${file} was written with a receipt, which is not there`)

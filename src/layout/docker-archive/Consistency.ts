@@ -7,6 +7,7 @@ import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as Reference from "../../image/Reference.ts"
 import type { Region } from "../../image/Region.ts"
+import type { LayerAudit } from "../LayerAudit.ts"
 import type { EntryName, LayoutImage } from "../oci-layout/LayoutAudit.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
 import type { Store } from "../Store.ts"
@@ -253,6 +254,7 @@ export const layerSources = (
   store: Store,
   manifest: unknown,
   saved: ReadonlyArray<AuditedImage>,
+  audit: LayerAudit,
   report: Collector
 ): void => {
   if (!Array.isArray(manifest)) return
@@ -272,7 +274,7 @@ export const layerSources = (
     const stored = new Map(image.saved.layers?.map((name) => [Files.blobDigest(name), name]) ?? [])
     const diffIds = image.config?.diffIds === undefined ? undefined : new Set(image.config.diffIds)
     for (const [key, value] of Object.entries(sources))
-      layerSource(store, image, { stored, diffIds }, key, value, report)
+      layerSource(store, image, { stored, diffIds }, key, value, audit, report)
   }
 }
 
@@ -288,6 +290,7 @@ const layerSource = (
   { diffIds, stored }: Known,
   key: string,
   value: unknown,
+  audit: LayerAudit,
   report: Collector
 ): void => {
   const { layers, subject } = image.saved
@@ -313,4 +316,9 @@ const layerSource = (
   if (entry?.kind === "file" && descriptor!.size !== undefined && entry.region.size !== descriptor!.size) {
     mismatch("has another size than the layer", `${entry.region.size} bytes`, `${descriptor!.size} bytes`)
   }
+  const compression =
+    descriptor!.mediaType === undefined ? undefined : MediaType.layerCompression(descriptor!.mediaType)
+  const layer = image.layers[layers?.indexOf(path) ?? -1]
+  if (layer !== undefined && compression !== undefined)
+    audit.compression(layer, { value: compression, by: `${field} of ${subject}` })
 }

@@ -224,16 +224,53 @@ const sharedPaths = (saved: DockerSave.SavedImage, diffIds: ReadonlyArray<string
   }
 }
 
-/** Rule 90: a Parent is the ID of an image in the same manifest.json. */
+/** Rule 90: a Parent is the ID of an image in the same manifest.json, on which the image stands by one step. */
 export const parents = (images: ReadonlyArray<AuditedImage>, report: Collector): void => {
-  report.ran("manifest.parent-missing")
-  const ids = new Set(images.flatMap((image) => image.id ?? []))
-  for (const { id, saved } of images) {
-    if (saved.parent !== undefined && (saved.parent === id || !ids.has(saved.parent as Digest.Digest))) {
+  report.ran("manifest.parent-missing", "manifest.bad-parent")
+  const byId = new Map<string, AuditedImage>()
+  for (const image of images) if (image.id !== undefined) byId.set(image.id, image)
+  for (const { config, id, saved } of images) {
+    if (saved.parent === undefined) continue
+    const parent = byId.get(saved.parent)
+    if (saved.parent === id || parent === undefined) {
       report.report("manifest.parent-missing", saved.subject, "its Parent is no other image of the same manifest", {
         expected: "the ID of an image here",
         actual: saved.parent.slice(0, 200)
       })
+      continue
+    }
+    const [own, its] = [config?.steps, parent.config?.steps]
+    // Images need not have a history (moby image/tarexport, checkValidParent).
+    if (own === undefined || its === undefined || own - its === 1 || (own === 0 && its === 0)) continue
+    report.report("manifest.bad-parent", saved.subject, "its Parent is not the image that it was built on", {
+      expected: `a history of ${own} entries less one`,
+      actual: `${its} in ${saved.parent}`
+    })
+  }
+}
+
+/** A name is that of one image, however often it is listed. */
+export const duplicateNames = (images: ReadonlyArray<AuditedImage>, report: Collector): void => {
+  report.ran("image.duplicate-name")
+  const known = new Map<string, DockerSave.SavedImage>()
+  const told = new Set<string>()
+  for (const { saved } of images) {
+    for (const name of saved.names) {
+      const key = Reference.familiar(name)
+      const first = known.get(key)
+      if (first === undefined) known.set(key, saved)
+      else if (!isSame(first, saved) && !told.has(key)) {
+        told.add(key)
+        report.report("image.duplicate-name", saved.subject, `${JSON.stringify(name.slice(0, 300))} names two images`, {
+          expected: first.config,
+          actual: saved.config
+        })
+      }
     }
   }
 }
+
+const isSame = (one: DockerSave.SavedImage, other: DockerSave.SavedImage): boolean =>
+  one.config === other.config &&
+  one.layers?.length === other.layers?.length &&
+  (one.layers ?? []).every((name, index) => name === other.layers?.[index])

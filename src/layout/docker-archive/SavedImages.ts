@@ -69,7 +69,8 @@ const auditManifest = (
   if (!Array.isArray(document.value)) return undefined
   const images = SavedAudit.auditImages(store, saved, layers, report, otherTypesOf(layout))
   SavedAudit.parents(images, report)
-  Consistency.layerSources(store, document.value, images, report)
+  SavedAudit.duplicateNames(images, report)
+  Consistency.layerSources(store, document.value, images, layers, report)
   return images
 }
 
