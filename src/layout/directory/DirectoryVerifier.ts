@@ -220,7 +220,8 @@ const auditReceipt = (
         subject,
         report
       )
-    } else if (configs.has(path)) {
+    } else if (configs.has(path) || (!named.has(path) && !path.endsWith(".tar"))) {
+      // No layer, even where the manifest no longer says so.
       const read = readRegion(entry.region, Json.maxBytes)
       if ("bytes" in read)
         compare(

@@ -1206,4 +1206,26 @@ describe("one fault", () => {
         assert.deepStrictEqual(Workbench.findings(await audit(root, "fast")), [[check, subject]])
       }))
   }
+
+  it("in the manifest does not make a layer of the config that its receipt records", () =>
+    Workbench.withScratch(async (directory) => {
+      const root = path.join(directory, "out")
+      Workbench.restore(root, sound)
+      Damage.truncate(`${root}/manifest.json`, 20)
+      const checks = new Set((await audit(root, "full")).results.results.map((one) => `${one.check} ${one.subject}`))
+      assert.sameMembers(
+        [...checks],
+        [
+          "manifest.invalid-json manifest.json",
+          "receipt.image-mismatch receipt.json",
+          "receipt.size-mismatch manifest.json",
+          "receipt.digest-mismatch manifest.json"
+        ]
+      )
+      fs.appendFileSync(`${root}/${config}`, " ")
+      assert.include(
+        (await audit(root, "full")).results.results.map((one) => `${one.check} ${one.subject}`),
+        `config.digest-mismatch ${config}`
+      )
+    }))
 })
