@@ -392,7 +392,7 @@ export const openTarget = Effect.fn("Layouts.openTarget")(function* (
     // What is wrong is told first: the image may be missing by it.
     verify: (verifyOptions) =>
       Effect.tap(verifier.verify(verifyOptions), ({ results }) =>
-        results.hasErrors ? Effect.void : Effect.provide(selected(target, options), context)
+        results.hasErrors ? Effect.void : Effect.provide(selected(openSource(target, options)), context)
       )
   }
 })

@@ -2,15 +2,22 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ContentGraph from "../layout/ContentGraph.ts"
-import { choose, matching } from "../layout/ImageSource.ts"
-import * as Layouts from "./Layouts.ts"
-import type { Uri } from "./Uri.ts"
+import type { SourceError } from "../layout/Failure.ts"
+import { choose, type ImageSource, matching, type Selector } from "../layout/ImageSource.ts"
+import type { UsageError } from "./Uri.ts"
+
+interface Opened {
+  readonly source: ImageSource["Type"]
+  readonly selector: Selector
+}
 
 /** Fails, listing what there is, when nothing is what the URI selects. What cannot be listed is for an audit to tell. */
-export const selected = Effect.fn("Selected.selected")(function* (uri: Uri, options: Layouts.SourceOptions) {
+export const selected = Effect.fn("Selected.selected")(function* <R>(
+  opening: Effect.Effect<Opened, UsageError | SourceError, R>
+) {
   const listed = yield* Effect.either(
     Effect.gen(function* () {
-      const { selector, source } = yield* Layouts.openSource(uri, options)
+      const { selector, source } = yield* opening
       return { selector, source, candidates: yield* Effect.either(source.candidates) }
     })
   )
