@@ -91,7 +91,7 @@ export const normalizePath = (path: ByteString.ByteString): ByteString.ByteStrin
 }
 
 /** `normalizePath`, and ".." resolved by name as unpackers do, the root being its own parent. */
-const resolvePath = (path: ByteString.ByteString): ByteString.ByteString => {
+export const resolvePath = (path: ByteString.ByteString): ByteString.ByteString => {
   const normal = normalizePath(path)
   if (!normal.includes("..")) return normal
   const parts: Array<ByteString.ByteString> = []

@@ -7,7 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as ByteString from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
-import { normalizePath } from "../content/LayerScan.ts"
+import { resolvePath } from "../content/LayerScan.ts"
 import type { Problem } from "../content/Problem.ts"
 import type { TarEntry } from "../content/TarEntry.ts"
 import { TarScanner } from "../content/TarScan.ts"
@@ -198,7 +198,7 @@ const index = Effect.fnUntraced(function* (
         region,
         (entry) => {
           if (++entries > maxEntries) return
-          const path = normalizePath(entry.path)
+          const path = resolvePath(entry.path)
           if (path.length > maxPath || levels(path) > maxLevels) {
             problems.push({
               check: "tar.too-large",
@@ -346,8 +346,8 @@ const memberOf = (entry: TarEntry, regions: Regions): Member => {
       return directoryMember
     case "hardlink": {
       // A hardlink names its target from the root; from the entry's own directory that is as many `..` up.
-      const depth = normalizePath(entry.path).split("/").length - 1
-      return { kind: "link", target: "../".repeat(depth) + textOf(normalizePath(entry.linkname)), symlink: false }
+      const depth = resolvePath(entry.path).split("/").length - 1
+      return { kind: "link", target: "../".repeat(depth) + textOf(resolvePath(entry.linkname)), symlink: false }
     }
     case "symlink":
       return { kind: "link", target: textOf(entry.linkname), symlink: true }

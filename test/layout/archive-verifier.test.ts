@@ -231,6 +231,18 @@ const family = (steps: number, change: (images: ReadonlyArray<Doc>, ids: Readonl
 }
 
 const cases: ReadonlyArray<Case> = [
+  ...["x/../manifest.json", "blobs/sha256/../../manifest.json"].map(
+    (name): Case => ({
+      id: "archive.duplicate-member",
+      name: `that unpackers put at one place, ${name}`,
+      subject: "manifest.json",
+      bytes: () => {
+        const files = hybrid()
+        const other = files.get("manifest.json")!.toString().replace("app:1", "app:2")
+        return pack(files.set(name, Buffer.from(other)))
+      }
+    })
+  ),
   {
     id: "image.duplicate-name",
     subject: "manifest.json#1",
