@@ -29,6 +29,8 @@ export interface ArchiveStore extends Store {
   readonly judged?: number
   /** Names that more than one entry has, and whether all of them have the same bytes. */
   readonly duplicates: ReadonlyMap<string, boolean>
+  /** Names of members that are no directories, and that others lie below. */
+  readonly throughOthers: ReadonlyArray<string>
   /** Every name of a file, sorted. */
   readonly files: () => ReadonlyArray<string>
 }
@@ -299,6 +301,10 @@ const index = Effect.fnUntraced(function* (
     tar: region,
     problems,
     duplicates,
+    throughOthers: [...parents].filter((name) => {
+      const member = members.get(name)
+      return member !== undefined && member !== directoryMember
+    }),
     files: () => {
       const names: Array<string> = []
       for (const [name, member] of members) if (typeof member === "number" || isSparse(member)) names.push(name)

@@ -231,6 +231,16 @@ const family = (steps: number, change: (images: ReadonlyArray<Doc>, ids: Readonl
 }
 
 const cases: ReadonlyArray<Case> = [
+  {
+    id: "archive.path-through-non-directory",
+    subject: "d",
+    bytes: () => {
+      const files = hybrid()
+      const other = files.get("manifest.json")!.toString().replace("app:1", "app:2")
+      const whole = pack(files.set("d/manifest.json", Buffer.from(other)))
+      return Buffer.concat([encodeHeader({ path: "d", type: "symlink", mode: 0o777, linkname: "." }), whole])
+    }
+  },
   ...["x/../manifest.json", "blobs/sha256/../../manifest.json"].map(
     (name): Case => ({
       id: "archive.duplicate-member",

@@ -27,6 +27,15 @@ export const archive = {
     explanation: "Some readers take the first, most take the last: they see different images.",
     remedy: "Unpack it, look which one is right, and pack it again."
   },
+  "archive.path-through-non-directory": {
+    severity: "error",
+    title: "members below a member that is no directory",
+    spec: "POSIX.1-2017 pax; docker-image-spec v1.3",
+    rules: [97, 98],
+    explanation:
+      "A symlink or a file stands where the names of other members have a directory. What unpacks the archive, as docker load does, follows the link and puts them somewhere else, even in the place of other members; readers of names do not. No tar of a directory has such members.",
+    remedy: "Treat the archive as hostile."
+  },
   "archive.repeated-member": {
     severity: "info",
     title: "a member is there more than once",

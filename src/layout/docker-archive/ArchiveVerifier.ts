@@ -107,6 +107,7 @@ const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collec
     "archive.not-an-image",
     "archive.duplicate-member",
     "archive.repeated-member",
+    "archive.path-through-non-directory",
     "archive.case-collision",
     ...contentChecks.filter(
       (check) => check.startsWith("tar.") || (store.compression !== "none" && check.startsWith("compression."))
@@ -132,6 +133,8 @@ const frame = (store: ArchiveStore.ArchiveStore, subject: string, report: Collec
     if (same) report.report("archive.repeated-member", name, "it is in the archive more than once, with the same bytes")
     else report.report("archive.duplicate-member", name, "it is in the archive more than once, with different bytes")
   }
+  for (const name of store.throughOthers)
+    report.report("archive.path-through-non-directory", name, "members lie below it, and it is no directory")
   for (const [name, known] of caseCollisions(store.files()))
     report.report("archive.case-collision", name, `it differs from ${JSON.stringify(known)} in case only`)
 }
