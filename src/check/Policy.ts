@@ -43,7 +43,10 @@ const occystrap: Policy = {
 
 /** Every SHOULD is taken for a MUST. */
 const strict: Policy = Object.fromEntries(
-  ids.flatMap((id) => (catalog[id].severity === "warning" ? [[id, "error" as const]] : []))
+  ids.flatMap((id) => {
+    const { severity, spec } = catalog[id]
+    return severity === "warning" || spec.includes("SHOULD") ? [[id, "error" as const]] : []
+  })
 )
 
 export const policyOf: Readonly<Record<Profile, Policy>> = { default: {}, strict, docker, occystrap }

@@ -83,7 +83,7 @@ over it. \`tallyman.schema.json\`, in the package, describes it to editors.
 | profile | |
 | --- | --- |
 | \`default\` | as the [catalogue](checks.md) says |
-| \`strict\` | every warning is an error |
+| \`strict\` | every warning is an error, and so is what a specification says SHOULD of |
 | \`docker\` | what Docker itself loads and runs without a word is no error |
 | \`occystrap\` | what every directory of the older tool has is not reported |
 
