@@ -1,4 +1,5 @@
 /** An image configuration as a document (image-spec config.md; rules 41-46). */
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 import type { Collector } from "./Collector.ts"
@@ -224,7 +225,7 @@ const history = (value: unknown, layers: number, subject: string, report: Collec
   // An empty history is the same as none: several builders leave it at that.
   if (value.length > 0 && !unclear && counted !== layers) {
     report.report("history.count-mismatch", subject, "history does not have one entry for each layer", {
-      expected: `${layers} entries without empty_layer`,
+      expected: `${count(layers, "entry", "entries")} without empty_layer`,
       actual: `${counted}`
     })
   }

@@ -1,5 +1,7 @@
 /** Content descriptors (image-spec descriptor.md; rules 5-16, 27). */
+
 import * as Hasher from "../content/Hasher.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 import * as MediaType from "../image/MediaType.ts"
@@ -229,8 +231,8 @@ const data = (
   }
   if (size !== undefined && bytes.length !== size) {
     report.report("descriptor.data-mismatch", subject, `${field} has another size than the descriptor says`, {
-      expected: `${size} bytes`,
-      actual: `${bytes.length} bytes`
+      expected: count(size, "byte"),
+      actual: count(bytes.length, "byte")
     })
     return undefined
   }
@@ -261,7 +263,7 @@ const empty = (descriptor: Descriptor, field: string, subject: string, report: C
   if (size !== undefined && size !== braces.length) {
     report.report("descriptor.not-empty", subject, `${field} has the empty media type, but not the size of {}`, {
       expected: "2 bytes",
-      actual: `${size} bytes`
+      actual: count(size, "byte")
     })
   }
   if (digest === undefined) return

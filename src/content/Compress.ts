@@ -3,7 +3,9 @@
  * which gives the bytes that one thread alone would (see `BlockFormat`). The pass that proves the tar is one of the tasks,
  * so that it runs beside them.
  */
+
 import * as fs from "node:fs"
+import { count } from "../image/Count.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
 import * as Crc32 from "./Crc32.ts"
@@ -78,7 +80,9 @@ const readAll = (fd: number, region: Region, from: number, length: number): Buff
   for (let done = 0; done < length; ) {
     const read = fs.readSync(fd, input, done, length - done, region.offset + from + done)
     if (read === 0)
-      throw Object.assign(new Error(`it ends after ${from + done} of ${region.size} bytes`), { code: "ESHORT" })
+      throw Object.assign(new Error(`it ends after ${from + done} of ${count(region.size, "byte")}`), {
+        code: "ESHORT"
+      })
     done += read
   }
   return input.subarray(0, length)

@@ -1,3 +1,4 @@
+import { count } from "../image/Count.ts"
 import * as Crc32 from "./Crc32.ts"
 import { type Decoder, type DecoderLimits, type DecoderSummary, exceeded, type Sink } from "./Decoder.ts"
 import * as Inflater from "./Inflater.ts"
@@ -245,13 +246,13 @@ export const makeDecoder = (
     if (state === "stopped") return
     if (state === "trailing") {
       unreadFrom = memberStart
-      const count = bytesIn - memberStart
+      const rest = bytesIn - memberStart
       return report(
         "compression.trailing-data",
         memberStart,
         trailingIsZero
-          ? `${count} zero bytes follow the last gzip member`
-          : `${count} bytes that are no gzip member follow the last one`
+          ? `${count(rest, "zero byte")} behind the last gzip member`
+          : `${count(rest, "byte")} of something else behind the last gzip member`
       )
     }
     if (state === "header" && fieldRead === 0 && members > 0) return

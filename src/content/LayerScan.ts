@@ -1,3 +1,4 @@
+import { count } from "../image/Count.ts"
 import type * as ByteString from "./ByteString.ts"
 import { PathTree, type PathTreeData, root } from "./PathTree.ts"
 import type { Problem } from "./Problem.ts"
@@ -323,7 +324,7 @@ export class LayerScan {
         path,
         offset: entry.headerOffset,
         expected: "an empty regular file",
-        actual: `${entry.type} of ${entry.size} bytes`
+        actual: `${entry.type} of ${count(entry.size, "byte")}`
       })
     }
     return true

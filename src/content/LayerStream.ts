@@ -1,6 +1,8 @@
 /** A layer's tar as a stream of bytes: read, decompressed, edited. Synchronous, for worker threads. */
+
 import * as fs from "node:fs"
 import type { Compression } from "../image/Compression.ts"
+import { count } from "../image/Count.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
 import { type CopyMember, TakeEdit } from "./ExcludeEdit.ts"
@@ -85,7 +87,11 @@ export const stream = (input: LayerInput, sink: Codec.Sink, hooks: StreamHooks =
     while (done < region.size) {
       const read = readAt(fd, buffer, Math.min(chunkSize, region.size - done), region.offset + done)
       if (read === 0) {
-        throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${done}`)
+        throw new LayerReadError(
+          "damaged",
+          "ESHORT",
+          `it ends early: expected ${count(region.size, "byte")}, found ${done}`
+        )
       }
       const chunk = read === chunkSize ? buffer : buffer.subarray(0, read)
       hooks.onStored?.(chunk)

@@ -1,5 +1,7 @@
 /** The members of a layer by their headers, whose bodies nobody wants to see. Synchronous, for worker threads. */
+
 import * as fs from "node:fs"
+import { count } from "../image/Count.ts"
 import type { Region } from "../image/Region.ts"
 import * as Codec from "./Compression.ts"
 import {
@@ -175,7 +177,11 @@ const walkFrom = (
       } else {
         const read = readAt(fd, window, Math.min(length, region.size - at), region.offset + at)
         if (read === 0) {
-          throw new LayerReadError("damaged", "ESHORT", `it ends early: expected ${region.size} bytes, found ${at}`)
+          throw new LayerReadError(
+            "damaged",
+            "ESHORT",
+            `it ends early: expected ${count(region.size, "byte")}, found ${at}`
+          )
         }
         scanner.write(window, 0, read)
         at += read

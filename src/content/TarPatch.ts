@@ -1,4 +1,5 @@
 /** Changing header blocks in place, in the style in which they were written. */
+import { count } from "../image/Count.ts"
 import type { ByteString } from "./ByteString.ts"
 import { blockSize, paddingOf, sumBytes } from "./TarField.ts"
 
@@ -80,7 +81,7 @@ export class PaxCursor {
     }
     const end = at + length
     if (i === at || i >= to || bytes[i] !== 0x20) return this.failed("does not begin with its length")
-    if (end > to || end <= i + 1) return this.failed(`has length ${length}, with ${to - at} bytes left`)
+    if (end > to || end <= i + 1) return this.failed(`has length ${length}, with ${count(to - at, "byte")} left`)
     if (bytes[end - 1] !== 0x0a) return this.failed("does not end with a newline")
     const equals = bytes.indexOf(0x3d, i + 1)
     if (equals < 0 || equals >= end - 1) return this.failed('has no "="')

@@ -1,3 +1,4 @@
+import { count } from "../image/Count.ts"
 import type { ByteString } from "./ByteString.ts"
 
 export type PaxRecords = Map<ByteString, ByteString>
@@ -132,7 +133,7 @@ export const parsePax = (bytes: Buffer, from: number, to: number, sink: PaxFault
       break
     }
     if (end > to || end <= i + 1) {
-      sink.paxFault(`a pax record has length ${length}, with ${to - at} bytes left`, at - from)
+      sink.paxFault(`a pax record has length ${length}, with ${count(to - at, "byte")} left`, at - from)
       break
     }
     if (bytes[end - 1] !== 0x0a) {

@@ -1,3 +1,4 @@
+import { count } from "../image/Count.ts"
 import type { ByteString } from "./ByteString.ts"
 import { display, isUtf8 } from "./ByteString.ts"
 import type { Problem, TarCheck } from "./Problem.ts"
@@ -307,7 +308,7 @@ export class TarScanner {
         if (this.gap === undefined) {
           this.problem(
             "tar.no-padding",
-            `the last body lacks ${this.padding} bytes of padding to a full block`,
+            `the last body lacks ${count(this.padding, "byte")} of padding to a full block`,
             end,
             this.entry?.path
           )
@@ -863,7 +864,7 @@ export class TarScanner {
     this.draft = undefined
     this.problem(
       "tar.bad-size",
-      `a hardlink with a body of ${entry.size} bytes, which several readers take for headers`,
+      `a hardlink with a body of ${count(entry.size, "byte")}, which several readers take for headers`,
       entry.dataOffset - blockSize,
       entry.path
     )
@@ -1110,7 +1111,7 @@ export class TarScanner {
     this.emit({
       check: "tar.truncated",
       message,
-      ...(sizes === undefined ? {} : { expected: `${sizes[0]} bytes`, actual: `${sizes[1]} bytes` }),
+      ...(sizes === undefined ? {} : { expected: count(sizes[0], "byte"), actual: count(sizes[1], "byte") }),
       offset: this.position,
       ...(path === undefined ? {} : { path })
     })

@@ -1,3 +1,4 @@
+import { count } from "../image/Count.ts"
 import type { ByteString } from "./ByteString.ts"
 import { type PaxRecords, parseDecimal } from "./TarPax.ts"
 
@@ -20,7 +21,7 @@ export const sparseFault = (map: FlatMap, realSize: number, dataSize: number): s
     if (end > realSize) return `sparse segment at ${offset} ends at ${end}, behind the file's size ${realSize}`
     data += length
   }
-  return data === dataSize ? undefined : `the sparse segments hold ${data} bytes, the archive ${dataSize}`
+  return data === dataSize ? undefined : `the sparse segments hold ${count(data, "byte")}, the archive ${dataSize}`
 }
 
 /** The segments that hold data: maps end with an empty one where the file ends with a hole. */

@@ -1,4 +1,5 @@
 import { ZSTDDecoder } from "zstddec/stream"
+import { count } from "../image/Count.ts"
 import { type Decoder, type DecoderLimits, type DecoderSummary, exceeded, type Sink } from "./Decoder.ts"
 import type { CompressionCheck, Problem } from "./Problem.ts"
 
@@ -347,13 +348,13 @@ export const makeDecoder = (
     }
     if (state === "trailing") {
       unreadFrom = frameStart
-      const count = bytesIn - frameStart
+      const rest = bytesIn - frameStart
       return report(
         "compression.trailing-data",
         frameStart,
         trailingIsZero
-          ? `${count} zero bytes follow the last zstd frame`
-          : `${count} bytes that are no zstd frame follow the last one`
+          ? `${count(rest, "zero byte")} behind the last zstd frame`
+          : `${count(rest, "byte")} of something else behind the last zstd frame`
       )
     }
     const where =

@@ -2,11 +2,13 @@
  * Two images, held against each other: config, layers, and file by file what the layers make. One or both of them may be
  * unpacked.
  */
+
 import * as Effect from "effect/Effect"
 import * as Bytes from "../content/ByteString.ts"
 import type { Job } from "../content/Job.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
+import { count } from "../image/Count.ts"
 import type * as Image from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
 import { diff as compareTrees } from "../rootfs/Compare.ts"
@@ -169,7 +171,9 @@ export const run = (task: DiffTask, progress: (bytes: number) => void = () => {}
       counts: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
       names: compared.names,
       unreadable: a.disk.unreadable.length + b.disk.unreadable.length,
-      notCompared: compared.notCompared.map(({ count, reason, what }) => `${what} of ${count} files: ${reason}`),
+      notCompared: compared.notCompared.map(
+        ({ count: files, reason, what }) => `${what} of ${count(files, "file")}: ${reason}`
+      ),
       problems: [...a.problems.map((line) => `a: ${line}`), ...b.problems.map((line) => `b: ${line}`)]
     }
   } catch (cause) {

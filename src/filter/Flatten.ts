@@ -1,10 +1,12 @@
 /** `flatten`: one layer that holds what all of them make. */
+
 import * as Effect from "effect/Effect"
 import type { FlattenOptions } from "../content/FlattenEdit.ts"
 import { flatten } from "../content/LayerEdits.ts"
 import type { LayerInput } from "../content/LayerStream.ts"
 import * as Rewrite from "../content/Rewrite.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import * as Filter from "./Filter.ts"
@@ -65,7 +67,7 @@ export const make = (): Filter.Filter =>
       const { digest: _, ...rest } = base
       const layer: Image.Layer = {
         ...rest,
-        name: `flattened from ${layers.length} layers`,
+        name: `flattened from ${count(layers.length, "layer")}`,
         edits,
         diffId: Digest.make("sha256", output!.after.sha256!),
         uncompressedSize: output!.size
@@ -96,7 +98,7 @@ const configOf = ({ config, layers }: Image.Image, { diffId }: Image.Layer): str
     {
       ...(typeof created === "string" ? { created } : {}),
       created_by: "tallyman flatten",
-      comment: `flattened from ${layers.length} layers`
+      comment: `flattened from ${count(layers.length, "layer")}`
     }
   ])
   const text = Buffer.from(config.raw).toString("utf8")

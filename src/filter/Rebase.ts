@@ -1,7 +1,9 @@
 /** `rebase`: an image's own layers on the layers of another base. */
+
 import * as Effect from "effect/Effect"
 import type { LayerInput } from "../content/LayerStream.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
+import { count } from "../image/Count.ts"
 import type * as Image from "../image/Image.ts"
 import type * as ImageConfig from "../image/ImageConfig.ts"
 import * as Json from "../image/Json.ts"
@@ -86,7 +88,7 @@ const baseMismatch = (image: Image.Image, old: Image.Image, source: string): str
   if (at < 0) return undefined
   const found = image.layers[at]
   const expected = `expected diff_id ${old.layers[at]!.diffId} as layer ${at}, as in the old base ${source}`
-  if (found === undefined) return `${expected}, found an image of ${image.layers.length} layers`
+  if (found === undefined) return `${expected}, found an image of ${count(image.layers.length, "layer")}`
   const changed = found.edits.length > 0 ? " (a filter before this one made it: rebase first)" : ""
   return `${expected}, found ${found.diffId}${changed}`
 }

@@ -5,6 +5,7 @@
 
 import * as Effect from "effect/Effect"
 import * as Hasher from "../content/Hasher.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
@@ -152,7 +153,8 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
       absent.set(digest, descriptor)
       continue
     }
-    if (region.size !== size) return yield* damaged(`expected ${digest} to have ${size} bytes, found ${region.size}`)
+    if (region.size !== size)
+      return yield* damaged(`expected ${digest} to have ${count(size, "byte")}, found ${region.size}`)
     if (!isDocument(descriptor)) {
       blobs.set(digest, { descriptor, region })
       continue

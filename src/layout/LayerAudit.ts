@@ -2,6 +2,7 @@
  * Layers and other blobs of one verification: gathered while documents are read, each read once however many images
  * share it, then held against everything that was said about it.
  */
+
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import type { CheckId } from "../check/Catalog.ts"
@@ -14,6 +15,7 @@ import { PathTree } from "../content/PathTree.ts"
 import type { ContentCheck, Problem } from "../content/Problem.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Compression } from "../image/Compression.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import type { Region } from "../image/Region.ts"
 import * as Failure from "./Failure.ts"
@@ -223,7 +225,7 @@ export class LayerAudit {
     const [sayings, { about, by, value }] = say(blob.subject, "size", blob.sizes, said)
     blob.sizes = sayings
     if (blob.region.size === value) return undefined
-    const detail = { expected: `${value} bytes`, actual: `${blob.region.size} bytes` }
+    const detail = { expected: count(value, "byte"), actual: count(blob.region.size, "byte") }
     this.#report.report(blob.checks.size, blob.subject, `its size is not what ${by} says`, detail, about)
     return about
   }
@@ -351,7 +353,7 @@ export class LayerAudit {
       report.report(
         checks.unreadable,
         subject,
-        `reading it failed after ${evidence.size} bytes: ${Failure.describe(evidence.failure)}`
+        `reading it failed after ${count(evidence.size, "byte")}: ${Failure.describe(evidence.failure)}`
       )
       for (const [value] of digestsOf(blob))
         report.skip(checks.digest, `${subject} cannot be read, so ${value} was not compared`)
@@ -361,15 +363,15 @@ export class LayerAudit {
     }
     if (evidence.size < blob.region.size) {
       report.report(checks.unreadable, subject, "it ends early", {
-        expected: `${blob.region.size} bytes`,
-        actual: `${evidence.size} bytes`
+        expected: count(blob.region.size, "byte"),
+        actual: count(evidence.size, "byte")
       })
     }
     const grown = grownTo(blob.region)
     if (grown !== undefined) {
       report.report(checks.unreadable, subject, "it grew while it was verified", {
-        expected: `${blob.region.size} bytes`,
-        actual: `${grown} bytes`
+        expected: count(blob.region.size, "byte"),
+        actual: count(grown, "byte")
       })
     }
     let damaged = false
@@ -460,7 +462,7 @@ export class LayerAudit {
       if (stack.layers.length > maxStack) {
         report.skip(
           "layer.hardlink-missing-target",
-          `${stack.image}: it has ${stack.layers.length} layers, of which none can be held against all those below it`
+          `${stack.image}: it has ${count(stack.layers.length, "layer")}, of which none can be held against all those below it`
         )
         continue
       }

@@ -1,8 +1,10 @@
 /** What every writer does with a layer: choose the form it is written in, and judge what the pass over it found. */
+
 import * as fs from "node:fs"
 import * as Codec from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
 import type { Compression } from "../image/Compression.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
@@ -188,7 +190,8 @@ export const failure = (
       reason: "Damaged",
       message: `cannot copy ${nameOf(layer)} into ${destination}: it is damaged in the source: ${message}`
     })
-  if (evidence.size < layer.bytes.size) return damaged(`expected ${layer.bytes.size} bytes, found ${evidence.size}`)
+  if (evidence.size < layer.bytes.size)
+    return damaged(`expected ${count(layer.bytes.size, "byte")}, found ${evidence.size}`)
   if (evidence.layer?.complete !== true) {
     const problem = evidence.problems.find((one) => one.check.startsWith("compression."))
     return damaged(problem?.message ?? "it does not decompress")

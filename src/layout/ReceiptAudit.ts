@@ -1,6 +1,8 @@
 /** What was recorded when an output was written, against what is there now. */
+
 import * as Either from "effect/Either"
 import type { Collector } from "../check/Collector.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import * as Json from "../image/Json.ts"
 import type { BlobChecks, LayerAudit } from "./LayerAudit.ts"
@@ -85,8 +87,8 @@ const compareFile = (
 ): void => {
   if (found.size !== file.size) {
     report.report("receipt.size-mismatch", file.path, `its size is not what ${by} says`, {
-      expected: `${file.size} bytes`,
-      actual: `${found.size} bytes`
+      expected: count(file.size, "byte"),
+      actual: count(found.size, "byte")
     })
   }
   if (found.sha256 !== file.sha256) {

@@ -2,8 +2,10 @@
  * Where a local layout's files are found by name: a directory, or the members of an archive. Sources and verifiers work
  * on this, so that an archive is read exactly like the same tree on disk.
  */
+
 import * as fs from "node:fs"
 import { openForRead } from "../content/Inspect.ts"
+import { count } from "../image/Count.ts"
 import * as Json from "../image/Json.ts"
 import type { Region } from "../image/Region.ts"
 import * as Failure from "./Failure.ts"
@@ -70,7 +72,7 @@ export const readRegion = (region: Region, limit: number): ReadResult => {
       done += read
     }
     return done < region.size
-      ? { failure: `it ends after ${done} of ${region.size} bytes` }
+      ? { failure: `it ends after ${done} of ${count(region.size, "byte")}` }
       : { bytes: bytes.subarray(0, done) }
   } catch (cause) {
     return { failure: Failure.describe(cause) }

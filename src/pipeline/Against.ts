@@ -1,4 +1,5 @@
 /** Is this exactly that image? What stands somewhere, in whatever form, held against another copy of the image. */
+
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -11,6 +12,7 @@ import type { DecoderLimits } from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import { type ConfigDifference, configDifferences } from "../filter/Diff.ts"
+import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import * as Json from "../image/Json.ts"
@@ -252,8 +254,8 @@ const compareLayers = (
   report.ran("against.layer-count-mismatch", "against.layer-mismatch")
   if (target.length !== source.length) {
     report.report("against.layer-count-mismatch", subject, "it has another number of layers than the source", {
-      expected: `${source.length} layers`,
-      actual: `${target.length} layers`
+      expected: count(source.length, "layer"),
+      actual: count(target.length, "layer")
     })
   }
   for (const { diffId, index, name } of target) {
@@ -420,8 +422,8 @@ const compareMounts = Effect.fnUntraced(function* (
       MountsFiles.manifest,
       "it has another number of layers than the source",
       {
-        expected: `${expected.length} layers`,
-        actual: `${directories.length} layers`
+        expected: count(expected.length, "layer"),
+        actual: count(directories.length, "layer")
       }
     )
   }

@@ -1,4 +1,5 @@
 /** The closing line of a run, in the form that scripts of the older tool read. */
+import { count } from "../image/Count.ts"
 
 export interface Summary {
   readonly images: number
@@ -28,7 +29,7 @@ export const formatSize = (bytes: number): string => {
 export const format = (summary: Summary): string =>
   `Summary: ${[
     `${summary.succeeded}/${summary.images} images`,
-    `${summary.layers} layers`,
+    count(summary.layers, "layer"),
     formatSize(summary.bytes),
     `${summary.seconds.toFixed(1)}s`,
     ...verified(summary)
@@ -37,6 +38,6 @@ export const format = (summary: Summary): string =>
 const verified = ({ images, verified, verifyErrors }: Summary): ReadonlyArray<string> => {
   if (verified === undefined) return []
   if (images > 1)
-    return [`${verified}/${images} verified`, ...(verifyErrors > 0 ? [`${verifyErrors} verify errors`] : [])]
-  return verifyErrors > 0 ? [`${verifyErrors} verify errors`] : ["verified OK"]
+    return [`${verified}/${images} verified`, ...(verifyErrors > 0 ? [count(verifyErrors, "verify error")] : [])]
+  return verifyErrors > 0 ? [count(verifyErrors, "verify error")] : ["verified OK"]
 }

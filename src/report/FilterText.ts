@@ -1,10 +1,11 @@
 /** What filters have to tell, for people and for scripts. */
+
 import type { AppliedFilter } from "../filter/Filter.ts"
 import type { LayerMatches, Match, MatchState, Report } from "../filter/Report.ts"
+import { count } from "../image/Count.ts"
 import { formatSize } from "../pipeline/Summary.ts"
 import { safe } from "./Text.ts"
 
-const count = (number: number, word: string, words = `${word}s`): string => `${number} ${number === 1 ? word : words}`
 const entriesOf = (number: number): string => count(number, "entry", "entries")
 
 /** Paths shown of one layer; JSON has more. */
@@ -68,7 +69,7 @@ const typeOf = ({ type }: Match): string => (type === "char" || type === "block"
 const describe = (match: Match): string => {
   const { linkname, path, size, type } = match
   if (linkname !== undefined) return `${path} -> ${linkname} (${typeOf(match)})`
-  return type === "file" ? `${path} (file, ${size} bytes)` : `${path} (${typeOf(match)})`
+  return type === "file" ? `${path} (file, ${count(size, "byte")})` : `${path} (${typeOf(match)})`
 }
 
 const fate = (state: MatchState): string => {

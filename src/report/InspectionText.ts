@@ -1,5 +1,7 @@
 /** An inspection as text, as a table, and as JSON. */
+
 import type { HistoryStep, InspectedLayer, Inspection } from "../filter/Inspection.ts"
+import { count } from "../image/Count.ts"
 import type { ContainerConfig } from "../image/ImageConfig.ts"
 import * as Platform from "../image/Platform.ts"
 import { formatSize } from "../pipeline/Summary.ts"
@@ -24,7 +26,7 @@ const head = (one: Inspection): ReadonlyArray<string> => [
     "Manifest",
     one.manifest === undefined
       ? undefined
-      : `${one.manifest.digest} (${one.manifest.mediaType}, ${one.manifest.size} bytes)`
+      : `${one.manifest.digest} (${one.manifest.mediaType}, ${count(one.manifest.size, "byte")})`
   ),
   ...field("Platform", one.platform === undefined ? undefined : Platform.show(one.platform)),
   ...field("Created", one.created),
@@ -32,7 +34,7 @@ const head = (one: Inspection): ReadonlyArray<string> => [
   ...configLines(one.config),
   ...field(
     "Size",
-    `${one.layers.length} layers: ${formatSize(one.totals.stored)} stored, ${formatSize(one.totals.uncompressed)} uncompressed`
+    `${count(one.layers.length, "layer")}: ${formatSize(one.totals.stored)} stored, ${formatSize(one.totals.uncompressed)} uncompressed`
   ),
   ...field("Files", `${one.totals.files}, ${formatSize(one.totals.bytes)}`),
   ...field(
@@ -70,7 +72,7 @@ const layerLines = (layer: InspectedLayer, step: HistoryStep | undefined): Reado
   return [
     `Layer ${layer.index}: ${layer.diffId}`,
     `  ${formatSize(layer.uncompressedSize)}, ${stored}${layer.digest === undefined || layer.digest === layer.diffId ? "" : `, ${layer.digest}`}`,
-    `  ${layer.entries} entries${layer.whiteouts === 0 ? "" : `, ${layer.whiteouts} whiteouts`}${
+    `  ${count(layer.entries, "entry", "entries")}${layer.whiteouts === 0 ? "" : `, ${count(layer.whiteouts, "whiteout")}`}${
       layer.overwritten === 0 ? "" : `, overwrites ${formatSize(layer.overwritten)}`
     }${layer.deleted === 0 ? "" : `, deletes ${formatSize(layer.deleted)}`}`,
     ...(step === undefined ? [] : [`  ${[step.created, stepText(step)].filter(Boolean).join("  ")}`])

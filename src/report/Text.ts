@@ -1,5 +1,6 @@
 import type { CheckResults } from "../check/CheckResults.ts"
 import type { Finding, Severity } from "../check/Finding.ts"
+import { count } from "../image/Count.ts"
 import type { Report } from "./Report.ts"
 
 const colours: Readonly<Record<Severity, string>> = { error: "\x1b[31m", warning: "\x1b[33m", info: "\x1b[36m" }
@@ -49,8 +50,6 @@ const line = (one: Finding, options: TextOptions): string => {
         : ` (expected ${safe(one.expected)}, found ${safe(one.actual ?? "nothing")})`
   return `  ${paint(one.severity, colours[one.severity], options)} [${one.check}] ${safe(one.message)}${detail}`
 }
-
-const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? "" : "s"}`
 
 /** The whole audit for people. */
 export const toText = (report: Report, options: TextOptions): string => {

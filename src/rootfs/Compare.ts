@@ -1,9 +1,11 @@
 /**
  * A tree on disk, file by file, against what it should be: layers applied or an mtree manifest.
  */
+
 import * as Effect from "effect/Effect"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
+import { count } from "../image/Count.ts"
 import { type DiskError, type DiskOptions, type DiskTree, readDisk } from "./DiskTree.ts"
 import {
   childPath,
@@ -413,7 +415,7 @@ class Differ {
     this.#report(
       "rootfs.missing",
       path,
-      below === 0 ? "it is missing" : `it is missing with the ${below} names below it`,
+      below === 0 ? "it is missing" : `it is missing with the ${count(below, "name")} below it`,
       type,
       "nothing"
     )
@@ -428,7 +430,9 @@ class Differ {
     this.#report(
       "rootfs.extra",
       path,
-      below === 0 ? "the image has no such file" : `the image has no such directory; ${below} names are below it`,
+      below === 0
+        ? "the image has no such file"
+        : `the image has no such directory, with ${count(below, "name")} below it`,
       "nothing",
       node.inode.type
     )
@@ -513,7 +517,7 @@ const xattrValue = (value: ByteString): string => {
   const bytes = Bytes.toBytes(value)
   return bytes.length <= 64
     ? `0x${bytes.toString("hex")}`
-    : `${bytes.length} bytes, 0x${bytes.toString("hex", 0, 32)}...`
+    : `${count(bytes.length, "byte")}, 0x${bytes.toString("hex", 0, 32)}...`
 }
 
 const namesBelow = (node: TreeNode): number => {

@@ -2,6 +2,7 @@
  * Writing regular files of a tree from one layer: a pure function over plain data, so that several layers, or slices of
  * one that is stored as it is, can be written by several threads at once.
  */
+
 import * as fs from "node:fs"
 import type { ByteString } from "../content/ByteString.ts"
 import * as Codec from "../content/Compression.ts"
@@ -9,6 +10,7 @@ import type { Job } from "../content/Job.ts"
 import { type LayerInput, LayerReadError, stream } from "../content/LayerStream.ts"
 import { openForRead } from "../content/OpenFile.ts"
 import { TarScanner, type TarVisitor } from "../content/TarScan.ts"
+import { count } from "../image/Count.ts"
 import { ContentHash, digestOf } from "./ContentHash.ts"
 import { childPath } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
@@ -287,7 +289,7 @@ class FileWriter {
         const index = this.#next
         const row = index * writeColumns
         if (entry.type !== "file" || entry.size !== numbers[row + 2] || entry.realSize !== numbers[row + 3]) {
-          throw new Failure("layer-changed", index, `it has become a ${entry.type} of ${entry.size} bytes`)
+          throw new Failure("layer-changed", index, `it has become a ${entry.type} of ${count(entry.size, "byte")}`)
         }
         this.begin(index)
         wanted = this.#next < names.length ? numbers[this.#next * writeColumns]! : -1

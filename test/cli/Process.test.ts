@@ -47,7 +47,7 @@ describe("process", () => {
       lines[1]!,
       /^ {2}error \[history\.count-mismatch\] .*\(expected 2 entries without empty_layer, found 1\)$/
     )
-    assert.match(lines.at(-1)!, /^Summary: 1\/1 images, 2 layers, [\d.]+ KB, \d+\.\ds, 1 verify errors$/)
+    assert.match(lines.at(-1)!, /^Summary: 1\/1 images, 2 layers, [\d.]+ KB, \d+\.\ds, 1 verify error$/)
     assert.deepStrictEqual([code, stderr], [1, ""])
   })
 
@@ -68,7 +68,7 @@ describe("process", () => {
       const last = stdout.trimEnd().split("\n").at(-1)!
       assert.match(
         last,
-        errors === undefined ? /^Summary: .*, [\d.]+s$/ : new RegExp(`, ${errors} verify errors$`),
+        errors === undefined ? /^Summary: .*, [\d.]+s$/ : new RegExp(`, ${errors} verify errors?$`),
         args.join(" ")
       )
       assert.deepStrictEqual([code, stderr], [errors === undefined ? 0 : 1, ""], args.join(" "))

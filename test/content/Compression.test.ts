@@ -398,7 +398,7 @@ for (const [name, make] of gzipMakers) {
           const decoded = decodeWith(make, Buffer.concat([input, Buffer.alloc(zeros)]), cut)
           assert.deepStrictEqual(checksOf(decoded), ["compression.trailing-data"])
           assert.strictEqual(decoded.problems[0]!.offset, input.length)
-          assert.include(decoded.problems[0]!.message, `${zeros} zero bytes`)
+          assert.include(decoded.problems[0]!.message, `${zeros} zero byte${zeros === 1 ? "" : "s"} behind`)
           assert.strictEqual(decoded.summary.unread, zeros)
           assert.isFalse(decoded.summary.complete)
           assert.isTrue(decoded.output.equals(content))
@@ -643,7 +643,7 @@ describe("zstd", () => {
       const decoded = decode("zstd", Buffer.concat([input, Buffer.alloc(zeros)]), [3])
       assert.deepStrictEqual(checksOf(decoded), ["compression.trailing-data"])
       assert.strictEqual(decoded.problems[0]!.offset, input.length)
-      assert.include(decoded.problems[0]!.message, `${zeros} zero bytes`)
+      assert.include(decoded.problems[0]!.message, `${zeros} zero byte${zeros === 1 ? "" : "s"} behind`)
       assert.strictEqual(decoded.summary.unread, zeros)
       assert.isTrue(decoded.output.equals(content))
     }

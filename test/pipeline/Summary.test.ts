@@ -27,6 +27,13 @@ describe("the summary", () => {
     )
   })
 
+  it("says one of what there is one of", () => {
+    assert.strictEqual(
+      Summary.format({ ...one, layers: 1, verified: 0, verifyErrors: 1 }),
+      "Summary: 1/1 images, 1 layer, 77.1 MB, 0.4s, 1 verify error"
+    )
+  })
+
   it("shows sizes in powers of 1024", () => {
     for (const [bytes, text] of [
       [0, "0 B"],

@@ -1,4 +1,5 @@
 /** Audits a directory of images (`dir://`), whoever wrote it: this program, the older tool, or a docker-save that was unpacked. */
+
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { CheckId } from "../../check/Catalog.ts"
@@ -6,6 +7,7 @@ import type { CheckResults } from "../../check/CheckResults.ts"
 import { Collector } from "../../check/Collector.ts"
 import * as HasherLoading from "../../content/HasherLoading.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
@@ -252,8 +254,8 @@ const compare = (
   const found = Receipt.fileOf(subject, raw)
   if (found.size !== recorded.size) {
     report.report(checks.size, subject, `its size is not what ${by} says`, {
-      expected: `${recorded.size} bytes`,
-      actual: `${found.size} bytes`
+      expected: count(recorded.size, "byte"),
+      actual: count(found.size, "byte")
     })
   }
   if (found.sha256 !== recorded.sha256) {

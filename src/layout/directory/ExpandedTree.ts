@@ -1,10 +1,12 @@
 /** `dir://PATH?expand=true`: the tree that an image's layers make, beside them, in a directory named like its manifest. */
+
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type { Collector } from "../../check/Collector.ts"
 import type { LayerInput } from "../../content/LayerStream.ts"
 import type { WorkerPool } from "../../content/WorkerPool.ts"
+import { count } from "../../image/Count.ts"
 import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
 import { type FileTree, unknown } from "../../rootfs/FileTree.ts"
@@ -119,7 +121,7 @@ export const audit = (
       tellUnrestored(details["unrestored"], directory, report)
     }
     if (options.depth === "fast") {
-      count(root, directory, details?.["entries"], report)
+      countEntries(root, directory, details?.["entries"], report)
       report.skip("rootfs.content-mismatch", "files are compared at full depth only")
       return directory
     }
@@ -167,7 +169,7 @@ export const expectation = (
   return ofOthers
 }
 
-const count = (root: string, directory: string, expected: unknown, report: Collector): void => {
+const countEntries = (root: string, directory: string, expected: unknown, report: Collector): void => {
   if (typeof expected !== "number") {
     report.skip("bundle.entry-count", "no receipt says how many files there should be")
     return
@@ -175,11 +177,14 @@ const count = (root: string, directory: string, expected: unknown, report: Colle
   report.ran("bundle.entry-count")
   const { names, unreadable } = countNames(root)
   if (unreadable > 0) {
-    report.skip("bundle.entry-count", `${unreadable} directories of the tree cannot be listed by this user`)
+    report.skip(
+      "bundle.entry-count",
+      `${count(unreadable, "directory", "directories")} of the tree cannot be listed by this user`
+    )
   } else if (names !== expected) {
     report.report("bundle.entry-count", directory, "it has another number of files than were unpacked", {
-      expected: `${expected} names`,
-      actual: `${names} names`
+      expected: count(expected, "name"),
+      actual: count(names, "name")
     })
   }
 }

@@ -2,6 +2,7 @@
  * Single members of an archive made right again: it is written anew beside its place, with every other byte of it as it
  * was, and renamed.
  */
+
 import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -14,6 +15,7 @@ import type { TarEntry } from "../../content/TarEntry.ts"
 import { blockSize } from "../../content/TarField.ts"
 import { encodeHeader, padding } from "../../content/TarWrite.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
+import { count } from "../../image/Count.ts"
 import type { Region } from "../../image/Region.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
 import { describe, SourceError, WriteError } from "../Failure.ts"
@@ -283,7 +285,7 @@ const write = Effect.fnUntraced(function* (
     if (failure !== undefined || size !== region.size) {
       return yield* new SourceError({
         reason: "Unreadable",
-        message: `cannot read ${region.path}: ${failure === undefined ? `expected ${region.size} bytes, found ${size}` : describe(failure)}`
+        message: `cannot read ${region.path}: ${failure === undefined ? `expected ${count(region.size, "byte")}, found ${size}` : describe(failure)}`
       })
     }
   }

@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import { Collector } from "../../check/Collector.ts"
 import * as HasherLoading from "../../content/HasherLoading.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
+import { count } from "../../image/Count.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
 import { caseCollisions } from "../CaseCollisions.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
@@ -196,8 +197,8 @@ const auditReceipt = (
   const size = receipt.details["size"]
   if (typeof size === "number" && store.compression === "none" && size !== store.tar.size) {
     report.report("receipt.size-mismatch", subject, `its size is not what ${by} says`, {
-      expected: `${size} bytes`,
-      actual: `${store.tar.size} bytes`
+      expected: count(size, "byte"),
+      actual: count(store.tar.size, "byte")
     })
   }
 }

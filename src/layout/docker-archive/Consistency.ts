@@ -1,7 +1,9 @@
 /** Where manifest.json, repositories and index.json are all there, they tell the same story (rule 92). */
+
 import * as path from "node:path"
 import type { Collector } from "../../check/Collector.ts"
 import { checkDescriptor } from "../../check/DescriptorChecks.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
@@ -314,7 +316,7 @@ const layerSource = (
   }
   const entry = store.lookup(path)
   if (entry?.kind === "file" && descriptor!.size !== undefined && entry.region.size !== descriptor!.size) {
-    mismatch("has another size than the layer", `${entry.region.size} bytes`, `${descriptor!.size} bytes`)
+    mismatch("has another size than the layer", count(entry.region.size, "byte"), count(descriptor!.size, "byte"))
   }
   const compression =
     descriptor!.mediaType === undefined ? undefined : MediaType.layerCompression(descriptor!.mediaType)

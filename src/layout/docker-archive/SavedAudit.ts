@@ -4,6 +4,7 @@ import * as crypto from "node:crypto"
 import type { Collector } from "../../check/Collector.ts"
 import * as ConfigChecks from "../../check/ConfigChecks.ts"
 import * as Hasher from "../../content/Hasher.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import * as Reference from "../../image/Reference.ts"
@@ -99,7 +100,7 @@ const auditImage = (
         "the config has another number of layers than the manifest",
         {
           expected: `${config.diffIds.length} diff_ids`,
-          actual: `${saved.layers.length} layers`
+          actual: count(saved.layers.length, "layer")
         }
       )
     }

@@ -1,6 +1,8 @@
 /** What of an image that a manifest.json names has to be written again, in a directory or an archive: its config and layers. */
+
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
@@ -27,7 +29,7 @@ export const namesOf = (
   if (saved.config === undefined || saved.layers === undefined) return "it does not name a config and layers"
   return saved.layers.length === image.layers.length
     ? { config: saved.config, layers: saved.layers }
-    : `it names ${saved.layers.length} layers, the image has ${image.layers.length}`
+    : `it names ${count(saved.layers.length, "layer")}, the image has ${image.layers.length}`
 }
 
 /** What an image means by names of files: content by its digest, undefined where nothing tells. */

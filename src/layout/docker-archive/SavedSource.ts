@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import { Collector } from "../../check/Collector.ts"
 import * as Hasher from "../../content/Hasher.ts"
 import * as HasherLoading from "../../content/HasherLoading.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
@@ -115,7 +116,7 @@ const load = Effect.fnUntraced(function* (store: Store, uri: string, saved: Dock
   const damaged = (message: string): SourceError =>
     new SourceError({ reason: "Damaged", message: `cannot read ${store.path}: ${saved.subject}: ${message}` })
   if (names.length !== diffIds.length) {
-    return yield* damaged(`expected ${diffIds.length} layers as in the config, found ${names.length}`)
+    return yield* damaged(`expected ${count(diffIds.length, "layer")} as in the config, found ${names.length}`)
   }
   const layers: Array<Image.Layer> = []
   for (const [index, name] of names.entries()) {

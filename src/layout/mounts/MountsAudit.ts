@@ -1,8 +1,10 @@
 /** What of a directory of mounts can be told without reading its layers' files: what is there, and what is mounted. */
+
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Collector } from "../../check/Collector.ts"
 import * as ByteString from "../../content/ByteString.ts"
+import { count } from "../../image/Count.ts"
 import * as Document from "../Document.ts"
 import * as DockerSave from "../docker-archive/DockerSave.ts"
 import { describe } from "../Failure.ts"
@@ -58,7 +60,7 @@ const directories = (store: Store, report: Collector): void => {
   if (changed.length > 0) {
     report.report("mounts.changed", Files.delta, "it holds what was changed in rootfs/ since it was mounted", {
       expected: "nothing",
-      actual: `${changed.length} names, for example ${JSON.stringify(changed[0])}`
+      actual: `${count(changed.length, "name")}, for example ${JSON.stringify(changed[0])}`
     })
   }
 }

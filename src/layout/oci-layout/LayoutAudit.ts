@@ -2,6 +2,7 @@
  * Everything that an OCI image layout holds, followed from index.json: each document read and judged once, each other
  * blob said to the audit of blobs, however many images share it (image-layout.md; rules 1-46, 57-60, 100).
  */
+
 import { imageName, refName } from "../../check/AnnotationChecks.ts"
 import type { CheckId } from "../../check/Catalog.ts"
 import type { Collector } from "../../check/Collector.ts"
@@ -12,6 +13,7 @@ import * as IndexChecks from "../../check/IndexChecks.ts"
 import * as ManifestChecks from "../../check/ManifestChecks.ts"
 import { checkNames } from "../../check/NameChecks.ts"
 import * as Hasher from "../../content/Hasher.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
@@ -363,7 +365,7 @@ class Walk {
     if (indexes.length >= maxIndexes) {
       this.#once("index.too-deep", path, "it is not followed any further", {
         expected: `at most ${maxIndexes} levels`,
-        actual: `${indexes.length + 1} levels`
+        actual: count(indexes.length + 1, "level")
       })
       return nothing
     }
@@ -469,7 +471,7 @@ class Walk {
       ) {
         this.#report.report("layer.count-mismatch", path, "the config has another number of layers than the manifest", {
           expected: `${found.checked.diffIds.length} diff_ids`,
-          actual: `${layers.length} layers`
+          actual: count(layers.length, "layer")
         })
       }
     }
@@ -636,7 +638,7 @@ class Walk {
     if (document !== undefined && descriptor.size !== undefined && document.size !== descriptor.size) {
       const about = of === undefined ? undefined : statement(path, "size", descriptor.size)
       concern(of, about)
-      const detail = { expected: `${descriptor.size} bytes`, actual: `${document.size} bytes` }
+      const detail = { expected: count(descriptor.size, "byte"), actual: count(document.size, "byte") }
       report.report(checks.size, path, `its size is not what ${by} says`, detail, about)
     }
     return document

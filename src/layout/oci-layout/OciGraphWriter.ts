@@ -5,6 +5,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Inspect from "../../content/Inspect.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import * as Platform from "../../image/Platform.ts"
 import { version } from "../../version.ts"
@@ -281,7 +282,7 @@ const blobFailure = (
   const damaged = (reason: "Unreadable" | "Damaged", message: string): SourceError =>
     new SourceError({ reason, message: `cannot copy ${descriptor.digest} from ${graph.uri}: ${message}` })
   if (failure !== undefined) return damaged("Unreadable", describe(failure))
-  if (size !== descriptor.size) return damaged("Damaged", `expected ${descriptor.size} bytes, found ${size}`)
+  if (size !== descriptor.size) return damaged("Damaged", `expected ${count(descriptor.size, "byte")}, found ${size}`)
   const found = Digest.like(descriptor.digest, digests) ?? descriptor.digest
   return found === descriptor.digest ? undefined : damaged("Damaged", `expected ${descriptor.digest}, found ${found}`)
 }

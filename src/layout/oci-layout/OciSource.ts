@@ -1,4 +1,5 @@
 /** Images of an OCI layout, on disk or in an archive, as a source. */
+
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { imageName, refName } from "../../check/AnnotationChecks.ts"
@@ -8,6 +9,7 @@ import { checkIndex, type IndexEntry } from "../../check/IndexChecks.ts"
 import { type CheckedManifest, checkManifest } from "../../check/ManifestChecks.ts"
 import * as Hasher from "../../content/Hasher.ts"
 import * as HasherLoading from "../../content/HasherLoading.ts"
+import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
@@ -94,7 +96,7 @@ class Reader {
       return Either.left(
         this.#fail(
           this.#artifacts.size > 0
-            ? `expected an image, found ${this.#artifacts.size} artifact${this.#artifacts.size === 1 ? "" : "s"} and no image`
+            ? `expected an image, found ${count(this.#artifacts.size, "artifact")} and no image`
             : "expected an image, found an index of images that are not in the layout",
           "NoSuchImage"
         )
@@ -256,7 +258,9 @@ class Reader {
     if (document === undefined)
       return Either.left(this.#firstError(report, () => true) ?? this.#fail(`${path} cannot be read`))
     if (descriptor.size !== undefined && document.raw.length !== descriptor.size) {
-      return Either.left(this.#fail(`${path}: expected ${descriptor.size} bytes, found ${document.raw.length}`))
+      return Either.left(
+        this.#fail(`${path}: expected ${count(descriptor.size, "byte")}, found ${document.raw.length}`)
+      )
     }
     const actual = Hasher.digestOfBytes(digest, document.raw)
     if (actual === undefined) {
@@ -295,7 +299,7 @@ class Reader {
     const { path } = manifest
     if (descriptors.length !== diffIds.length) {
       return Either.left(
-        this.#fail(`${path}: expected ${diffIds.length} layers as in the config, found ${descriptors.length}`)
+        this.#fail(`${path}: expected ${count(diffIds.length, "layer")} as in the config, found ${descriptors.length}`)
       )
     }
     const annotations = Files.withoutNames(Object.fromEntries(stated))
@@ -351,7 +355,7 @@ class Reader {
       )
     }
     if (layer.size !== undefined && child.entry.region.size !== layer.size) {
-      return Either.left(this.#fail(`${path}: expected ${layer.size} bytes, found ${child.entry.region.size}`))
+      return Either.left(this.#fail(`${path}: expected ${count(layer.size, "byte")}, found ${child.entry.region.size}`))
     }
     return Either.right({ index, name: path, mediaType, diffId, digest, bytes: child.entry.region, edits: [] })
   }

@@ -1,4 +1,5 @@
 /** Audits a runtime bundle (`oci://`), whoever wrote it: its configurations, and every file of the tree. */
+
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
@@ -8,6 +9,7 @@ import { checkConfig } from "../../check/ConfigChecks.ts"
 import { checkRuntimeConfig } from "../../check/RuntimeConfigChecks.ts"
 import * as ByteString from "../../content/ByteString.ts"
 import { WorkerPool } from "../../content/WorkerPool.ts"
+import { count } from "../../image/Count.ts"
 import * as ImageConfig from "../../image/ImageConfig.ts"
 import * as Mtree from "../../rootfs/Mtree.ts"
 import { settle } from "../../rootfs/Settle.ts"
@@ -260,11 +262,14 @@ const countEntries = (
   report.ran("bundle.entry-count")
   const counted = countNames(rootfs)
   if (counted.unreadable > 0) {
-    report.skip("bundle.entry-count", `${counted.unreadable} directories of the tree cannot be listed by this user`)
+    report.skip(
+      "bundle.entry-count",
+      `${count(counted.unreadable, "directory", "directories")} of the tree cannot be listed by this user`
+    )
   } else if (counted.names !== expected) {
     report.report("bundle.entry-count", subject, "it has another number of files than were unpacked", {
-      expected: `${expected} names`,
-      actual: `${counted.names} names`
+      expected: count(expected, "name"),
+      actual: count(counted.names, "name")
     })
   }
 }
