@@ -111,13 +111,15 @@ export const command = Command.make("process", {
       )
       const results = processed.verification?.results
       const verifyErrors = results?.errorCount ?? 0
+      const { images } = processed.counts
+      // An error of what all of them have in common is in no verdict.
+      const wrong = verifyErrors === 0 ? 0 : Math.max(1, processed.verification!.images.filter(({ ok }) => !ok).length)
       const summary: Summary.Summary = {
-        images: 1,
-        succeeded: 1,
-        layers: processed.layerCount,
+        ...processed.counts,
+        succeeded: images,
         bytes: processed.layerBytes,
         seconds: (performance.now() - started) / 1000,
-        verified: results === undefined ? undefined : verifyErrors === 0 ? 1 : 0,
+        verified: results === undefined ? undefined : Math.max(0, images - wrong),
         verifyErrors
       }
       if (flags.format === "json") {
@@ -137,6 +139,7 @@ export const command = Command.make("process", {
             subject
           })),
           images: summary.images,
+          artifacts: summary.artifacts,
           layers: summary.layers,
           bytes: summary.bytes,
           seconds: Number(summary.seconds.toFixed(3)),

@@ -113,6 +113,16 @@ export interface Closure {
   readonly referrers: ReadonlyArray<Descriptor>
   /** What is listed, may be missing, and is not there: other platforms of an index, external layers. */
   readonly absent: ReadonlyArray<Descriptor>
+  readonly counts: Counts
+}
+
+/** What a graph is made of, each thing once. */
+export interface Counts {
+  readonly images: number
+  /** Manifests that are no images: signatures, attestations. */
+  readonly artifacts: number
+  /** Of images, as far as the source has them. */
+  readonly layers: number
 }
 
 /** More than any real source has; one that has more is not copied but attacks. */
@@ -138,6 +148,9 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
   const pending: Array<Reached> = [{ descriptor: root, optional: false }]
   // Looked at when nothing else is left: what an index lists anyway is a part of it, whatever it refers to.
   const referring: Array<Descriptor> = []
+  const layers = new Set<string>()
+  let images = 0
+  let indexes = 0
   let bytes = 0
   const damaged = (message: string): SourceError =>
     new SourceError({ reason: "Damaged", message: `cannot copy from ${graph.uri}: ${message}` })
@@ -184,11 +197,37 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
     if (typeof children === "string") return yield* damaged(`${digest}: ${children}`)
     // An index may list more than fit into the arguments of one call.
     for (const child of children) pending.push(child)
+    if (MediaType.kind(descriptor.mediaType) === "index") indexes++
+    else if (isImage(value, children)) {
+      images++
+      for (const child of children) {
+        if (MediaType.kind(child.descriptor.mediaType) === "layer") layers.add(child.descriptor.digest)
+      }
+    }
     if (!withReferrers) continue
     for (const one of (yield* graph.referrers(digest)).toReversed()) referring.push(one)
   }
-  return { documents, blobs, referrers: [...referrers.values()], absent: [...absent.values()] } satisfies Closure
+  const counts = {
+    images,
+    artifacts: documents.size - indexes - images,
+    layers: [...layers].filter((digest) => blobs.has(digest)).length
+  }
+  return {
+    documents,
+    blobs,
+    referrers: [...referrers.values()],
+    absent: [...absent.values()],
+    counts
+  } satisfies Closure
 })
+
+/** BuildKit's attestations have an image's config, too, and layers of their own type. */
+const isImage = ({ config }: Readonly<Record<string, unknown>>, children: ReadonlyArray<Reached>): boolean =>
+  MediaType.kind(descriptorOf(config)?.mediaType ?? "") === "config" &&
+  children.every(({ descriptor }) => {
+    const kind = MediaType.kind(descriptor.mediaType)
+    return kind === "layer" || kind === "config"
+  })
 
 const nextReferrer = (
   referring: Array<Descriptor>,

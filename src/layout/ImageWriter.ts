@@ -1,7 +1,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Image from "../image/Image.ts"
-import type { ContentGraph, Root } from "./ContentGraph.ts"
+import type { ContentGraph, Counts, Root } from "./ContentGraph.ts"
 import type { SourceError, WriteError } from "./Failure.ts"
 import type { AppliedFilter, Receipt } from "./Receipt.ts"
 
@@ -27,6 +27,11 @@ export interface FilteredImage {
   readonly filters: ReadonlyArray<AppliedFilter>
 }
 
+export interface WrittenGraph {
+  readonly receipt: Receipt
+  readonly counts: Counts
+}
+
 /** Writes images into one output. */
 export class ImageWriter extends Context.Tag("tallyman/ImageWriter")<
   ImageWriter,
@@ -43,6 +48,6 @@ export class ImageWriter extends Context.Tag("tallyman/ImageWriter")<
     readonly writeGraph?: (
       graph: ContentGraph,
       options: GraphOptions
-    ) => Effect.Effect<Receipt, WriteError | SourceError>
+    ) => Effect.Effect<WrittenGraph, WriteError | SourceError>
   }
 >() {}

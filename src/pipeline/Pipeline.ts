@@ -34,8 +34,9 @@ export interface ProcessOptions extends Layouts.SourceOptions, Layouts.WriterOpt
 
 export interface Processed {
   readonly receipt: Receipt
-  readonly layerCount: number
-  /** Bytes of layers written or found in place. */
+  /** What was copied: one image, or all that an index leads to. */
+  readonly counts: ContentGraph.Counts
+  /** Bytes of layers written or found in place; with an index, of all blobs. */
   readonly layerBytes: number
   readonly verification: Verification | undefined
   /** What the filters have to tell, one for each of the receipt's. */
@@ -74,7 +75,8 @@ const copyImage = Effect.fnUntraced(function* (
 ) {
   const { applied, image, reports } = yield* applyAll(filters, yield* Opener.load(opened, limits))
   const receipt = yield* writer.write(image, { filters: applied })
-  return { receipt, layerCount: image.layers.length, layerBytes: layerBytes(receipt, image), reports, leftOut: [] }
+  const counts = { images: 1, artifacts: 0, layers: image.layers.length }
+  return { receipt, counts, layerBytes: layerBytes(receipt, image), reports, leftOut: [] }
 })
 
 /** As stored: from the receipt's details of layers, or from the files that are layers themselves. */
@@ -108,14 +110,14 @@ const copyGraph = Effect.fnUntraced(function* (
   }
   const root = yield* ContentGraph.choose(source.graph, rootSelector(selector))
   const filtered = filters.length === 0 ? undefined : yield* filterImages(source.graph, root, filters, limits)
-  const receipt = yield* writer.writeGraph(source.graph, {
+  const { counts, receipt } = yield* writer.writeGraph(source.graph, {
     root,
     referrers,
     ...(filtered === undefined ? {} : { filtered: filtered.images })
   })
   return {
     receipt,
-    layerCount: receipt.files.length,
+    counts,
     layerBytes: receipt.files.reduce((sum, file) => sum + file.size, 0),
     reports: filtered?.reports ?? [],
     leftOut: GraphRewrite.leftOutIn(receipt)

@@ -4,6 +4,8 @@ import { count } from "../image/Count.ts"
 export interface Summary {
   readonly images: number
   readonly succeeded: number
+  /** What was copied with them: signatures, attestations. */
+  readonly artifacts: number
   readonly layers: number
   readonly bytes: number
   readonly seconds: number
@@ -29,6 +31,7 @@ export const formatSize = (bytes: number): string => {
 export const format = (summary: Summary): string =>
   `Summary: ${[
     `${summary.succeeded}/${summary.images} images`,
+    ...(summary.artifacts === 0 ? [] : [count(summary.artifacts, "artifact")]),
     count(summary.layers, "layer"),
     formatSize(summary.bytes),
     `${summary.seconds.toFixed(1)}s`,

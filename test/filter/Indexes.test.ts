@@ -458,6 +458,7 @@ describe("process --all-platforms -f", () => {
         lines,
         `left out: ${from.attestations.amd64.digest} (${from.attestations.amd64.mediaType}): it is about ${from.images.amd64.digest}, which was changed or left out`
       )
+      assert.match(lines.at(-1)!, /^Summary: 3\/3 images, 1 artifact, 4 layers, .*, 3\/3 verified$/)
       const recorded = fs.readFileSync(jsonl, "utf8").trim().split("\n")
       assert.deepStrictEqual(
         recorded.map((line) => JSON.parse(line).layers.length),

@@ -108,7 +108,7 @@ describe("skopeo", () => {
           const graph = (yield* OciLayoutSource.make({ path: layout, uri: "oci-layout://x" }))
             .graph as ContentGraph.ContentGraph
           const writer = yield* OciLayoutWriter.make({ path: to })
-          return yield* writer.writeGraph(graph, { root, referrers: false })
+          return (yield* writer.writeGraph(graph, { root, referrers: false })).receipt
         }).pipe(Effect.provide(pool))
       )
       assert.strictEqual(manifestOf(receipt), root.descriptor.digest)

@@ -582,7 +582,8 @@ describe("a graph", () => {
     Effect.gen(function* () {
       const source = path.join(from, "layout")
       const ids = yield* makeGraph(from, source)
-      const receipt = yield* copyGraph(source, to, { image: "app" }, false)
+      const { counts, receipt } = yield* copyGraph(source, to, { image: "app" }, false)
+      assert.deepStrictEqual(counts, { images: 2, artifacts: 0, layers: 3 })
       yield* assertSound(to, receipt)
       assert.deepStrictEqual(receipt.details["absent"], [ids.gone])
       assert.deepStrictEqual(receipt.conversions, [])
@@ -603,7 +604,8 @@ describe("a graph", () => {
     Effect.gen(function* () {
       const source = path.join(from, "layout")
       const ids = yield* makeGraph(from, source)
-      const receipt = yield* copyGraph(source, to, { image: "app" }, true, { ref: "other" })
+      const { counts, receipt } = yield* copyGraph(source, to, { image: "app" }, true, { ref: "other" })
+      assert.deepStrictEqual(counts, { images: 2, artifacts: 2, layers: 3 })
       yield* assertSound(to, receipt)
       assert.deepStrictEqual(receipt.details["referrers"], [ids.sbom, ids.signature])
       assert.deepStrictEqual(
@@ -615,7 +617,7 @@ describe("a graph", () => {
         ]
       )
       assert.deepStrictEqual(blobsIn(to), blobsIn(source))
-      const again = yield* copyGraph(source, to, { image: "app" }, true, { ref: "other" })
+      const { receipt: again } = yield* copyGraph(source, to, { image: "app" }, true, { ref: "other" })
       yield* assertSound(to, again)
       assert.strictEqual(entriesOf(to).length, 3)
     }))
@@ -661,7 +663,7 @@ describe("a graph", () => {
         yield* spoil(digest, (file) => fs.truncateSync(file, 3))
       }
       yield* spoil(layer, (file) => fs.rmSync(file))
-      yield* assertSound(to, yield* copyGraph(source, to, { image: "app" }, true))
+      yield* assertSound(to, (yield* copyGraph(source, to, { image: "app" }, true)).receipt)
     }))
 
   test("is never converted", (from, to) =>

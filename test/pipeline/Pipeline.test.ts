@@ -80,8 +80,8 @@ describe("the pipeline", () => {
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch
       const archive = Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([image]))
-      const { layerBytes, layerCount, receipt } = yield* traced(`tar://${archive}`, `dir://${directory}/out`, undefined)
-      assert.strictEqual(layerCount, 2)
+      const { counts, layerBytes, receipt } = yield* traced(`tar://${archive}`, `dir://${directory}/out`, undefined)
+      assert.deepStrictEqual(counts, { images: 1, artifacts: 0, layers: 2 })
       assert.strictEqual(
         layerBytes,
         image.layers.reduce((sum, layer) => sum + layer.tar.length, 0)

@@ -1,7 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Summary from "../../src/pipeline/Summary.ts"
 
-const one = { images: 1, succeeded: 1, layers: 5, bytes: 80_845_210, seconds: 0.42, verified: 1, verifyErrors: 0 }
+const one = {
+  images: 1,
+  succeeded: 1,
+  layers: 5,
+  bytes: 80_845_210,
+  seconds: 0.42,
+  verified: 1,
+  artifacts: 0,
+  verifyErrors: 0
+}
 
 describe("the summary", () => {
   it("has the form that scripts read", () => {
@@ -13,6 +22,7 @@ describe("the summary", () => {
     assert.strictEqual(Summary.format({ ...one, verified: undefined }), "Summary: 1/1 images, 5 layers, 77.1 MB, 0.4s")
     const many = {
       images: 47,
+      artifacts: 0,
       succeeded: 47,
       layers: 312,
       bytes: 4_509_715_661,
@@ -24,6 +34,13 @@ describe("the summary", () => {
     assert.strictEqual(
       Summary.format({ ...many, verified: 45, verifyErrors: 2 }),
       "Summary: 47/47 images, 312 layers, 4.2 GB, 38.1s, 45/47 verified, 2 verify errors"
+    )
+  })
+
+  it("says what was copied besides images", () => {
+    assert.strictEqual(
+      Summary.format({ ...one, images: 3, succeeded: 3, artifacts: 2, verified: 3 }),
+      "Summary: 3/3 images, 2 artifacts, 5 layers, 77.1 MB, 0.4s, 3/3 verified"
     )
   })
 

@@ -95,7 +95,7 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
       return {
         entries: [named(top, name), ...listed],
         receipts: [{ file: Files.receiptFile(name ?? top.digest), receipt }],
-        result: receipt
+        result: { receipt, counts: closure.counts }
       }
     })
   return yield* inLayout(root, name ?? from.descriptor.digest, use, options.tempDirectory)

@@ -122,9 +122,9 @@ describe("what is written", () => {
       const directory = yield* Workbench.scratch
       const { tar } = image.layers[0]!
       const twice = ImageBuilder.build({ layers: [tar, [Entry.file("x")], tar] })
-      const { layerBytes, layerCount, verification } = yield* write(directory, twice)
+      const { counts, layerBytes, verification } = yield* write(directory, twice)
       assert.deepStrictEqual(verification!.results.results, [])
-      assert.deepStrictEqual([layerCount, layerBytes], [3, tar.length + twice.layers[1]!.tar.length])
+      assert.deepStrictEqual([counts.layers, layerBytes], [3, tar.length + twice.layers[1]!.tar.length])
     })
   )
 })
