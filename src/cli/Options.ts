@@ -1,9 +1,11 @@
 /** Options that several commands have. */
+import * as fs from "node:fs"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Policy from "../check/Policy.ts"
 import * as Platform from "../image/Platform.ts"
+import { describe, WriteError } from "../layout/Failure.ts"
 import type * as Layouts from "../pipeline/Layouts.ts"
 import * as Settings from "../pipeline/Settings.ts"
 import { UsageError } from "../pipeline/Uri.ts"
@@ -27,6 +29,36 @@ export const tempDirectory = Options.text("temp-dir").pipe(
     "Where temporary files go: compressed archives while they are read (by default in the system's), layers while they are compressed or unpacked (by default beside the output)"
   )
 )
+
+/** What is wrong with a directory for temporary files, or undefined. */
+const unusable = (directory: string): string | undefined => {
+  try {
+    const stat = fs.statSync(directory, { throwIfNoEntry: false })
+    if (stat === undefined) return "nothing"
+    if (!stat.isDirectory()) return "something else"
+    fs.accessSync(directory, fs.constants.W_OK | fs.constants.X_OK)
+    return undefined
+  } catch (cause) {
+    return `that it cannot be used: ${describe(cause)}`
+  }
+}
+
+/** --temp-dir, for what opens images. What comes later may take hours until it needs it. */
+export const temporary = (
+  flag: Option.Option<string>
+): Effect.Effect<{ readonly tempDirectory?: string }, WriteError> =>
+  Effect.suspend(() => {
+    if (Option.isNone(flag)) return Effect.succeed({})
+    const found = unusable(flag.value)
+    return found === undefined
+      ? Effect.succeed({ tempDirectory: flag.value })
+      : Effect.fail(
+          new WriteError({
+            reason: "Unwritable",
+            message: `cannot use --temp-dir ${JSON.stringify(flag.value)}: expected a directory that can be written, found ${found}`
+          })
+        )
+  })
 
 export const platform = {
   platform: Options.text("platform").pipe(
@@ -81,10 +113,10 @@ export const wantedPlatform = (flags: PlatformFlags): Effect.Effect<Platform.Wan
 /** How a source is opened, by the flags of every command that has one. */
 export const sourceOptions = (
   flags: PlatformFlags & { readonly tempDirectory: Option.Option<string> }
-): Effect.Effect<Layouts.SourceOptions, UsageError> =>
-  Effect.map(wantedPlatform(flags), (platform) => ({
+): Effect.Effect<Layouts.SourceOptions, UsageError | WriteError> =>
+  Effect.zipWith(wantedPlatform(flags), temporary(flags.tempDirectory), (platform, opening) => ({
     ...(platform === undefined ? {} : { platform }),
-    ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+    ...opening
   }))
 
 export const threads = (flag: Option.Option<number>): Effect.Effect<{ readonly size?: number }, UsageError> =>

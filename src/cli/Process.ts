@@ -2,7 +2,6 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as GraphRewrite from "../layout/GraphRewrite.ts"
 import type { Depth } from "../layout/Verifier.ts"
 import * as Opener from "../pipeline/Opener.ts"
@@ -90,7 +89,7 @@ export const command = Command.make("process", {
       const platform = yield* Flags.wantedPlatform(flags)
       const reading = {
         ...settings,
-        ...(Option.isSome(flags.tempDirectory) ? { tempDirectory: flags.tempDirectory.value } : {})
+        ...(yield* Flags.temporary(flags.tempDirectory))
       }
       const filters = yield* Filter.parse(flags.filters, yield* Opener.make(reading))
       const source = yield* Uri.parse(flags.source)

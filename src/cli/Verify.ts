@@ -69,11 +69,8 @@ export const command = Command.make("verify", {
       const settings = yield* Flags.loadSettings(flags)
       const problem = conflict({ against, dryRun, repair })
       if (problem !== undefined) return yield* new UsageError({ reason: "BadValue", message: problem })
+      const opening = { limits: settings.limits, ...(yield* Flags.temporary(tempDirectory)) }
       const uri = yield* Layouts.locate(target)
-      const opening = {
-        limits: settings.limits,
-        ...(Option.isSome(tempDirectory) ? { tempDirectory: tempDirectory.value } : {})
-      }
       const options = { ...opening, policy: settings.policy }
       const show = (verification: Verification, depth: Depth, told: Told) =>
         Effect.gen(function* () {

@@ -81,6 +81,42 @@ describe("the command", () => {
     }
   })
 
+  it("says before it reads anything that --temp-dir cannot be used, and exits with 3", () =>
+    Workbench.withScratch(async (directory) => {
+      const file = path.join(directory, "file")
+      fs.writeFileSync(file, "")
+      const closed = path.join(directory, "closed")
+      fs.mkdirSync(closed, { mode: 0o555 })
+      const cases = [
+        [path.join(directory, "none"), "nothing"],
+        [file, "something else"],
+        [path.join(file, "below"), "that it cannot be used: a part of the path is no directory"],
+        // root may write everywhere but where nobody can.
+        process.getuid?.() === 0
+          ? ["/sys/kernel/none", "nothing"]
+          : [closed, "that it cannot be used: permission denied"]
+      ] as const
+      for (const args of [
+        ["process", "tar://none", `dir://${directory}/out`],
+        ["verify", "none"],
+        ["verify", "none", "--repair", "none"],
+        ["verify", "none", "--against", "none"],
+        ["search", "none", "x"],
+        ["inspect", "none"],
+        ["info", "none"],
+        ["diff", "none", "none"]
+      ]) {
+        for (const [place, found] of cases) {
+          const { code, stderr, stdout } = await Workbench.tallyman([...args, "--temp-dir", place])
+          assert.deepStrictEqual([code, stdout], [3, ""], args.join(" "))
+          assert.strictEqual(
+            stderr,
+            `tallyman: cannot use --temp-dir ${JSON.stringify(place)}: expected a directory that can be written, found ${found}\n`
+          )
+        }
+      }
+    }))
+
   it("takes values in any form, and what begins with a dash behind --", () =>
     Workbench.withScratch(async (directory) => {
       const file = Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([Workbench.small()]))

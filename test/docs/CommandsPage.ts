@@ -103,7 +103,7 @@ With \`--against\` it has \`against\` too. With \`--repair\` the fields above ar
 \`skipped\` of what was found at first.
 
 \`process --format json\` prints \`tool\`, \`version\`, \`source\`, \`destination\`, \`image\` (its ID as written), \`names\`, \`filters\`,
-\`left_out\`, \`images\`, \`layers\`, \`bytes\`, \`seconds\`, \`depth\` and, as \`verification\`, the fields from \`ok\` to \`skipped\`; the
+\`left_out\`, \`images\`, \`artifacts\`, \`layers\`, \`bytes\`, \`seconds\`, \`depth\` and, as \`verification\`, the fields from \`ok\` to \`skipped\`; the
 last two are null with \`--no-verify\`. Its summary line goes to stderr. \`left_out\` has {"digest", "media_type", "subject"} for each
 attestation or signature that was left out, as filters changed what it is about. \`filters\` has, for each filter of each image,
 \`name\`, \`options\`, \`before\` and \`after\` (image IDs), with several images \`manifest\` and \`platform\`, \`inputs\` where other images
