@@ -22,10 +22,10 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Policy from "./check/Policy.ts"
-import type { DecoderLimits } from "./content/Compression.ts"
 import type { WorkerPool } from "./content/WorkerPool.ts"
 import type { FilterError } from "./filter/Filter.ts"
 import type { SourceError, WriteError } from "./layout/Failure.ts"
+import type { Limits } from "./layout/Limits.ts"
 import type { Depth } from "./layout/Verifier.ts"
 import * as Against from "./pipeline/Against.ts"
 import * as Layouts from "./pipeline/Layouts.ts"
@@ -40,8 +40,8 @@ export interface VerifyTargetOptions {
   readonly depth?: Depth
   /** Where compressed archives are unpacked to while they are read; the system's by default. */
   readonly tempDirectory?: string
-  /** How much a layer may unpack to before it is given up. */
-  readonly limits?: DecoderLimits
+  /** How much a layer may unpack to before it is given up, how many members an archive may have, findings are listed. */
+  readonly limits?: Limits
   /** Severities that differ from the catalogue's: `Policy.policyOf.strict`, or check by check. */
   readonly policy?: Policy.Policy
   /** A path or URI: also verify that `target` is exactly this image, in whatever form each of them is. */
@@ -135,6 +135,8 @@ export * as Search from "./filter/Search.ts"
 export * as Digest from "./image/Digest.ts"
 export type * as Image from "./image/Image.ts"
 export * as ImageConfig from "./image/ImageConfig.ts"
+/** How large a JSON document may be, for the whole process. */
+export { type JsonLimits, setLimits as setJsonLimits } from "./image/Json.ts"
 export * as MediaType from "./image/MediaType.ts"
 export * as Platform from "./image/Platform.ts"
 export * as Reference from "./image/Reference.ts"
@@ -143,6 +145,7 @@ export { SourceError, WriteError } from "./layout/Failure.ts"
 export type { LeftOut } from "./layout/GraphRewrite.ts"
 export { type Candidate, choose, ImageSource, matching, type Selector } from "./layout/ImageSource.ts"
 export { ImageWriter, type WriteOptions } from "./layout/ImageWriter.ts"
+export type { Limits } from "./layout/Limits.ts"
 /** The in-toto Statement that is stored beside what was written. */
 export * as Receipt from "./layout/Receipt.ts"
 export { type Depth, type Verdict, type Verification, Verifier, type VerifyOptions } from "./layout/Verifier.ts"

@@ -3,16 +3,20 @@ import { CheckResults, finding, Skipped } from "./CheckResults.ts"
 import type { Detail, Finding, Severity } from "./Finding.ts"
 import type { Policy } from "./Policy.ts"
 
-/** Findings of one check about one subject that are listed: a hostile document can break the same rule a million times. */
-const maxAlike = 200
+/** Findings of one check that are listed: a hostile layout can hold a million files that are wrong. Of all, twice as many. */
+export const defaultMaxFindings = 10_000
 
-/** Findings of one check, and of all, that are listed: a hostile layout can hold a million files that are wrong. */
-const maxOfCheck = 10_000
-const maxListed = 20_000
+/** Those about one subject are a part of these: a hostile document can break the same rule a million times. */
+const alikePart = 50
+const leastAlike = 200
+
+const unlisted = "more of these, which are not listed (--max-findings raises how many are)"
 
 /** Gathers findings while one verification runs; the severity comes from the catalogue unless a policy changes it. */
 export class Collector {
   readonly #policy: Policy
+  readonly #maxOfCheck: number
+  readonly #maxAlike: number
   readonly #results: Array<Finding> = []
   readonly #told = new Set<string>()
   /** How many findings a check has about a subject. */
@@ -27,8 +31,10 @@ export class Collector {
   readonly #checked = new Set<string>()
   readonly #skipped = new Map<string, Skipped>()
 
-  constructor(policy: Policy = {}) {
+  constructor(policy: Policy = {}, maxOfCheck = defaultMaxFindings) {
     this.#policy = policy
+    this.#maxOfCheck = maxOfCheck
+    this.#maxAlike = Math.max(leastAlike, Math.floor(maxOfCheck / alikePart))
   }
 
   /**
@@ -51,7 +57,7 @@ export class Collector {
     }
     const pair = `${check}\0${subject}`
     const count = this.#counts.get(pair) ?? 0
-    if (count >= maxAlike) {
+    if (count >= this.#maxAlike) {
       this.#counts.set(pair, count + 1)
       if (severity === "error" && about !== subject) this.#count(about)
       return
@@ -70,7 +76,7 @@ export class Collector {
   }
 
   #isFull(check: CheckId): boolean {
-    return this.#results.length >= maxListed || (this.#listed.get(check) ?? 0) >= maxOfCheck
+    return this.#results.length >= 2 * this.#maxOfCheck || (this.#listed.get(check) ?? 0) >= this.#maxOfCheck
   }
 
   #count(about: string): void {
@@ -115,12 +121,12 @@ export class Collector {
       return severity === "ignore" ? "info" : severity
     }
     const alike = [...this.#counts].flatMap(([pair, count]) => {
-      if (count <= maxAlike) return []
+      if (count <= this.#maxAlike) return []
       const [check, subject] = pair.split("\0") as [CheckId, string]
-      return [finding(severityOf(check), check, subject, `and ${count - maxAlike} more of these, which are not listed`)]
+      return [finding(severityOf(check), check, subject, `and ${count - this.#maxAlike} ${unlisted}`)]
     })
     const left = [...this.#left].map(([check, { count, subject }]) =>
-      finding(severityOf(check), check, subject, `it is the first of ${count} more of these, which are not listed`)
+      finding(severityOf(check), check, subject, `it is the first of ${count} ${unlisted}`)
     )
     return [...alike, ...left]
   }

@@ -26,7 +26,8 @@ export const command = Command.make("diff", {
   ...Flags.platform,
   format: Flags.format,
   jobs: Flags.jobs,
-  tempDirectory: Flags.tempDirectory
+  tempDirectory: Flags.tempDirectory,
+  ...Flags.reading
 }).pipe(
   Command.withDescription(topic.summary),
   Command.withHandler((flags) =>

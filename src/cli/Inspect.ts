@@ -34,7 +34,8 @@ const make = <const Name extends string>(name: Name) =>
     ),
     ...Flags.platform,
     jobs: Flags.jobs,
-    tempDirectory: Flags.tempDirectory
+    tempDirectory: Flags.tempDirectory,
+    ...Flags.reading
   }).pipe(
     Command.withDescription(topic.summary),
     Command.withHandler((flags) =>

@@ -4,8 +4,9 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Policy from "../check/Policy.ts"
+import * as Json from "../image/Json.ts"
 import * as Platform from "../image/Platform.ts"
-import { describe, WriteError } from "../layout/Failure.ts"
+import { describe, type SourceError, WriteError } from "../layout/Failure.ts"
 import type * as Layouts from "../pipeline/Layouts.ts"
 import * as Settings from "../pipeline/Settings.ts"
 import { UsageError } from "../pipeline/Uri.ts"
@@ -112,12 +113,15 @@ export const wantedPlatform = (flags: PlatformFlags): Effect.Effect<Platform.Wan
 
 /** How a source is opened, by the flags of every command that has one. */
 export const sourceOptions = (
-  flags: PlatformFlags & { readonly tempDirectory: Option.Option<string> }
+  flags: PlatformFlags & ReadingFlags & { readonly tempDirectory: Option.Option<string> }
 ): Effect.Effect<Layouts.SourceOptions, UsageError | WriteError> =>
-  Effect.zipWith(wantedPlatform(flags), temporary(flags.tempDirectory), (platform, opening) => ({
-    ...(platform === undefined ? {} : { platform }),
-    ...opening
-  }))
+  Effect.gen(function* () {
+    const platform = yield* wantedPlatform(flags)
+    const opening = yield* temporary(flags.tempDirectory)
+    const { json, limits } = yield* Settings.limitsOf(readingLimits(flags))
+    yield* setJson(json)
+    return { ...(platform === undefined ? {} : { platform }), ...opening, limits }
+  })
 
 export const threads = (flag: Option.Option<number>): Effect.Effect<{ readonly size?: number }, UsageError> =>
   Option.match(flag, {
@@ -127,6 +131,25 @@ export const threads = (flag: Option.Option<number>): Effect.Effect<{ readonly s
         ? Effect.succeed({ size })
         : Effect.fail(new UsageError({ reason: "BadValue", message: `cannot use --jobs ${size}: expected 1 to 64` }))
   })
+
+/** What may be taken in, for every command that reads images. */
+export const reading = {
+  maxJson: Options.text("max-json").pipe(
+    Options.withPseudoName("SIZE"),
+    Options.optional,
+    Options.withDescription("Size of one JSON document, 16M by default and at most 256M")
+  ),
+  maxJsonValues: Options.integer("max-json-values").pipe(
+    Options.withPseudoName("N"),
+    Options.optional,
+    Options.withDescription("Values in one JSON document, 500000 by default; half as many different names may be in it")
+  ),
+  maxMembers: Options.integer("max-members").pipe(
+    Options.withPseudoName("N"),
+    Options.optional,
+    Options.withDescription("Members of one archive, 500000 by default; each takes memory")
+  )
+}
 
 /** How findings are judged, and what a blob may cost. */
 export const settings = {
@@ -157,22 +180,53 @@ export const settings = {
     Options.withPseudoName("N"),
     Options.optional,
     Options.withDescription("Decompressed over compressed size of one blob, looked at beyond 1 GiB")
+  ),
+  ...reading,
+  maxFindings: Options.integer("max-findings").pipe(
+    Options.withPseudoName("N"),
+    Options.optional,
+    Options.withDescription("Findings of one check that are listed, 10000 by default; of all checks twice as many are")
   )
 }
 
-export interface SettingsFlags {
+export interface ReadingFlags {
+  readonly maxJson: Option.Option<string>
+  readonly maxJsonValues: Option.Option<number>
+  readonly maxMembers: Option.Option<number>
+}
+
+export interface SettingsFlags extends ReadingFlags {
   readonly profile: Option.Option<Policy.Profile>
   readonly severity: ReadonlyArray<string>
   readonly config: Option.Option<string>
   readonly maxUnpacked: Option.Option<string>
   readonly maxRatio: Option.Option<number>
+  readonly maxFindings: Option.Option<number>
 }
 
-export const loadSettings = (flags: SettingsFlags): Effect.Effect<Settings.Settings, UsageError> =>
+const given = <A extends Readonly<Record<string, Option.Option<unknown>>>>(
+  flags: A
+): { readonly [K in keyof A]?: Option.Option.Value<A[K]> } =>
+  Object.fromEntries(
+    Object.entries(flags).flatMap(([name, flag]) => (Option.isSome(flag) ? [[name, flag.value]] : []))
+  ) as never
+
+const readingLimits = (flags: ReadingFlags) =>
+  given({ "max-json": flags.maxJson, "max-json-values": flags.maxJsonValues, "max-members": flags.maxMembers })
+
+/** The limit on documents holds for all of them from here on. */
+const setJson = (json: Json.JsonLimits): Effect.Effect<void> => Effect.sync(() => Json.setLimits(json))
+
+export const loadSettings = (flags: SettingsFlags): Effect.Effect<Settings.Settings, UsageError | SourceError> =>
   Settings.load({
     severity: flags.severity,
-    ...(Option.isSome(flags.profile) ? { profile: flags.profile.value } : {}),
-    ...(Option.isSome(flags.config) ? { config: flags.config.value } : {}),
-    ...(Option.isSome(flags.maxUnpacked) ? { maxUnpacked: flags.maxUnpacked.value } : {}),
-    ...(Option.isSome(flags.maxRatio) ? { maxRatio: flags.maxRatio.value } : {})
-  })
+    ...given({ profile: flags.profile, config: flags.config }),
+    limits: {
+      ...readingLimits(flags),
+      ...given({
+        "max-unpacked": flags.maxUnpacked,
+        "max-ratio": flags.maxRatio,
+        "max-findings": flags.maxFindings
+      })
+    }
+  }).pipe(Effect.tap(({ json }) => setJson(json)))

@@ -34,7 +34,8 @@ export const command = Command.make("search", {
   ...Flags.platform,
   format: Flags.format,
   jobs: Flags.jobs,
-  tempDirectory: Flags.tempDirectory
+  tempDirectory: Flags.tempDirectory,
+  ...Flags.reading
 }).pipe(
   Command.withDescription(topic.summary),
   Command.withHandler((flags) =>

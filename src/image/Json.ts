@@ -46,20 +46,34 @@ export const maxDepth = 128
  * Larger than any manifest or config a registry accepts (4 MiB is the usual limit), small enough to hold in memory: as
  * bytes, as text, and as what the text says, all at a time.
  */
-export const maxBytes = 16 * 1024 * 1024
+export let maxBytes = 16 * 1024 * 1024
 
 /** An index of 50,000 images has fewer; what has more would take a hundred times its bytes in memory. */
-export const maxValues = 500_000
+let maxValues = 500_000
 
-/** No real document has so many different ones; each costs as much memory as a small document. */
-export const maxNames = 250_000
+/** No real document has names for more of its values that differ; each costs as much memory as a small document. */
+const valuesPerName = 2
+
+export interface JsonLimits {
+  readonly maxBytes?: number
+  readonly maxValues?: number
+}
+
+/** Sets how large a document may be, for the whole process: everything that reads one goes by it. */
+export const setLimits = (limits: JsonLimits): void => {
+  maxBytes = limits.maxBytes ?? maxBytes
+  maxValues = limits.maxValues ?? maxValues
+}
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** Reads a whole document. Never throws. */
 export const parse = (raw: Uint8Array): JsonDocument => {
   if (raw.length > maxBytes) {
-    return failed(raw, { kind: "too-large", message: `JSON of ${raw.length} bytes is over the limit of ${maxBytes}` })
+    return failed(raw, {
+      kind: "too-large",
+      message: `JSON of ${raw.length} bytes is over the limit of ${maxBytes} (--max-json raises it)`
+    })
   }
   Garbage.make(raw.length)
   const problems: Array<JsonProblem> = []
@@ -82,7 +96,7 @@ export const parse = (raw: Uint8Array): JsonDocument => {
   if (scan.tooMany) {
     problems.push({
       kind: "too-large",
-      message: `JSON holds more than ${maxValues} values, or more than ${maxNames} different names`
+      message: `JSON holds more than ${maxValues} values, or more than ${maxValues / valuesPerName} different names (--max-json-values raises it)`
     })
     return { raw, value: undefined, problems }
   }
@@ -202,7 +216,8 @@ const scanKeys = (text: string): KeyScan => {
           if (open.keys.has(key) && duplicates.size < maxDuplicates) duplicates.add(key)
           open.keys.add(key)
           names.add(key)
-          if (names.size > maxNames) return { duplicates: [], decimals: [], tooDeep: false, tooMany: true }
+          if (names.size > maxValues / valuesPerName)
+            return { duplicates: [], decimals: [], tooDeep: false, tooMany: true }
           open.key = key
           expectKey = false
         }

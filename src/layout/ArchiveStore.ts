@@ -15,6 +15,7 @@ import { WorkerPool } from "../content/WorkerPool.ts"
 import type { Region } from "../image/Region.ts"
 import { describe, SourceError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
+import type { Limits } from "./Limits.ts"
 import { maxPath, resolveLinks, type Store, type StoreChild, type StoreEntry } from "./Store.ts"
 
 export interface ArchiveStore extends Store {
@@ -38,11 +39,11 @@ export interface ArchiveStore extends Store {
 export interface ArchiveOptions {
   /** Where a compressed archive is unpacked to; the system's by default. */
   readonly tempDirectory?: string
-  readonly limits?: Codec.DecoderLimits
+  readonly limits?: Limits
 }
 
-/** Entries of an archive beyond this are no image's. */
-const maxEntries = 500_000
+/** Entries of an archive beyond this are no image's, unless told otherwise. */
+const defaultMaxMembers = 500_000
 
 /**
  * No image's files lie deeper, or have longer names: each level of a name is a directory to be known. Names of documents
@@ -77,7 +78,8 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
       file,
       { path: file, offset: 0, size },
       { compression: "none", problems: [] },
-      temporaryDirectory
+      temporaryDirectory,
+      options.limits?.maxMembers
     )
   if (compression !== "gzip" && compression !== "zstd") {
     return yield* new SourceError({
@@ -116,7 +118,8 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
       problems: problems.filter(({ check }) => check.startsWith("compression.") || check.startsWith("tar.")),
       ...(layer!.judged === undefined ? {} : { judged: layer!.judged })
     },
-    temporaryDirectory
+    temporaryDirectory,
+    options.limits?.maxMembers
   )
 })
 
@@ -182,7 +185,8 @@ const index = Effect.fnUntraced(function* (
   file: string,
   region: Region,
   stream: Pick<ArchiveStore, "compression" | "problems" | "judged">,
-  temporaryDirectory: string
+  temporaryDirectory: string,
+  maxMembers = defaultMaxMembers
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope> {
   const members = new Map<string, Member>()
   const regions = new Regions(region)
@@ -199,7 +203,7 @@ const index = Effect.fnUntraced(function* (
       walk(
         region,
         (entry) => {
-          if (++entries > maxEntries) return
+          if (++entries > maxMembers) return
           const path = resolvePath(entry.path)
           if (path.length > maxPath || levels(path) > maxLevels) {
             problems.push({
@@ -228,10 +232,10 @@ const index = Effect.fnUntraced(function* (
     },
     catch: (cause) => unreadable(file, cause)
   })
-  if (entries > maxEntries) {
+  if (entries > maxMembers) {
     return yield* new SourceError({
       reason: "Limit",
-      message: `cannot read ${file}: expected at most ${maxEntries} entries, found ${entries}`
+      message: `cannot read ${file}: expected at most ${maxMembers} entries (--max-members raises it), found ${entries}`
     })
   }
   if (problems.some((one) => one.check === "tar.not-a-tar")) {

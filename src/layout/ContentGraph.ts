@@ -14,7 +14,7 @@ import * as Reference from "../image/Reference.ts"
 import type { Region } from "../image/Region.ts"
 import type { Descriptor } from "./Conversion.ts"
 import { SourceError } from "./Failure.ts"
-import { readRegion } from "./Store.ts"
+import { readJson } from "./Store.ts"
 
 /** An entry at the top of a source: index.json's of a layout, a tag's of a registry. */
 export interface Root {
@@ -172,7 +172,7 @@ export const closure = Effect.fn("ContentGraph.closure")(function* (
       blobs.set(digest, { descriptor, region })
       continue
     }
-    const read = readRegion(region, Json.maxBytes)
+    const read = readJson(region)
     if ("failure" in read) return yield* damaged(`${digest}: ${read.failure}`)
     yield* Effect.promise(() => Hasher.prepare(Digest.algorithmsOf(digest)))
     const found = Hasher.digestOfBytes(digest, read.bytes)

@@ -2,7 +2,7 @@
 import type { CheckId } from "../check/Catalog.ts"
 import type { Collector } from "../check/Collector.ts"
 import * as Json from "../image/Json.ts"
-import { readRegion, type Store, type StoreEntry } from "./Store.ts"
+import { readJson, type Store, type StoreEntry } from "./Store.ts"
 
 /** What reading a JSON file gave. */
 export interface ReadDocument {
@@ -66,7 +66,7 @@ export const readEntry = (
     report.report(checks.unreadable, name, "it is no regular file", { expected: "a JSON document", actual })
     return undefined
   }
-  const read = readRegion(entry.region, Json.maxBytes)
+  const read = readJson(entry.region)
   if ("failure" in read) {
     report.report(checks.unreadable, name, `it cannot be read: ${read.failure}`)
     return undefined

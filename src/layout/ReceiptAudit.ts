@@ -4,10 +4,9 @@ import * as Either from "effect/Either"
 import type { Collector } from "../check/Collector.ts"
 import { count } from "../image/Count.ts"
 import * as Digest from "../image/Digest.ts"
-import * as Json from "../image/Json.ts"
 import type { BlobChecks, LayerAudit } from "./LayerAudit.ts"
 import * as Receipt from "./Receipt.ts"
-import { readRegion, type Store, type StoreEntry, unsafeName } from "./Store.ts"
+import { readJson, readRegion, type Store, type StoreEntry, unsafeName } from "./Store.ts"
 
 const receiptChecks: BlobChecks = {
   size: "receipt.size-mismatch",
@@ -25,7 +24,7 @@ export const decode = (entry: StoreEntry | undefined, by: string, report: Collec
     report.report("receipt.invalid", by, "the receipt is no regular file")
     return undefined
   }
-  const read = readRegion(entry.region, Json.maxBytes)
+  const read = readJson(entry.region)
   const receipt = "failure" in read ? Either.left(read.failure) : Receipt.decode(read.bytes)
   if (Either.isRight(receipt)) return receipt.right
   report.report("receipt.invalid", by, `the receipt cannot be used: ${receipt.left}`)

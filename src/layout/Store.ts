@@ -81,6 +81,12 @@ export const readRegion = (region: Region, limit: number): ReadResult => {
   }
 }
 
+/** Reads a JSON document, unless it is larger than any may be. */
+export const readJson = (region: Region): ReadResult =>
+  region.size > Json.maxBytes
+    ? { failure: `it has ${region.size} bytes, more than the limit of ${Json.maxBytes} (--max-json raises it)` }
+    : readRegion(region, Json.maxBytes)
+
 /** The bytes of a small file; undefined when it is not there, no file, or cannot be read. */
 export const readSmall = (store: Store, name: string, limit = Json.maxBytes): Uint8Array | undefined => {
   const entry = store.lookup(name)

@@ -2,8 +2,8 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { CheckResults } from "../check/CheckResults.ts"
 import type { Policy } from "../check/Policy.ts"
-import type { DecoderLimits } from "../content/Compression.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
+import type { Limits } from "./Limits.ts"
 import type { Receipt } from "./Receipt.ts"
 
 /** `fast`: existence, sizes, JSON, cross-references. `full`: every byte read, hashed, decompressed, walked as tar. */
@@ -13,7 +13,7 @@ export interface VerifyOptions {
   readonly depth: Depth
   /** Of the run that just wrote the output: then that image alone is verified, against it. */
   readonly receipt?: Receipt
-  readonly limits?: DecoderLimits
+  readonly limits?: Limits
   /** Severities that differ from the catalogue's. */
   readonly policy?: Policy
   /** Differences of unpacked trees to put up with; none by default. */

@@ -8,7 +8,6 @@ import type { CheckId } from "../check/Catalog.ts"
 import { CheckResults } from "../check/CheckResults.ts"
 import { Collector } from "../check/Collector.ts"
 import type { Policy } from "../check/Policy.ts"
-import type { DecoderLimits } from "../content/Compression.ts"
 import * as Inspect from "../content/Inspect.ts"
 import { WorkerPool } from "../content/WorkerPool.ts"
 import { type ConfigDifference, configDifferences } from "../filter/Diff.ts"
@@ -26,6 +25,7 @@ import * as DockerSave from "../layout/docker-archive/DockerSave.ts"
 import { SourceError } from "../layout/Failure.ts"
 import { type Candidate, choose, type ImageSource, matching, type Selector } from "../layout/ImageSource.ts"
 import * as LayerCopy from "../layout/LayerCopy.ts"
+import type { Limits } from "../layout/Limits.ts"
 import * as MountsFiles from "../layout/mounts/MountsFiles.ts"
 import * as ProvedTree from "../layout/ProvedTree.ts"
 import * as Receipt from "../layout/Receipt.ts"
@@ -45,7 +45,7 @@ import type { Uri, UsageError } from "./Uri.ts"
 export interface AgainstOptions {
   readonly depth: Depth
   readonly tempDirectory?: string
-  readonly limits?: DecoderLimits
+  readonly limits?: Limits
   readonly policy?: Policy
   /** Differences of unpacked trees to put up with; none by default. */
   readonly tolerances?: ReadonlyArray<Tolerance>
@@ -68,7 +68,7 @@ export const verify = Effect.fn("Against.verify")(function* (
   const verifier = yield* Layouts.openVerifier(target, opening)
   const opened = yield* Layouts.openSource(source, opening)
   const wanted = yield* choose(opened.source, opened.selector)
-  const report = new Collector(policy)
+  const report = new Collector(policy, opening.limits?.maxFindings)
   const compared = isTree(target)
     ? yield* compareTree(target, wanted, options, report)
     : yield* compareStored(target, wanted, options, report)

@@ -6,13 +6,13 @@
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import * as Platform from "../image/Platform.ts"
 import * as Reference from "../image/Reference.ts"
 import { describe, SourceError } from "../layout/Failure.ts"
 import type { ImageSource, Selector } from "../layout/ImageSource.ts"
 import type { ImageWriter } from "../layout/ImageWriter.ts"
+import type { Limits } from "../layout/Limits.ts"
 import { readRegion } from "../layout/Store.ts"
 import type { Verification, Verifier, VerifyOptions } from "../layout/Verifier.ts"
 import * as Uri from "./Uri.ts"
@@ -27,7 +27,7 @@ export interface OpenedSource {
 export interface SourceOptions {
   readonly platform?: Platform.Wanted
   readonly tempDirectory?: string
-  readonly limits?: DecoderLimits
+  readonly limits?: Limits
 }
 
 export interface WriterOptions {

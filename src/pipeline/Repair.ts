@@ -6,7 +6,6 @@ import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import type { Finding } from "../check/Finding.ts"
 import type { Policy } from "../check/Policy.ts"
-import type { DecoderLimits } from "../content/Compression.ts"
 import type { WorkerPool } from "../content/WorkerPool.ts"
 import type * as Image from "../image/Image.ts"
 import * as DockerIdentity from "../layout/DockerIdentity.ts"
@@ -18,6 +17,7 @@ import * as ArchiveRepair from "../layout/docker-archive/ArchiveRepair.ts"
 import * as ArchiveWriter from "../layout/docker-archive/ArchiveWriter.ts"
 import { SourceError, type WriteError } from "../layout/Failure.ts"
 import { matching } from "../layout/ImageSource.ts"
+import type { Limits } from "../layout/Limits.ts"
 import * as MountsRepair from "../layout/mounts/MountsRepair.ts"
 import * as OciFiles from "../layout/oci-layout/OciFiles.ts"
 import * as OciRepair from "../layout/oci-layout/OciRepair.ts"
@@ -36,7 +36,7 @@ export interface RepairOptions {
   /** Only say what would be done. */
   readonly dryRun?: boolean
   readonly tempDirectory?: string
-  readonly limits?: DecoderLimits
+  readonly limits?: Limits
   readonly policy?: Policy
   /** Differences of unpacked trees to put up with; none by default. */
   readonly tolerances?: ReadonlyArray<Tolerance>

@@ -6,13 +6,14 @@ import * as Effect from "effect/Effect"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Policy from "../check/Policy.ts"
-import type { DecoderLimits } from "../content/Compression.ts"
 import * as Json from "../image/Json.ts"
-import { describe } from "../layout/Failure.ts"
+import { describe, SourceError } from "../layout/Failure.ts"
+import type { Limits } from "../layout/Limits.ts"
 import { UsageError } from "./Uri.ts"
 
 export const fileName = "tallyman.json"
 
+const Count = Schema.Int.pipe(Schema.positive())
 const Size = Schema.Union(Schema.NonNegativeInt, Schema.String)
 
 /** The content of `tallyman.json`; `tallyman.schema.json` says the same to editors. */
@@ -23,12 +24,17 @@ export const SettingsFile = Schema.Struct({
     Schema.Record({ key: Schema.String, value: Schema.Literal("error", "warning", "info", "ignore") })
   ),
   "max-unpacked": Schema.optional(Size),
-  "max-ratio": Schema.optional(Schema.Positive)
+  "max-ratio": Schema.optional(Schema.Positive),
+  "max-json": Schema.optional(Size),
+  "max-json-values": Schema.optional(Count),
+  "max-members": Schema.optional(Count),
+  "max-findings": Schema.optional(Count)
 })
 
 export interface Settings {
   readonly policy: Policy.Policy
-  readonly limits: DecoderLimits
+  readonly limits: Limits
+  readonly json: Json.JsonLimits
 }
 
 export interface SettingsOptions {
@@ -37,8 +43,7 @@ export interface SettingsOptions {
   readonly profile?: Policy.Profile
   /** `ID=LEVEL` each; these win over the file. */
   readonly severity: ReadonlyArray<string>
-  readonly maxUnpacked?: string
-  readonly maxRatio?: number
+  readonly limits?: GivenLimits
 }
 
 const bad = (message: string): UsageError => new UsageError({ reason: "BadValue", message })
@@ -61,18 +66,32 @@ const find = (directory: string): string | undefined => {
 
 const decode = Schema.decodeUnknownEither(SettingsFile, { errors: "first", onExcessProperty: "error" })
 
-const readFile = (file: string): Effect.Effect<typeof SettingsFile.Type, UsageError> =>
+/** `what` names the file in messages. */
+const readFile = (
+  file: string,
+  what: string,
+  found: boolean
+): Effect.Effect<typeof SettingsFile.Type, UsageError | SourceError> =>
   Effect.gen(function* () {
     const raw = yield* Effect.try({
-      try: () => fs.readFileSync(file),
-      catch: (cause) => bad(`cannot read ${file}: ${describe(cause)}`)
+      try: () => {
+        // One that was found may be anything, also what never ends; one that was named is what the user wants.
+        if (found && !fs.statSync(file).isFile()) throw Object.assign(new Error(), { code: "ENOTREG" })
+        return fs.readFileSync(file)
+      },
+      catch: (cause) =>
+        new SourceError({
+          reason: (cause as NodeJS.ErrnoException).code === "ENOENT" ? "NotFound" : "Unreadable",
+          message: `cannot read ${what}: ${describe(cause)}`,
+          cause
+        })
     })
     const document = Json.parse(raw)
     const problem = document.problems[0]
-    if (problem !== undefined) return yield* bad(`cannot use ${file}: ${problem.message}`)
+    if (problem !== undefined) return yield* bad(`cannot use ${what}: ${problem.message}`)
     if (!Json.isObject(document.value))
-      return yield* bad(`cannot use ${file}: expected an object, found ${Json.typeName(document.value)}`)
-    return yield* Effect.mapError(decode(document.value), (error) => bad(`cannot use ${file}: ${explain(error)}`))
+      return yield* bad(`cannot use ${what}: expected an object, found ${Json.typeName(document.value)}`)
+    return yield* Effect.mapError(decode(document.value), (error) => bad(`cannot use ${what}: ${explain(error)}`))
   })
 
 /** The first thing that is wrong, in one line. */
@@ -89,6 +108,50 @@ const explain = (error: ParseResult.ParseError): string => {
   return `${where}: ${text}`.replaceAll(/\s*\n\s*/g, " ").slice(0, 400)
 }
 
+/** A document is read as one string, and V8 has none that are much longer. */
+const mostJson = 256 * units["m"]!
+
+/** Limits by the names of their options, which are those in the settings file. */
+export type GivenLimits = Partial<
+  Pick<
+    typeof SettingsFile.Type,
+    "max-unpacked" | "max-ratio" | "max-json" | "max-json-values" | "max-members" | "max-findings"
+  >
+>
+
+/** What limits say; `what` names one in messages. */
+export const limitsOf = Effect.fnUntraced(function* (
+  given: GivenLimits,
+  what: (name: keyof GivenLimits) => string = (name) => `--${name}`
+) {
+  const counted = (name: "max-ratio" | "max-json-values" | "max-members" | "max-findings") => {
+    const value = given[name]
+    const least = name === "max-ratio" ? "a number above 0" : "1 or more"
+    return value === undefined || value > 0
+      ? Effect.succeed(value)
+      : Effect.fail(bad(`cannot use ${what(name)} ${value}: expected ${least}`))
+  }
+  const sized = (name: "max-unpacked" | "max-json") => {
+    const value = given[name]
+    return value === undefined ? Effect.succeed(undefined) : sizeOf(value, what(name))
+  }
+  const maxBytes = yield* sized("max-json")
+  if (maxBytes !== undefined && maxBytes > mostJson)
+    return yield* bad(`cannot use ${what("max-json")} ${JSON.stringify(given["max-json"])}: expected at most 256M`)
+  return {
+    json: defined({ maxBytes, maxValues: yield* counted("max-json-values") }),
+    limits: defined({
+      maxOutput: yield* sized("max-unpacked"),
+      maxRatio: yield* counted("max-ratio"),
+      maxMembers: yield* counted("max-members"),
+      maxFindings: yield* counted("max-findings")
+    })
+  }
+})
+
+const defined = <A extends object>(all: A): { readonly [K in keyof A]?: Exclude<A[K], undefined> } =>
+  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never
+
 const sizeOf = (value: string | number, what: string): Effect.Effect<number, UsageError> => {
   const size = typeof value === "number" ? value : parseSize(value)
   return size === undefined
@@ -99,12 +162,14 @@ const sizeOf = (value: string | number, what: string): Effect.Effect<number, Usa
 /** File and flags together; flags win. */
 export const load = Effect.fn("Settings.load")(function* (
   options: SettingsOptions
-): Effect.fn.Return<Settings, UsageError> {
+): Effect.fn.Return<Settings, UsageError | SourceError> {
   const file = options.config ?? find(process.cwd())
-  const fromFile: typeof SettingsFile.Type = file === undefined ? {} : yield* readFile(file)
+  const what = options.config === undefined ? `the settings file ${file}` : `--config ${JSON.stringify(file)}`
+  const fromFile: typeof SettingsFile.Type =
+    file === undefined ? {} : yield* readFile(file, what, options.config === undefined)
   const overrides = [
     ...Object.entries(fromFile.severity ?? {}).map(
-      ([id, level]) => [`${file}: `, Policy.overrideOf(id, level)] as const
+      ([id, level]) => [`cannot use ${what}: `, Policy.overrideOf(id, level)] as const
     ),
     ...options.severity.map((text) => ["--severity: ", Policy.parseOverride(text)] as const)
   ]
@@ -115,15 +180,9 @@ export const load = Effect.fn("Settings.load")(function* (
     if (typeof override === "string") return yield* bad(`${where}${override}`)
     policy[override[0]] = override[1]
   }
-  const maxUnpacked = options.maxUnpacked ?? fromFile["max-unpacked"]
-  const maxRatio = options.maxRatio ?? fromFile["max-ratio"]
-  if (maxRatio !== undefined && !(maxRatio > 0))
-    return yield* bad(`cannot use --max-ratio ${maxRatio}: expected a number above 0`)
-  return {
-    policy,
-    limits: {
-      ...(maxUnpacked === undefined ? {} : { maxOutput: yield* sizeOf(maxUnpacked, "--max-unpacked") }),
-      ...(maxRatio === undefined ? {} : { maxRatio })
-    }
-  }
+  const flags = options.limits ?? {}
+  const limits = yield* limitsOf({ ...fromFile, ...flags }, (name) =>
+    flags[name] === undefined ? `${name} of ${what}` : `--${name}`
+  )
+  return { policy, ...limits }
 })

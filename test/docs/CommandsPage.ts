@@ -76,7 +76,11 @@ over it. \`tallyman.schema.json\`, in the package, describes it to editors.
   "profile": "default",
   "severity": { "tar.path-not-utf8": "ignore" },
   "max-unpacked": "2T",
-  "max-ratio": 1000
+  "max-ratio": 1000,
+  "max-json": "64M",
+  "max-json-values": 2000000,
+  "max-members": 1000000,
+  "max-findings": 100000
 }
 \`\`\`
 

@@ -31,19 +31,19 @@ describe("a settings file", () => {
   it.effect("says in one line what is wrong with it", () =>
     Effect.gen(function* () {
       for (const [text, message] of [
-        ["[]", "cannot use FILE: expected an object, found an array"],
+        ["[]", 'cannot use --config "FILE": expected an object, found an array'],
         [
           '{"profile": "x"}',
-          'cannot use FILE: profile: expected "default" or "strict" or "docker" or "occystrap", found "x"'
+          'cannot use --config "FILE": profile: expected "default" or "strict" or "docker" or "occystrap", found "x"'
         ],
         [
           '{"severity": {"layer.missing": "bad"}}',
-          'cannot use FILE: severity.layer.missing: expected "error" or "warning" or "info" or "ignore", found "bad"'
+          'cannot use --config "FILE": severity.layer.missing: expected "error" or "warning" or "info" or "ignore", found "bad"'
         ],
-        ['{"max-ratio": 0}', "cannot use FILE: max-ratio: expected a positive number, found 0"],
+        ['{"max-ratio": 0}', 'cannot use --config "FILE": max-ratio: expected a positive number, found 0'],
         [
           '{"severitys": {}}',
-          'cannot use FILE: severitys: is unexpected, expected: "$schema" | "profile" | "severity" | "max-unpacked" | "max-ratio"'
+          'cannot use --config "FILE": severitys: is unexpected, expected: "$schema" | "profile" | "severity" | "max-unpacked" | "max-ratio" | "max-json" | "max-json-values" | "max-members" | "max-findings"'
         ]
       ] as const) {
         assert.strictEqual(yield* Effect.flip(load(text)), message)

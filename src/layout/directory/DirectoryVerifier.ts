@@ -19,7 +19,7 @@ import * as Lock from "../Lock.ts"
 import * as Receipt from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
 import { tellRuns } from "../RunAudit.ts"
-import { readRegion, type Store, unsafeName } from "../Store.ts"
+import { readJson, type Store, unsafeName } from "../Store.ts"
 import { type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import * as Files from "./DirectoryFiles.ts"
 import { type CatalogEntry, encodeCatalog, readCatalog } from "./DirectoryWriter.ts"
@@ -37,7 +37,7 @@ export const make = Effect.fn("DirectoryVerifier.make")(function* (options: { re
 })
 
 const verify = Effect.fn("DirectoryVerifier.verify")(function* (store: Store, options: VerifyOptions) {
-  const report = new Collector(options.policy)
+  const report = new Collector(options.policy, options.limits?.maxFindings)
   const audit = new LayerAudit(report)
   const { receipt } = options
   const names = store.list("")
@@ -224,7 +224,7 @@ const auditReceipt = (
       )
     } else if (configs.has(path) || (!named.has(path) && !path.endsWith(".tar"))) {
       // No layer, even where the manifest no longer says so.
-      const read = readRegion(entry.region, Json.maxBytes)
+      const read = readJson(entry.region)
       if ("bytes" in read)
         compare(
           read.bytes,

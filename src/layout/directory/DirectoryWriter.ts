@@ -20,7 +20,7 @@ import * as Lock from "../Lock.ts"
 import { createEmpty, foreign, occupied, openRoot, place, replaceRegular, unwritable } from "../OutputFiles.ts"
 import * as Receipt from "../Receipt.ts"
 import { removeTree } from "../RemoveTree.ts"
-import { readRegion } from "../Store.ts"
+import { readJson } from "../Store.ts"
 import * as Files from "./DirectoryFiles.ts"
 import * as ExpandedTree from "./ExpandedTree.ts"
 
@@ -275,7 +275,7 @@ const mergedCatalog = (
   const stat = fs.lstatSync(file, { throwIfNoEntry: false })
   if (stat !== undefined) {
     if (!stat.isFile()) throw occupied(`cannot merge into ${file}: expected a file, found something else`)
-    const bytes = readRegion({ path: file, offset: 0, size: stat.size }, Json.maxBytes)
+    const bytes = readJson({ path: file, offset: 0, size: stat.size })
     const read = "failure" in bytes ? Either.left(bytes.failure) : readCatalog(bytes.bytes)
     if (Either.isLeft(read)) throw occupied(`cannot merge into ${file}: ${read.left}`)
     for (const [image, tag, named] of read.right) {

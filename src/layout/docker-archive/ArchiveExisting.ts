@@ -11,7 +11,7 @@ import * as ArchiveStore from "../ArchiveStore.ts"
 import { type SourceError, WriteError } from "../Failure.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
 import * as OciSource from "../oci-layout/OciSource.ts"
-import { readRegion, type Store } from "../Store.ts"
+import { readJson, type Store } from "../Store.ts"
 import * as Documents from "./ArchiveDocuments.ts"
 import * as Files from "./ArchiveFiles.ts"
 import * as SavedSource from "./SavedSource.ts"
@@ -50,8 +50,7 @@ export const read = Effect.fn("ArchiveExisting.read")(function* (
     Effect.suspend(() => {
       const entry = store.lookup(name)
       if (entry === undefined) return Effect.succeed(undefined)
-      const read =
-        entry.kind === "file" ? readRegion(entry.region, Json.maxBytes) : { failure: "it is no regular file" }
+      const read = entry.kind === "file" ? readJson(entry.region) : { failure: "it is no regular file" }
       if ("failure" in read) return refuse(`${name}: ${read.failure}`)
       const { problems, value } = Json.parse(read.bytes)
       return problems.length > 0 ? refuse(`${name}: ${problems[0]!.message}`) : Effect.succeed(value)

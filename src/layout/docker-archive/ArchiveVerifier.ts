@@ -54,7 +54,7 @@ export const make = Effect.fn("ArchiveVerifier.make")(function* (
 })
 
 const notAnArchive = (file: string, failed: SourceError, options: VerifyOptions): Verification => {
-  const report = new Collector(options.policy)
+  const report = new Collector(options.policy, options.limits?.maxFindings)
   report.report(
     "archive.unreadable",
     path.basename(file),
@@ -68,7 +68,7 @@ const verify = Effect.fn("ArchiveVerifier.verify")(function* (
   store: ArchiveStore.ArchiveStore,
   options: VerifyOptions
 ) {
-  const report = new Collector(options.policy)
+  const report = new Collector(options.policy, options.limits?.maxFindings)
   const audit = new LayerAudit(report)
   const subject = path.basename(file)
   frame(store, subject, report)

@@ -6,7 +6,7 @@ import type { Collector } from "../../check/Collector.ts"
 import * as Json from "../../image/Json.ts"
 import * as Document from "../Document.ts"
 import { type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
-import { readRegion, type Store } from "../Store.ts"
+import { readJson, type Store } from "../Store.ts"
 import type { RepositoryTag } from "./Repositories.ts"
 
 const checks: Document.DocumentChecks = {
@@ -32,7 +32,7 @@ const maxLayers = 200_000
 export const isLoose = (store: Store, id: string): boolean => {
   const entry = store.lookup(`${id}/json`)
   if (entry?.kind !== "file") return false
-  const read = readRegion(entry.region, Json.maxBytes)
+  const read = readJson(entry.region)
   const value = "bytes" in read ? Json.parse(read.bytes).value : undefined
   return Json.isObject(value) && (value["parent"] === undefined || value["parent"] === null || value["parent"] === "")
 }

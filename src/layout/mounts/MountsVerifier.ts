@@ -33,7 +33,7 @@ export const make = Effect.fn("MountsVerifier.make")(function* (options: MountsV
 })
 
 const verify = Effect.fn("MountsVerifier.verify")(function* (target: string, options: VerifyOptions) {
-  const report = new Collector(options.policy)
+  const report = new Collector(options.policy, options.limits?.maxFindings)
   const audit = new LayerAudit(report)
   const store = DirectoryStore.make(target)
   const names = store.list("")

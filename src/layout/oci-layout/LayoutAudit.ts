@@ -23,7 +23,7 @@ import { caseCollisions } from "../CaseCollisions.ts"
 import * as Document from "../Document.ts"
 import * as Journal from "../Journal.ts"
 import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks, statement } from "../LayerAudit.ts"
-import { readRegion, type Store, type StoreChild } from "../Store.ts"
+import { readJson, type Store, type StoreChild } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
 import * as Documents from "./OciDocument.ts"
 import * as Files from "./OciFiles.ts"
@@ -807,7 +807,7 @@ const nothing: ReadonlySet<string> = new Set()
 const isUnlisted = (store: Store, index: unknown): index is Readonly<Record<string, unknown>> => {
   if (!Json.isObject(index) || index["manifests"] !== null) return false
   const entry = store.lookup("manifest.json")
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
+  const read = entry?.kind === "file" ? readJson(entry.region) : undefined
   const saved = read !== undefined && "bytes" in read ? Json.parse(read.bytes).value : undefined
   return (
     Array.isArray(saved) &&
@@ -905,7 +905,7 @@ const collisions = (all: Iterable<string>, directory: string, report: Collector)
 /** The platform of a blob that turns out to be an image's config. */
 const platformOf = (region: Region): string | undefined => {
   if (region.size > 4 * 1024 * 1024) return undefined
-  const read = readRegion(region, Json.maxBytes)
+  const read = readJson(region)
   if ("failure" in read || read.bytes[0] !== 0x7b) return undefined
   const { value } = Json.parse(read.bytes)
   if (!Json.isObject(value) || !Json.isObject(value["rootfs"])) return undefined

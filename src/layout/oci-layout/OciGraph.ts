@@ -7,7 +7,7 @@ import type { Region } from "../../image/Region.ts"
 import * as ContentGraph from "../ContentGraph.ts"
 import type { Descriptor } from "../Conversion.ts"
 import { SourceError } from "../Failure.ts"
-import { readRegion, type Store } from "../Store.ts"
+import { readJson, type Store } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
 import * as Files from "./OciFiles.ts"
 import * as OciSource from "./OciSource.ts"
@@ -44,8 +44,7 @@ class Reader {
 
   roots(): Result<ReadonlyArray<ContentGraph.Root>> {
     const entry = this.#store.lookup(Files.indexFile)
-    const read =
-      entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : { failure: "expected a file, found none" }
+    const read = entry?.kind === "file" ? readJson(entry.region) : { failure: "expected a file, found none" }
     if ("failure" in read) return Either.left(this.#fail(`${Files.indexFile}: ${read.failure}`))
     const { problems, value } = Json.parse(read.bytes)
     const entries = Json.isObject(value) ? (value["manifests"] ?? []) : undefined
@@ -103,7 +102,7 @@ class Reader {
         return Either.left(ContentGraph.tooMuch(this.#store.path))
       }
       if (region === undefined) continue
-      const read = readRegion(region, Json.maxBytes)
+      const read = readJson(region)
       const value = "bytes" in read ? Json.parse(read.bytes).value : undefined
       if (!Json.isObject(value)) {
         const why = "failure" in read ? read.failure : "it is no JSON object"

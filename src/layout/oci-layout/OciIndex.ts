@@ -5,7 +5,7 @@ import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import type { Descriptor } from "../Conversion.ts"
 import { occupied } from "../OutputFiles.ts"
-import { readRegion } from "../Store.ts"
+import { readJson } from "../Store.ts"
 import * as Files from "./OciFiles.ts"
 
 /** The characters of annotations.md "org.opencontainers.image.ref.name"; their order there is a SHOULD. */
@@ -18,7 +18,7 @@ const readObject = (root: string, name: string): JsonObject | undefined => {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false })
   if (stat === undefined) return undefined
   const refuse = (message: string) => occupied(`cannot add to ${root}: ${name}: ${message}`)
-  const read = readRegion({ path: file, offset: 0, size: stat.size }, Json.maxBytes)
+  const read = readJson({ path: file, offset: 0, size: stat.size })
   if ("failure" in read) throw refuse(read.failure)
   const document = Json.parse(read.bytes)
   if (document.problems.length > 0) throw refuse(document.problems[0]!.message)

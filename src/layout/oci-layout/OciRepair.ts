@@ -23,7 +23,7 @@ import * as Journal from "../Journal.ts"
 import * as LayerCopy from "../LayerCopy.ts"
 import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
-import { readRegion, readSmall, type Store } from "../Store.ts"
+import { readJson, readSmall, type Store } from "../Store.ts"
 import * as Files from "./OciFiles.ts"
 import * as OciIndex from "./OciIndex.ts"
 
@@ -317,7 +317,7 @@ const documentAnew = Effect.fnUntraced(function* (
   const own = copies.images.find(({ manifest }) => manifest?.digest === digest)?.manifest
   if (own !== undefined) return own.raw
   const region = yield* openGraph(copies, descriptor)
-  const read = region === undefined ? undefined : readRegion(region, Json.maxBytes)
+  const read = region === undefined ? undefined : readJson(region)
   const copied = proved(read !== undefined && "bytes" in read ? read.bytes : undefined, digest)
   if (copied !== undefined) return copied
   const recorded = receipts.find(({ manifest }) => manifest.digest === digest)?.receipt

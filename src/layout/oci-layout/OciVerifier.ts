@@ -11,7 +11,7 @@ import * as Lock from "../Lock.ts"
 import type { Receipt } from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
 import { tellRuns } from "../RunAudit.ts"
-import { readRegion, type Store } from "../Store.ts"
+import { readJson, type Store } from "../Store.ts"
 import { type Judged, type Verifier, type VerifyOptions, verdicts } from "../Verifier.ts"
 import { type AuditedLayout, auditLayout } from "./LayoutAudit.ts"
 import * as Files from "./OciFiles.ts"
@@ -52,7 +52,7 @@ const verify = Effect.fn("OciVerifier.verify")(function* (
   auditor: Effect.Effect<SavedAuditor> | undefined,
   options: VerifyOptions
 ) {
-  const report = new Collector(options.policy)
+  const report = new Collector(options.policy, options.limits?.maxFindings)
   const audit = new LayerAudit(report)
   const { receipt } = options
   let saved: Saved | undefined
@@ -86,7 +86,7 @@ const verify = Effect.fn("OciVerifier.verify")(function* (
 /** Other files of that name are none of a docker-save: extra files are allowed in a layout. */
 const isSaved = (store: Store): boolean => {
   const entry = store.lookup("manifest.json")
-  const read = entry?.kind === "file" ? readRegion(entry.region, Json.maxBytes) : undefined
+  const read = entry?.kind === "file" ? readJson(entry.region) : undefined
   return read !== undefined && "bytes" in read && !Json.isObject(Json.parse(read.bytes).value)
 }
 

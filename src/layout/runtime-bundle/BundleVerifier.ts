@@ -52,7 +52,7 @@ const configChecks: Document.DocumentChecks = {
 const containerConfigChecks: Document.DocumentChecks = { ...configChecks, missing: "bundle.missing-container-config" }
 
 const verify = Effect.fn("BundleVerifier.verify")(function* (target: string, options: VerifyOptions) {
-  const report = new Collector(options.policy)
+  const report = new Collector(options.policy, options.limits?.maxFindings)
   const audit = new LayerAudit(report)
   const store = DirectoryStore.make(target)
   const names = store.list("")
