@@ -72,7 +72,7 @@ export const command = Command.make("process", {
   ),
   referrers: Options.boolean("referrers").pipe(
     Options.withDescription(
-      "Copy the whole index and what refers to it: signatures, SBOMs, attestations. Those of an image that filters change are left out"
+      "Copy the whole index and what refers to it, by subject or by tag (sha256-....sig): signatures, SBOMs, attestations. Those of an image that filters change are left out"
     )
   ),
   ...Flags.platform,

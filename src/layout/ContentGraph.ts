@@ -28,7 +28,7 @@ export interface ContentGraph {
   readonly roots: Effect.Effect<ReadonlyArray<Root>, SourceError>
   /** Where a descriptor's content can be read; undefined when the source does not have it. */
   readonly open: (descriptor: Descriptor) => Effect.Effect<Region | undefined, SourceError>
-  /** Manifests whose `subject` has this digest (manifest.md "subject"), as the source lists them. */
+  /** What refers to this digest, by its `subject` (manifest.md) or by its tag, as the source lists it. */
   readonly referrers: (digest: string) => Effect.Effect<ReadonlyArray<Descriptor>, SourceError>
   /** Every image that the roots lead to, in their order, by the digest of its manifest. */
   readonly images: Effect.Effect<ReadonlyMap<string, Effect.Effect<Image.Image, SourceError>>, SourceError>

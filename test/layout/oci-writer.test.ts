@@ -578,6 +578,55 @@ const copyGraph = (
   })
 
 describe("a graph", () => {
+  test("takes along what names its subject in a tag, under that name", (from, to) =>
+    Effect.gen(function* () {
+      const source = path.join(from, "layout")
+      const ids = yield* makeGraph(from, source)
+      const put = (value: unknown) => {
+        const bytes = Buffer.from(JSON.stringify(value))
+        fs.writeFileSync(path.join(source, Digest.blobPath(digestOf(bytes))), bytes)
+        return { digest: digestOf(bytes), size: bytes.length }
+      }
+      const simple = "application/vnd.dev.cosign.simplesigning.v1+json"
+      const sign = (of: string, suffix: string) => {
+        const payload = put({ of, suffix })
+        const config = put({ architecture: "", os: "", rootfs: { type: "layers", diff_ids: [payload.digest] } })
+        const manifest = {
+          schemaVersion: 2,
+          mediaType: MediaType.ociManifest,
+          config: { mediaType: MediaType.ociConfig, ...config },
+          layers: [{ mediaType: simple, ...payload, annotations: { "dev.cosignproject.cosign/signature": "x" } }]
+        }
+        return {
+          mediaType: MediaType.ociManifest,
+          ...put(manifest),
+          annotations: { [OciFiles.refName]: `${of.replace(":", "-")}${suffix}` }
+        }
+      }
+      const arm = ids.manifests[1]!.digest
+      const signatures = [sign(ids.outer, ".sig"), sign(arm, ".att")]
+      const other = sign(digestOf(Buffer.from("other")), ".sig")
+      const index = JSON.parse(fs.readFileSync(path.join(source, "index.json"), "utf8"))
+      index.manifests.push(...signatures, other)
+      fs.writeFileSync(path.join(source, "index.json"), JSON.stringify(index))
+      const without = yield* copyGraph(source, path.join(to, "without"), { image: "app" }, false)
+      assert.deepStrictEqual(without.counts.artifacts, 0)
+      const { counts, receipt } = yield* copyGraph(source, path.join(to, "with"), { image: "app" }, true)
+      assert.deepStrictEqual(counts.artifacts, 4)
+      assert.sameDeepMembers(
+        entriesOf(path.join(to, "with")).filter((one) => OciFiles.subjectByName(one.annotations) !== undefined),
+        signatures
+      )
+      assert.notInclude(receipt.details["referrers"], other.digest)
+      assert.deepStrictEqual(yield* audit(path.join(to, "with")), [])
+      const lost = path.join(to, "with", Digest.blobPath(signatures[0]!.digest as Digest.Digest))
+      fs.rmSync(lost)
+      assert.include(
+        yield* audit(path.join(to, "with")),
+        `manifest.missing ${path.relative(path.join(to, "with"), lost)}`
+      )
+    }))
+
   test("is copied whole, nested indexes too, byte for byte", (from, to) =>
     Effect.gen(function* () {
       const source = path.join(from, "layout")

@@ -1,5 +1,6 @@
 /** Names of files in an OCI image layout (image-layout.md), and of what this program adds to one. */
 import * as crypto from "node:crypto"
+import * as Digest from "../../image/Digest.ts"
 
 export const layoutFile = "oci-layout"
 export const indexFile = "index.json"
@@ -14,6 +15,18 @@ export const containerdName = "io.containerd.image.name"
 export const withoutNames = <A>(annotations: Readonly<Record<string, A>>): Readonly<Record<string, A>> => {
   const { [containerdName]: _full, [refName]: _ref, ...others } = annotations
   return others
+}
+
+const referrerTag = /(?:^|:)(sha256|sha512)-([a-f0-9]+)(?:\.(?:sig|att|sbom))?$/
+
+/**
+ * The digest that an entry's name says it is about: cosign's `sha256-HEX.sig`, `.att` and `.sbom`, and the index of
+ * referrers as registries tag it that know no others (distribution-spec "Referrers Tag Schema").
+ */
+export const subjectByName = (annotations: Readonly<Record<string, string>> = {}): string | undefined => {
+  const match = referrerTag.exec(annotations[refName] ?? annotations[containerdName] ?? "")
+  const digest = `${match?.[1]}:${match?.[2]}`
+  return match !== null && Digest.isDigest(digest) ? digest : undefined
 }
 
 /** The content of `oci-layout` (image-layout.md "oci-layout file"). */

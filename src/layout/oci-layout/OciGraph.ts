@@ -80,7 +80,7 @@ class Reader {
         )
   }
 
-  /** By the digest of their subject: every manifest that index.json leads to is looked at, once. */
+  /** By the digest of what they are about: every manifest that index.json leads to is looked at, once. */
   referrers(): Result<ReadonlyMap<string, ReadonlyArray<Descriptor>>> {
     return (this.#referrers ??= Either.flatMap(this.roots(), (roots) =>
       this.#findReferrers(roots.map((root) => root.descriptor))
@@ -89,6 +89,15 @@ class Reader {
 
   #findReferrers(roots: ReadonlyArray<Descriptor>): Result<ReadonlyMap<string, ReadonlyArray<Descriptor>>> {
     const found = new Map<string, Array<Descriptor>>()
+    const add = (subject: string, referrer: Descriptor): void => {
+      const same = found.get(subject)
+      if (same === undefined) found.set(subject, [referrer])
+      else same.push(referrer)
+    }
+    for (const root of roots) {
+      const subject = Files.subjectByName(root.annotations)
+      if (subject !== undefined && ContentGraph.isDocument(root)) add(subject, root)
+    }
     const seen = new Set<string>()
     const pending = [...roots].reverse()
     let bytes = 0
@@ -109,11 +118,8 @@ class Reader {
         return Either.left(this.#fail(`what ${next.digest} refers to cannot be told: ${why}`))
       }
       const subject = Json.isObject(value["subject"]) ? value["subject"]["digest"] : undefined
-      if (typeof subject === "string") {
-        const same = found.get(subject)
-        if (same === undefined) found.set(subject, [listed(next, value)])
-        else same.push(listed(next, value))
-      }
+      if (typeof subject === "string" && !found.get(subject)?.some(({ digest }) => digest === next.digest))
+        add(subject, listed(next, value))
       const children = value["manifests"]
       for (const child of Array.isArray(children) ? children.toReversed() : []) {
         const descriptor = ContentGraph.descriptorOf(child)

@@ -72,8 +72,10 @@ export const writeGraph = Effect.fn("OciGraphWriter.writeGraph")(function* (
         Receipt.fileOf(Digest.blobPath(descriptor.digest), raw)
       )
       const isDocument = new Set(documentFiles.map((file) => file.path))
-      // Their names in the source may be others' here.
-      const listed = closure.referrers.map((one) => named(one, undefined))
+      // Their names in the source may be others' here, but for those that say what they are about.
+      const listed = closure.referrers.map((one) =>
+        Files.subjectByName(one.annotations) === undefined ? named(one, undefined) : one
+      )
       const receipt: Receipt.Receipt = {
         tool: "tallyman",
         version,
@@ -154,8 +156,8 @@ const rewrite = Effect.fnUntraced(function* (
     referrers
   )
   // Nothing refers to what an image or an index became, so what referred to it before is not reached any more.
-  const lost = source.referrers.flatMap(({ digest, mediaType }): ReadonlyArray<GraphRewrite.LeftOut> => {
-    const subject = GraphRewrite.subjectOf(source.documents.get(digest))
+  const lost = source.referrers.flatMap(({ annotations, digest, mediaType }): ReadonlyArray<GraphRewrite.LeftOut> => {
+    const subject = GraphRewrite.subjectOf(source.documents.get(digest)) ?? Files.subjectByName(annotations)
     return subject === undefined || closure.documents.has(digest) ? [] : [{ digest, mediaType, subject }]
   })
   const gone = [...leftOut, ...lost]
