@@ -25,8 +25,9 @@ const referrerTag = /(?:^|:)(sha256|sha512)-([a-f0-9]+)(?:\.(?:sig|att|sbom))?$/
  */
 export const subjectByName = (annotations: Readonly<Record<string, string>> = {}): string | undefined => {
   const match = referrerTag.exec(annotations[refName] ?? annotations[containerdName] ?? "")
-  const digest = `${match?.[1]}:${match?.[2]}`
-  return match !== null && Digest.isDigest(digest) ? digest : undefined
+  if (match === null) return undefined
+  const digest = `${match[1]}:${match[2]}`
+  return Digest.isDigest(digest) ? digest : undefined
 }
 
 /** The content of `oci-layout` (image-layout.md "oci-layout file"). */
