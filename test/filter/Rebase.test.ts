@@ -325,7 +325,7 @@ describe("rebase", () => {
       })
       assert.match(
         short.message,
-        /^cannot rebase: expected diff_id sha256:\w+ as layer 1, .*, found an image of 1 layers$/
+        /^cannot rebase: expected diff_id sha256:\w+ as layer 1, .*, found an image of 1 layer$/
       )
       const changed = yield* refusal(plain, "normalize-timestamps")
       assert.match(
