@@ -102,9 +102,18 @@ const start = (): void => {
   main.runInThisContext()(require, { exports: {} }, {}, import.meta.url, scriptOf)
 }
 
+/** A reader that has gone (`head`, a pager) has seen what it wanted. */
+const say = (text: string): void => {
+  process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
+    if (cause.code === "EPIPE") return
+    process.stderr.write(`tallyman: cannot write to standard output: ${cause.message}\n`)
+    process.exitCode = 3
+  })
+  process.stdout.write(text)
+}
+
 const args = process.argv.slice(2)
 const only = args.length === 1 ? args[0] : undefined
-if (only === "--version") process.stdout.write(`${__TALLYMAN_VERSION__}\n`)
-else if (__TALLYMAN_HELP__ !== null && (args.length === 0 || only === "--help" || only === "-h"))
-  process.stdout.write(__TALLYMAN_HELP__)
+if (only === "--version") say(`${__TALLYMAN_VERSION__}\n`)
+else if (__TALLYMAN_HELP__ !== null && (args.length === 0 || only === "--help" || only === "-h")) say(__TALLYMAN_HELP__)
 else start()
