@@ -66,8 +66,11 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
   file: string,
   options: ArchiveOptions = {}
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope | WorkerPool> {
-  const { compression, size } = yield* Effect.try({ try: () => head(file), catch: (cause) => unreadable(file, cause) })
-  if (size === 0)
+  const { compression, region } = yield* Effect.try({
+    try: () => head(file),
+    catch: (cause) => unreadable(file, cause)
+  })
+  if (region.size === 0)
     return yield* new SourceError({
       reason: "NotAnImage",
       message: `cannot read ${file}: expected an archive, found an empty file`
@@ -76,7 +79,7 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
   if (compression === "none")
     return yield* index(
       file,
-      { path: file, offset: 0, size },
+      region,
       { compression: "none", problems: [] },
       temporaryDirectory,
       options.limits?.maxMembers
@@ -92,7 +95,7 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
   const pool = yield* WorkerPool
   const [evidence] = yield* pool.runAll(Inspect.job, [
     {
-      region: { path: file, offset: 0, size },
+      region,
       algorithms: [],
       as: "layer",
       keepPaths: false,
@@ -123,7 +126,8 @@ export const open = Effect.fn("ArchiveStore.open")(function* (
   )
 })
 
-const head = (file: string): { readonly compression: Codec.DetectedCompression; readonly size: number } => {
+/** What the file is, as a region. A link that the user names is followed; no region's path may be one. */
+const head = (file: string): { readonly compression: Codec.DetectedCompression; readonly region: Region } => {
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
   try {
     const stat = fs.fstatSync(fd)
@@ -131,7 +135,10 @@ const head = (file: string): { readonly compression: Codec.DetectedCompression; 
     if (!stat.isFile()) throw Object.assign(new Error("it is no regular file"), { code: "ENOTREG" })
     const bytes = Buffer.alloc(Math.min(512, stat.size))
     fs.readSync(fd, bytes, 0, bytes.length, 0)
-    return { compression: Codec.detect(bytes), size: stat.size }
+    return {
+      compression: Codec.detect(bytes),
+      region: { path: fs.realpathSync(file), offset: 0, size: stat.size }
+    }
   } finally {
     fs.closeSync(fd)
   }

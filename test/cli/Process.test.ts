@@ -1,5 +1,7 @@
 import * as fs from "node:fs"
+import * as zlib from "node:zlib"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import * as Damage from "../../src/fault/Damage.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
 import { version } from "../../src/version.ts"
@@ -141,6 +143,34 @@ describe("process", () => {
       stderr,
       /^tallyman: cannot choose an image .*0: localhost\/rich:1 \(linux\/amd64\); 1: localhost\/rich:1 \(linux\/arm64\)\n$/
     )
+  })
+
+  it("follows a link that the user names, to an archive to read and to one to write over", async () => {
+    const image = ImageBuilder.archive(ImageBuilder.dockerLegacy([sound]))
+    for (const [name, bytes] of [
+      ["plain.tar", image],
+      ["packed.tar.gz", zlib.gzipSync(image)]
+    ] as const) {
+      fs.writeFileSync(`${directory}/${name}`, bytes)
+      fs.symlinkSync(name, `${directory}/to-${name}`)
+      const link = `tar://${directory}/to-${name}`
+      const destination = fresh()
+      for (const args of [
+        ["process", link, destination, "--verify-full"],
+        ["verify", link, "--full", "--against", destination],
+        ["process", destination, link, "--verify-full"],
+        ["verify", `${directory}/${name}`, "--full"],
+        ["verify", link, "--repair", destination]
+      ]) {
+        const { code, stderr } = await Workbench.tallyman(args)
+        assert.deepStrictEqual([code, stderr], [0, ""], args.join(" "))
+      }
+      assert.isTrue(fs.lstatSync(`${directory}/to-${name}`).isSymbolicLink())
+      Damage.flipByte(`${directory}/${name}`, 1500)
+      assert.strictEqual((await Workbench.tallyman(["verify", link, "--full"])).code, 1)
+      assert.strictEqual((await Workbench.tallyman(["verify", link, "--repair", destination])).code, 0)
+      assert.isTrue(fs.lstatSync(`${directory}/to-${name}`).isSymbolicLink())
+    }
   })
 
   it("again into the same directory keeps what is right", async () => {
