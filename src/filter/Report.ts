@@ -93,6 +93,6 @@ export interface LayerMatches {
   /** How the source calls it, in the words of the older tool: the name of its directory or blob. */
   readonly id: string
   readonly matches: ReadonlyArray<Match>
-  /** What is wrong with the layer's tar: behind it there may be more matches. */
+  /** What is wrong with the layer's tar, where that may hide more matches. */
   readonly problems: ReadonlyArray<string>
 }

@@ -46,14 +46,26 @@ export const search = Effect.fn("Search.search")(function* (
     if (failure !== undefined) return yield* failed(image.layers[index]!, failure)
   }
   const fates = new Fates(layers)
+  const damage = yield* damageIn(layers)
   return layers.map(
-    ({ members, problems }, index): LayerMatches => ({
+    ({ members }, index): LayerMatches => ({
       index,
       diffId: image.layers[index]!.diffId,
       id: layerId(image.layers[index]!),
       matches: members.map((member) => show(member, fates.of(member, index))),
-      problems
+      problems: damage[index]!
     })
+  )
+})
+
+/** A warning (a name that is not UTF-8, a missing end) hides no match; an error may. */
+const damageIn = Effect.fnUntraced(function* (layers: ReadonlyArray<SearchLayer.SearchedLayer>) {
+  if (layers.every(({ problems }) => problems.length === 0)) return layers.map(() => [])
+  const { catalog } = yield* Effect.promise(() => import("../check/Catalog.ts"))
+  return layers.map(({ problems }) =>
+    problems
+      .filter(({ check }) => catalog[check].severity === "error")
+      .map(({ check, message }) => `${message} [${check}]`)
   )
 })
 

@@ -8,6 +8,7 @@ import type { Job } from "../content/Job.ts"
 import { bytesRead } from "../content/LayerEdits.ts"
 import { type LayerInput, LayerReadError, prepare } from "../content/LayerStream.ts"
 import { cut, type Stretch, walk, walkStretch } from "../content/LayerWalk.ts"
+import type { Problem } from "../content/Problem.ts"
 import { failureOf, type Rewritten } from "../content/Rewrite.ts"
 import type { TarEntry, TarEntryType } from "../content/TarEntry.ts"
 import type { TarVisitor } from "../content/TarScan.ts"
@@ -43,6 +44,8 @@ export interface SearchedMember {
   readonly linkname: ByteString
 }
 
+export type SearchProblem = Pick<Problem, "check" | "message">
+
 export interface SearchedLayer {
   readonly members: ReadonlyArray<SearchedMember>
   /** Paths that whiteouts hide in the layers below, and directories made opaque. */
@@ -52,8 +55,8 @@ export interface SearchedLayer {
   readonly leaves: Uint8Array
   /** False when there were too many leaves to keep. */
   readonly leavesComplete: boolean
-  /** What is wrong with the tar, one line each; what lies behind it may be missing. */
-  readonly problems: ReadonlyArray<string>
+  /** What is wrong with the tar: the first problem of each check. */
+  readonly problems: ReadonlyArray<SearchProblem>
   /** False when a stretch turned out not to be one: the layer has to be searched as a whole. */
   readonly fits: boolean
   readonly failure?: NonNullable<Rewritten["failure"]>
@@ -111,14 +114,12 @@ const compile = (pattern: string): RegExp => {
 }
 
 const maxLeafBytes = 128 * 1024 * 1024
-const maxProblems = 10
-
 export const run = (task: SearchTask, progress: (bytes: number) => void = () => {}): SearchedLayer => {
   const members: Array<SearchedMember> = []
   const whiteouts: Array<ByteString> = []
   const opaques: Array<ByteString> = []
   const leaves = new PathList(maxLeafBytes)
-  const problems: Array<string> = []
+  const problems: Array<SearchProblem> = []
   try {
     const matches = matcher(task)
     let batch: Array<SearchedMember> = []
@@ -157,7 +158,7 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
     const visitor: TarVisitor = {
       onEntry,
       onProblem: ({ check, message }) => {
-        if (problems.length < maxProblems) problems.push(`${message} [${check}]`)
+        if (isFirst({ check }, problems.length, problems)) problems.push({ check, message })
       }
     }
     const hooks = { onProgress: progress }
@@ -179,6 +180,13 @@ export const run = (task: SearchTask, progress: (bytes: number) => void = () => 
     }
   }
 }
+
+/** True when none before it is of the same check. */
+const isFirst = (
+  { check }: Pick<SearchProblem, "check">,
+  index: number,
+  problems: ReadonlyArray<SearchProblem>
+): boolean => problems.slice(0, index).every((earlier) => earlier.check !== check)
 
 /** Paths packed into one buffer, which a thread hands over without copying. */
 class PathList {
@@ -238,7 +246,7 @@ export const join = (parts: ReadonlyArray<SearchedLayer>): SearchedLayer => {
     opaques: parts.flatMap((part) => part.opaques),
     leaves: Buffer.concat(parts.map((part) => part.leaves)),
     leavesComplete: parts.every((part) => part.leavesComplete),
-    problems: parts.flatMap((part) => part.problems).slice(0, maxProblems),
+    problems: parts.flatMap((part) => part.problems).filter(isFirst),
     fits: parts.every((part) => part.fits),
     ...(failure === undefined ? {} : { failure })
   }

@@ -201,8 +201,8 @@ describe("search", () => {
     )
   )
 
-  it.effect("says what is wrong instead of finding nothing", () =>
-    withImage([[file("a")], Buffer.alloc(4096, 7)], (image) =>
+  it.effect("says what is wrong instead of finding nothing, and nothing of what hides no match", () =>
+    withImage([[file("a"), file("b\xe9")], Buffer.alloc(4096, 7)], (image) =>
       Effect.gen(function* () {
         const layers = yield* search(image, { pattern: "a", regex: false }).pipe(Effect.provide(pool))
         assert.deepStrictEqual(
