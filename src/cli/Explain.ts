@@ -4,20 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Catalog from "../check/Catalog.ts"
 import { UsageError } from "../pipeline/Uri.ts"
-import type { Topic } from "./Help.ts"
+import * as Help from "./Help.ts"
 import * as Output from "./Output.ts"
 
-const wrap = (text: string, width = 96): string => {
-  const lines: Array<string> = []
-  for (const word of text.split(/\s+/)) {
-    const last = lines.at(-1)
-    if (last === undefined || last.length + word.length + 1 > width) lines.push(word)
-    else lines[lines.length - 1] = `${last} ${word}`
-  }
-  return lines.join("\n")
-}
-
-export const topic: Topic = {
+export const topic: Help.Topic = {
   usage: "explain [CHECK-ID]",
   summary: "Say what a check means, which clause it rests on, and what to do when it is reported"
 }
@@ -51,6 +41,8 @@ export const command = Command.make("explain", {
         })
       }
       const { explanation, remedy, severity, spec, title } = Catalog.catalog[id]
+      // Longer lines are tiring to read, however wide the terminal is.
+      const wrap = (text: string): string => Help.wrap(text, Math.min(96, Output.columns())).join("\n")
       yield* Output.printLine(
         [
           `${id}: ${title}`,

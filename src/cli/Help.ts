@@ -7,9 +7,10 @@ export interface Topic {
   readonly summary: string
 }
 
-const wrap = (text: string, width: number): ReadonlyArray<string> => {
+/** The lines of a text, each as long as `width` allows. */
+export const wrap = (text: string, width: number): ReadonlyArray<string> => {
   const lines: Array<string> = []
-  for (const word of text.split(" ")) {
+  for (const word of text.split(/\s+/)) {
     const last = lines.at(-1)
     if (last === undefined || last.length + 1 + word.length > width) lines.push(word)
     else lines[lines.length - 1] = `${last} ${word}`

@@ -164,6 +164,13 @@ describe("explain", () => {
       assert.include(text, part.replace(/\s+/g, " "))
     }
     for (const line of stdout.split("\n")) assert.isAtMost(line.length, 120)
+    const narrow = spawnSync(process.execPath, [Workbench.command, "explain", "layer.diff-id-mismatch"], {
+      encoding: "utf8",
+      env: { ...process.env, COLUMNS: "40" }
+    })
+    assert.strictEqual(narrow.stdout.replace(/\s+/g, " "), text)
+    const [, said, , remedied] = narrow.stdout.trimEnd().split("\n\n")
+    for (const line of [said!, remedied!].flatMap((one) => one.split("\n"))) assert.isAtMost(line.length, 40)
   })
 
   it("lists every check without an id", async () => {
