@@ -1,7 +1,9 @@
+import * as path from "node:path"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Mounting from "../layout/mounts/Mounting.ts"
+import * as Files from "../layout/mounts/MountsFiles.ts"
 import * as Uri from "../pipeline/Uri.ts"
 import type { Topic } from "./Help.ts"
 import * as Output from "./Output.ts"
@@ -14,6 +16,9 @@ export const topic: Topic = {
 export const place = Args.text({ name: "PATH" }).pipe(
   Args.withDescription("The directory that mounts://PATH was written to")
 )
+
+/** Where a target's layers are mounted, to be told. */
+export const rootfsOf = (target: string): string => path.join(target, Files.rootfs)
 
 /** A path, or `mounts://PATH`. */
 export const pathOf = (target: string, doing: "mount" | "unmount"): Effect.Effect<string, Uri.UsageError> =>
@@ -30,11 +35,12 @@ export const pathOf = (target: string, doing: "mount" | "unmount"): Effect.Effec
 
 export const command = Command.make("mount", { path: place }).pipe(
   Command.withDescription(topic.summary),
-  Command.withHandler(({ path }) =>
+  Command.withHandler(({ path: given }) =>
     Effect.gen(function* () {
-      const target = yield* pathOf(path, "mount")
+      const target = yield* pathOf(given, "mount")
       const was = yield* Mounting.mount(target)
-      yield* Output.printLine(was ? `Mounted ${target}/rootfs` : `${target}/rootfs is mounted already`)
+      const place = rootfsOf(target)
+      yield* Output.printLine(was ? `Mounted ${place}` : `${place} is mounted already`)
     })
   )
 )

@@ -16,7 +16,8 @@ export const command = Command.make("unmount", { path: Mount.place }).pipe(
     Effect.gen(function* () {
       const target = yield* Mount.pathOf(path, "unmount")
       const was = yield* Mounting.unmount(target)
-      yield* Output.printLine(was ? `Unmounted ${target}/rootfs` : `Nothing is mounted on ${target}/rootfs`)
+      const place = Mount.rootfsOf(target)
+      yield* Output.printLine(was ? `Unmounted ${place}` : `Nothing is mounted on ${place}`)
     })
   )
 )

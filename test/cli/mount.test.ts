@@ -36,7 +36,7 @@ describe("mount and unmount", () => {
       const first = await tallyman(["unmount", `mounts://${out}`])
       assert.strictEqual(first.stdout, `Unmounted ${out}/rootfs\n`)
       assert.deepStrictEqual(fs.readdirSync(`${out}/rootfs`), [])
-      const second = await tallyman(["unmount", out])
+      const second = await tallyman(["unmount", `${out}/`])
       assert.strictEqual(second.code, 0)
       assert.strictEqual(second.stdout, `Nothing is mounted on ${out}/rootfs\n`)
       const third = await tallyman(["mount", `mounts://${out}`])
