@@ -41,7 +41,10 @@ export const command = Command.make("search", {
   Command.withHandler((flags) =>
     Effect.gen(function* () {
       const pattern = { pattern: flags.pattern, regex: flags.regex }
-      const fault = patternFault(pattern)
+      const fault =
+        flags.scriptFriendly && flags.format === "json"
+          ? "cannot use --script-friendly with --format json: each is a form of its own"
+          : patternFault(pattern)
       if (fault !== undefined) return yield* new UsageError({ reason: "BadValue", message: fault })
       const image = yield* Source.load(flags.source, yield* Flags.sourceOptions(flags))
       const layers = yield* withProgress(search(image, pattern))

@@ -280,6 +280,8 @@ describe("search", () => {
       assert.deepStrictEqual([none.code, none.stdout, none.stderr], [0, "", ""])
       const wrong = await tallyman(["search", source, "(", "--regex"])
       assert.strictEqual(wrong.code, 2)
+      const both = await tallyman(["search", source, "*", "--script-friendly", "--format", "json"])
+      assert.deepStrictEqual([both.code, both.stdout], [2, ""])
     })
   )
 })
