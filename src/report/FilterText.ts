@@ -60,7 +60,7 @@ export const lines = (report: Report): ReadonlyArray<string> => {
 
 /** `image:tag:layer:path`, a line for each match, as the older tool prints it. */
 export const searchScript = (name: string, layers: ReadonlyArray<LayerMatches>): ReadonlyArray<string> =>
-  layers.flatMap(({ id, matches }) => matches.map(({ path }) => `${name}:${id}:${path}`))
+  layers.flatMap(({ id, matches }) => matches.map(({ path }) => safe(`${name}:${id}:${path}`)))
 
 const types = { char: "character device", block: "block device" } as const
 

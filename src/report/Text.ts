@@ -13,10 +13,10 @@ const paint = (text: string, code: string, { colour }: TextOptions): string => (
 
 /** Names and values come from images: they must not drive the terminal. */
 export const safe = (text: string): string =>
-  text.replace(
-    /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g,
-    (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`
-  )
+  text.replace(/[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (char) => {
+    const code = char.charCodeAt(0)
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`
+  })
 
 /** Findings grouped by what they are about, errors first; empty when there are none. */
 export const findings = (results: CheckResults, options: TextOptions): string => {

@@ -61,6 +61,7 @@ describe("findings for people", () => {
     const text = Text.findings(hostile, plain)
     assert.match(text, /^[^\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$/)
     assert.lengthOf(text.split("\n"), 2)
+    assert.include(text, "(expected \\u202eabc\\u2066, found \\x7f\\x00)")
     assert.notMatch(Text.toText(report({ target: "\x1b[31m\n" }), plain), /\x1b/)
   })
 
