@@ -26,9 +26,10 @@ ${overview}
 ${sections.join("\n")}
 ## Sources and destinations
 
-\`SCHEME://PATH[?option=value&...]\`. Paths are taken as they are, relative or absolute. \`verify\` also takes a plain path and
-finds out what it holds. It audits everything that stands there; an image that TARGET selects as a source would has to be
-among it, or else that is an error.
+\`SCHEME://PATH[?option=value&...]\`. Paths are taken as they are, relative or absolute. \`verify\`, \`search\`,
+\`inspect\` and \`diff\` also take a plain path and find out what it holds, and so do \`--against\`, \`--repair\` and \`rebase\`.
+\`verify\` audits everything that stands there; an image that TARGET selects as a source would has to be among it, or else
+that is an error.
 
 | as a source | |
 | --- | --- |
@@ -37,7 +38,7 @@ among it, or else that is an error.
 
 | as a destination | |
 | --- | --- |
-| \`dir://\` | \`unique_names=true\`: a manifest for each image, so that many images share the directory |
+| \`dir://\` | \`unique_names=true\`: a manifest for each image, so that many images share the directory; \`expand=true\`: beside each manifest, in a directory of its name, the tree that the layers make |
 | \`tar://\` | \`format=hybrid\` (the default: every reader loads it), \`docker\` or \`oci\`; \`name=NAME:TAG\` instead of the names that the source has |
 | \`tar://\`, \`oci-layout://PATH[:REF]\` | \`compression=none\`, \`gzip\` or \`zstd\` and \`level=N\` store layers anew; without them their bytes are kept. \`media_types=oci\` or \`docker\` converts the manifest. An archive that stands there is replaced, unless \`--append\` keeps its images |
 | \`oci://\`, \`mounts://\` | nothing, or an empty directory, has to stand there. What is mounted goes with a restart: \`tallyman mount PATH\` mounts it again |
@@ -126,7 +127,7 @@ The others print, besides \`tool\` and \`version\`:
 
 \`\`\`
 search:  {"source", "image", "id", "pattern", "regex", "matches": [{"path", "layer", "layer_id", "diff_id", "type", "size",
-          "mode", "uid", "gid", "mtime", "linkname", "state", "by", "hides"}]}
+          "mode", "uid", "gid", "mtime", "linkname", "state", "by", "hides"}], "problems": [{"layer", "message"}]}
 inspect: {"names", "source", "id", "config_size", "manifest": {"digest", "media_type", "size"}, "platform", "created",
           "author", "config", "layers": [{"index", "diff_id", "digest", "media_type", "compression", "size",
           "uncompressed_size", "entries", "whiteouts", "overwritten_bytes", "deleted_bytes", "history"}],
