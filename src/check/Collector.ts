@@ -4,7 +4,7 @@ import type { Detail, Finding, Severity } from "./Finding.ts"
 import type { Policy } from "./Policy.ts"
 
 /** Findings of one check that are listed: a hostile layout can hold a million files that are wrong. Of all, twice as many. */
-export const defaultMaxFindings = 10_000
+const defaultMaxFindings = 10_000
 
 /** Those about one subject are a part of these: a hostile document can break the same rule a million times. */
 const alikePart = 50

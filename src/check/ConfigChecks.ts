@@ -235,7 +235,7 @@ const dateTime =
   /^(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$/
 
 /** RFC 3339 section 5.6, the day within its month. */
-export const isDateTime = (text: string): boolean => {
+const isDateTime = (text: string): boolean => {
   const match = dateTime.exec(text)
   if (match === null) return false
   const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])]

@@ -26,7 +26,7 @@ interface VerifyFlags {
 }
 
 /** On by default; --verify-full implies --verify; asking for both yes and no is a mistake to be told about. */
-export const depthOf = (flags: VerifyFlags): Effect.Effect<Depth | undefined, Uri.UsageError> => {
+const depthOf = (flags: VerifyFlags): Effect.Effect<Depth | undefined, Uri.UsageError> => {
   if (flags.noVerify && (flags.verify || flags.verifyFull)) {
     return Effect.fail(
       new Uri.UsageError({

@@ -42,7 +42,7 @@ export interface FlattenOptions {
 export type OpenLayer = (input: LayerInput, sink: Sink) => void
 
 /** Whether bit `index` is set. */
-export const isKept = (keep: ByteString, index: number): boolean =>
+const isKept = (keep: ByteString, index: number): boolean =>
   index >>> 3 < keep.length && ((keep.charCodeAt(index >>> 3) >>> (index & 7)) & 1) === 1
 
 /** The base's members as they stream by, those of the layers above and the end of the archive behind them. */

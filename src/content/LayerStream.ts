@@ -211,7 +211,7 @@ class Pass {
 class Enough extends Error {}
 
 /** The member that a copy names, under `path`, with its padding. */
-export const copyMember: CopyMember = (copy, path, globals, sink) => {
+const copyMember: CopyMember = (copy, path, globals, sink) => {
   const from = copy.from as LayerInput
   let left = -1
   let size = 0

@@ -61,7 +61,7 @@ const seconds = (created: string | null | undefined): number => {
 }
 
 /** Uncompressed, edits applied; what nobody knows yet is read. */
-export const layerSizes = Effect.fnUntraced(function* (
+const layerSizes = Effect.fnUntraced(function* (
   image: Image.Image
 ): Effect.fn.Return<ReadonlyArray<number>, Filter.FilterError, WorkerPool> {
   const pool = yield* WorkerPool

@@ -4,7 +4,7 @@ import type { Collector } from "../check/Collector.ts"
 import * as Journal from "./Journal.ts"
 import type { Store } from "./Store.ts"
 
-export const runChecks: ReadonlyArray<CheckId> = ["directory.incomplete", "directory.in-progress", "directory.leftover"]
+const runChecks: ReadonlyArray<CheckId> = ["directory.incomplete", "directory.in-progress", "directory.leftover"]
 
 /** Reports what is such a file; answers whether one of `names` is. */
 export const tellRuns = (

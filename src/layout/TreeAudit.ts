@@ -14,7 +14,7 @@ import { nothing, type Settled } from "../rootfs/Settle.ts"
 import type { Tolerance } from "../rootfs/Tolerance.ts"
 
 /** Every id that a comparison looks for. */
-export const compareChecks: ReadonlyArray<CheckId> = [
+const compareChecks: ReadonlyArray<CheckId> = [
   "rootfs.missing",
   "rootfs.extra",
   "rootfs.type-mismatch",

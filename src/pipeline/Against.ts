@@ -142,7 +142,7 @@ const compareStored = Effect.fnUntraced(function* (
 })
 
 /** The image of `target` that is to be compared with `wanted`. Fails, listing what is there, when that cannot be told. */
-export const candidateFor = Effect.fnUntraced(function* (
+const candidateFor = Effect.fnUntraced(function* (
   target: ImageSource["Type"],
   selector: Selector,
   wanted: Image.Image
@@ -185,7 +185,7 @@ const prove = Effect.fnUntraced(function* (image: Image.Image) {
 })
 
 /** Reports in what two images differ, as far as their documents tell: that content is what they say is for others. */
-export const compareImages = (target: Image.Image, source: Image.Image, report: Collector): void => {
+const compareImages = (target: Image.Image, source: Image.Image, report: Collector): void => {
   const subject = target.names[0] ?? target.config.digest
   compareConfigs(subject, target.config, source.config, report)
   compareLayers(subject, target.layers, source.layers, report)

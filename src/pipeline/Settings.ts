@@ -51,7 +51,7 @@ const bad = (message: string): UsageError => new UsageError({ reason: "BadValue"
 const units: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 }
 
 /** Bytes from `500`, `64M`, `10GiB`, ...; undefined when it is no size. */
-export const parseSize = (text: string): number | undefined => {
+const parseSize = (text: string): number | undefined => {
   const match = /^(\d{1,15})\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim())
   return match === null ? undefined : Number(match[1]) * units[match[2]!.toLowerCase()]!
 }

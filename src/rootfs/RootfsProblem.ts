@@ -83,11 +83,4 @@ export class ProblemList {
   get counts(): ReadonlyMap<RootfsCheck, number> {
     return this.#counts
   }
-
-  /** How many were not kept. */
-  get suppressed(): number {
-    let sum = 0
-    for (const count of this.#counts.values()) sum += Math.max(0, count - this.#maxPerCheck)
-    return sum
-  }
 }

@@ -115,7 +115,7 @@ export const impliedAnnotations = (image: ImageConfig): Readonly<Record<string, 
   )
 }
 
-export const volumesOf = (config: ContainerConfig): ReadonlyArray<string> =>
+const volumesOf = (config: ContainerConfig): ReadonlyArray<string> =>
   [...new Set(Object.keys(config.Volumes ?? {}).map((volume) => path.posix.resolve("/", volume)))]
     .filter((volume) => volume !== "/")
     .sort()
