@@ -188,6 +188,59 @@ class Regions {
   }
 }
 
+/** What the headers of an archive say. */
+interface Members {
+  /** By name: the last of each. */
+  readonly members: ReadonlyMap<string, Member>
+  /** All of a name, where there are several that are not all directories. */
+  readonly doubled: ReadonlyMap<string, ReadonlyArray<Member>>
+  readonly regions: Regions
+  readonly problems: ReadonlyArray<Problem>
+  /** Those too many, of which nothing is kept, are counted too. */
+  readonly entries: number
+  readonly sparse: number
+}
+
+/** With `isJudged` it is known what is wrong with the tar. Synchronous; throws what the file system says. */
+const readMembers = (region: Region, maxMembers: number, isJudged: boolean): Members => {
+  const members = new Map<string, Member>()
+  const doubled = new Map<string, Array<Member>>()
+  const regions = new Regions(region)
+  const problems: Array<Problem> = []
+  let entries = 0
+  let sparse = 0
+  walk(
+    region,
+    (entry) => {
+      if (++entries > maxMembers) return
+      const path = resolvePath(entry.path)
+      if (path.length > maxPath || levels(path) > maxLevels) {
+        problems.push({
+          check: "tar.too-large",
+          message: `the name of a member has ${path.length} bytes and ${levels(path)} levels; the member is passed over`,
+          offset: entry.headerOffset,
+          expected: `at most ${maxPath} bytes and ${maxLevels} levels`
+        })
+        return
+      }
+      const name = textOf(path)
+      const member = memberOf(entry, regions)
+      const known = members.get(name)
+      if (known !== undefined && !(known === directoryMember && member === directoryMember)) {
+        const all = doubled.get(name)
+        if (all === undefined) doubled.set(name, [known, member])
+        else all.push(member)
+      }
+      if (isSparse(member)) sparse++
+      members.set(name, member)
+    },
+    (problem) => {
+      if (!isJudged) problems.push(problem)
+    }
+  )
+  return { members, doubled, regions, problems, entries, sparse }
+}
+
 const index = Effect.fnUntraced(function* (
   file: string,
   region: Region,
@@ -195,90 +248,63 @@ const index = Effect.fnUntraced(function* (
   temporaryDirectory: string,
   maxMembers = defaultMaxMembers
 ): Effect.fn.Return<ArchiveStore, SourceError, Scope.Scope> {
-  const members = new Map<string, Member>()
-  const regions = new Regions(region)
-  const doubled = new Map<string, Array<Member>>()
-  const { judged } = stream
-  const problems: Array<Problem> = stream.problems.filter(
-    // With a sound stream the walk finds those of the tar again.
-    ({ check }) => judged !== undefined || check.startsWith("compression.")
-  )
-  let entries = 0
-  let sparse = 0
-  yield* Effect.try({
-    try: () => {
-      walk(
-        region,
-        (entry) => {
-          if (++entries > maxMembers) return
-          const path = resolvePath(entry.path)
-          if (path.length > maxPath || levels(path) > maxLevels) {
-            problems.push({
-              check: "tar.too-large",
-              message: `the name of a member has ${path.length} bytes and ${levels(path)} levels; the member is passed over`,
-              offset: entry.headerOffset,
-              expected: `at most ${maxPath} bytes and ${maxLevels} levels`
-            })
-            return
-          }
-          const name = textOf(path)
-          const member = memberOf(entry, regions)
-          const known = members.get(name)
-          if (known !== undefined && !(known === directoryMember && member === directoryMember)) {
-            const all = doubled.get(name)
-            if (all === undefined) doubled.set(name, [known, member])
-            else all.push(member)
-          }
-          if (isSparse(member)) sparse++
-          members.set(name, member)
-        },
-        (problem) => {
-          if (judged === undefined) problems.push(problem)
-        }
-      )
-    },
+  const isJudged = stream.judged !== undefined
+  const found = yield* Effect.try({
+    try: () => readMembers(region, maxMembers, isJudged),
     catch: (cause) => unreadable(file, cause)
   })
-  if (entries > maxMembers) {
-    return yield* new SourceError({
-      reason: "Limit",
-      message: `cannot read ${file}: expected at most ${maxMembers} entries (--max-members raises it), found ${entries}`
-    })
-  }
+  const { entries, members, sparse } = found
+  const tooMany = (what: string, count: number): SourceError =>
+    new SourceError({ reason: "Limit", message: `cannot read ${file}: expected at most ${what}, found ${count}` })
+  if (entries > maxMembers) return yield* tooMany(`${maxMembers} entries (--max-members raises it)`, entries)
+  const problems = [
+    // With a sound stream the walk finds those of the tar again.
+    ...stream.problems.filter(({ check }) => isJudged || check.startsWith("compression.")),
+    ...found.problems
+  ]
   if (problems.some((one) => one.check === "tar.not-a-tar")) {
     return yield* new SourceError({
       reason: "NotAnImage",
       message: `cannot read ${file}: expected a tar archive, found something else`
     })
   }
+  if (sparse > maxSparse) return yield* tooMany(`${maxSparse} sparse entries`, sparse)
+  const expanded =
+    sparse === 0 ? new Map<string, Region>() : yield* expandAll(file, region, members, temporaryDirectory)
+  return { path: file, ...stream, tar: region, problems, ...lookupsOf(found, expanded) }
+})
+
+/** Sparse members, each written with its holes into a file of its own. */
+const expandAll = Effect.fnUntraced(function* (
+  file: string,
+  region: Region,
+  members: ReadonlyMap<string, Member>,
+  temporaryDirectory: string
+) {
   const expanded = new Map<string, Region>()
-  if (sparse > maxSparse) {
-    return yield* new SourceError({
-      reason: "Limit",
-      message: `cannot read ${file}: expected at most ${maxSparse} sparse entries, found ${sparse}`
+  const next = yield* temporaryFiles(temporaryDirectory)
+  for (const [name, member] of members) {
+    if (!isSparse(member)) continue
+    const path = yield* Effect.try({
+      try: () => {
+        const temporary = next()
+        expand(region, member.entry, temporary)
+        return temporary
+      },
+      catch: (cause) =>
+        new SourceError({
+          reason: "Unreadable",
+          message: `cannot unpack ${name} of ${file} into ${temporaryDirectory}: ${describe(cause)}`,
+          cause
+        })
     })
+    expanded.set(name, { path, offset: 0, size: member.entry.realSize })
   }
-  if (sparse > 0) {
-    const next = yield* temporaryFiles(temporaryDirectory)
-    for (const [name, member] of members) {
-      if (!isSparse(member)) continue
-      const path = yield* Effect.try({
-        try: () => {
-          const temporary = next()
-          expand(region, member.entry, temporary)
-          return temporary
-        },
-        catch: (cause) =>
-          new SourceError({
-            reason: "Unreadable",
-            message: `cannot unpack ${name} of ${file} into ${temporaryDirectory}: ${describe(cause)}`,
-            cause
-          })
-      })
-      expanded.set(name, { path, offset: 0, size: member.entry.realSize })
-    }
-  }
-  const duplicates = new Map([...doubled].map(([name, all]) => [name, sameBytes(all, regions)] as const))
+  return expanded
+})
+
+/** The members as a tree of files, links followed within it. */
+const lookupsOf = ({ doubled, members, regions }: Members, expanded: ReadonlyMap<string, Region>) => {
   const linkAt = (name: string): string | undefined => {
     const member = members.get(name)
     return isLink(member) ? member.target : undefined
@@ -306,12 +332,8 @@ const index = Effect.fnUntraced(function* (
     }
   }
   return {
-    path: file,
     kind: "archive",
-    ...stream,
-    tar: region,
-    problems,
-    duplicates,
+    duplicates: new Map([...doubled].map(([name, all]) => [name, sameBytes(all, regions)] as const)),
     throughOthers: [...parents].filter((name) => {
       const member = members.get(name)
       return member !== undefined && member !== directoryMember
@@ -338,8 +360,8 @@ const index = Effect.fnUntraced(function* (
       }
       return found
     }
-  }
-})
+  } satisfies Partial<ArchiveStore>
+}
 
 const levels = (path: ByteString.ByteString): number => {
   let count = 1
