@@ -96,7 +96,7 @@ export const parse = (raw: Uint8Array): JsonDocument => {
   if (scan.tooMany) {
     problems.push({
       kind: "too-large",
-      message: `JSON holds more than ${maxValues} values, or more than ${maxValues / valuesPerName} different names (--max-json-values raises it)`
+      message: `JSON holds more than ${maxValues} values, or more than ${Math.floor(maxValues / valuesPerName)} different names (--max-json-values raises it)`
     })
     return { raw, value: undefined, problems }
   }
