@@ -16,11 +16,11 @@ import type { Receipt } from "../layout/Receipt.ts"
 import type { Depth, Verification } from "../layout/Verifier.ts"
 import * as Layouts from "./Layouts.ts"
 import * as Opener from "./Opener.ts"
-import { type Uri, UsageError } from "./Uri.ts"
+import * as Uri from "./Uri.ts"
 
 export interface ProcessOptions extends Layouts.SourceOptions, Layouts.WriterOptions {
-  readonly source: Uri
-  readonly destination: Uri
+  readonly source: Uri.Uri
+  readonly destination: Uri.Uri
   /** Applied in their order, before anything is written. */
   readonly filters?: ReadonlyArray<Filter>
   /** undefined: nothing is verified. */
@@ -99,13 +99,18 @@ const copyGraph = Effect.fnUntraced(function* (
   writer: ImageWriter["Type"],
   { destination, filters = [], limits, referrers = false, source: from }: ProcessOptions
 ) {
-  if (source.graph === undefined || writer.writeGraph === undefined) {
-    const uri = source.graph === undefined ? from : destination
-    return yield* new UsageError({
+  const asked = referrers ? "--referrers" : "--all-platforms"
+  if (selector.platform !== undefined) {
+    return yield* new Uri.UsageError({
       reason: "BadValue",
-      message: `cannot use ${referrers ? "--referrers" : "--all-platforms"} with ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${
-        source.graph === undefined ? "source" : "destination"
-      } holds single images`
+      message: `cannot use ${asked} with the choice of a platform: it copies every one`
+    })
+  }
+  if (source.graph === undefined || writer.writeGraph === undefined) {
+    const [uri, what] = source.graph === undefined ? [from, "source"] : [destination, "destination"]
+    return yield* new Uri.UsageError({
+      reason: "BadValue",
+      message: `cannot use ${asked} with ${JSON.stringify(uri.text)}: ${Uri.described(uri, what)} holds single images`
     })
   }
   const root = yield* ContentGraph.choose(source.graph, rootSelector(selector))

@@ -51,6 +51,10 @@ export const parse = (text: string): Either.Either<Uri, UsageError> => {
   return Either.right({ scheme, text, path, options })
 }
 
+/** `a tar:// source`, `an oci:// target`. */
+export const described = ({ scheme }: Uri, what: string): string =>
+  `${scheme.startsWith("o") ? "an" : "a"} ${scheme}:// ${what}`
+
 /** Left when an option is none of `known`; the message lists them. */
 export const onlyOptions = (uri: Uri, known: ReadonlyArray<string>, what: string): Either.Either<Uri, UsageError> => {
   const unknown = [...uri.options.keys()].find((key) => !known.includes(key))
@@ -59,7 +63,7 @@ export const onlyOptions = (uri: Uri, known: ReadonlyArray<string>, what: string
     : Either.left(
         new UsageError({
           reason: "UnknownOption",
-          message: `cannot use ${JSON.stringify(uri.text)}: a ${uri.scheme}:// ${what} has ${
+          message: `cannot use ${JSON.stringify(uri.text)}: ${described(uri, what)} has ${
             known.length === 0 ? "no options" : `the options ${known.join(", ")}`
           }, found ${unknown}`
         })

@@ -487,6 +487,36 @@ describe("process --all-platforms -f", () => {
       assert.strictEqual(json.left_out.length, 4)
     }))
 
+  it("is refused where one platform is chosen, and where there is place for one image only", () =>
+    withScratch(async (directory) => {
+      const from = Fixture.make(path.join(directory, "from"))
+      const source = `oci-layout://${from.directory}:app`
+      const to = path.join(directory, "to")
+      for (const [args, message] of [
+        [
+          [source, `oci-layout://${to}`, "--platform", "linux/arm64"],
+          "cannot use --all-platforms with the choice of a platform"
+        ],
+        [
+          [`${source}?architecture=arm64`, `oci-layout://${to}`],
+          "cannot use --all-platforms with the choice of a platform"
+        ],
+        [
+          [source, `dir://${to}`],
+          `cannot use --all-platforms with "dir://${to}": a dir:// destination holds single images`
+        ],
+        [
+          [source, `oci://${to}`],
+          `cannot use --all-platforms with "oci://${to}": an oci:// destination holds single images`
+        ]
+      ] as const) {
+        const { code, stderr } = await tallyman(["process", ...args, "--all-platforms"])
+        assert.strictEqual(code, 2, stderr)
+        assert.include(stderr, message)
+        assert.isFalse(fs.existsSync(to))
+      }
+    }))
+
   peerTest(["skopeo"], "is accepted by skopeo, with the digests it says", () =>
     withScratch(async (directory) => {
       const from = Fixture.make(path.join(directory, "from"), (index) => {
