@@ -69,8 +69,8 @@ What \`--tolerate\` names is neither reported nor repaired.
 
 ## Settings
 
-\`tallyman.json\`, in the working directory or above it, or named by \`--config\`, sets what need not be said each time; flags win
-over it. \`tallyman.schema.json\`, in the package, describes it to editors.
+\`tallyman.json\`, in the working directory or above it, or named by \`--config\`, sets what \`process\` and \`verify\` need not
+be told each time; flags win over it. \`tallyman.schema.json\`, in the package, describes it to editors.
 
 \`\`\`json
 {
