@@ -37,10 +37,14 @@ export const unprovable = (layer: Image.Layer): FilterError =>
   })
 
 /** The error for what a pass over a layer met. */
-export const failed = (layer: Image.Layer, failure: NonNullable<Job.Rewritten["failure"]>): FilterError =>
+export const failed = (
+  layer: Image.Layer,
+  failure: NonNullable<Job.Rewritten["failure"]>,
+  doing: "filter" | "search" = "filter"
+): FilterError =>
   new FilterError({
     reason: failure.reason === "unreadable" ? "Unreadable" : "Damaged",
-    message: `cannot filter ${nameOf(layer)}: ${failure.message}`
+    message: `cannot ${doing} ${nameOf(layer)}: ${failure.message}`
   })
 
 /**

@@ -43,7 +43,7 @@ export const search = Effect.fn("Search.search")(function* (
   )
   for (const [position, index] of unfit.entries()) layers[index] = again[position]!
   for (const [index, { failure }] of layers.entries()) {
-    if (failure !== undefined) return yield* failed(image.layers[index]!, failure)
+    if (failure !== undefined) return yield* failed(image.layers[index]!, failure, "search")
   }
   const fates = new Fates(layers)
   const damage = yield* damageIn(layers)

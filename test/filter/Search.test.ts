@@ -215,6 +215,7 @@ describe("search", () => {
         }
         const error = yield* search(gone, { pattern: "a", regex: false }).pipe(Effect.provide(pool), Effect.flip)
         assert.strictEqual(error.reason, "Unreadable")
+        assert.match(error.message, /^cannot search layer 0 /)
         const usage = yield* search(image, { pattern: "(", regex: true }).pipe(Effect.provide(pool), Effect.flip)
         assert.strictEqual(usage.reason, "Usage")
       })
