@@ -165,31 +165,17 @@ export const holds = ({ digest, layer }: Plan, evidence: Inspect.Evidence): bool
   Digest.like(layer.diffId, evidence.layer.diffIds) === layer.diffId &&
   (digest === undefined || (Digest.like(digest, evidence.digests) ?? digest) === digest)
 
-const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${layer.name})`
+/** For messages. */
+export const nameOf = (layer: Image.Layer): string => `layer ${layer.index} (${layer.name})`
 
-/** What went wrong with a layer that was read from the source and written into `destination`, or undefined. */
-export const failure = (
-  destination: string,
+/** Why the layer that was read is not the one that the image means, in words that follow its name; undefined when it is. */
+export const fault = (
   layer: Image.Layer,
   evidence: Inspect.Evidence
-): WriteError | SourceError | undefined => {
-  if (evidence.failure?.during === "write") {
-    return new WriteError({
-      reason: "Unwritable",
-      message: `cannot write ${nameOf(layer)} into ${destination}: ${describe(evidence.failure)}`
-    })
-  }
-  if (evidence.failure !== undefined) {
-    return new SourceError({
-      reason: "Unreadable",
-      message: `cannot read ${nameOf(layer)}: ${describe(evidence.failure)}`
-    })
-  }
-  const damaged = (message: string): SourceError =>
-    new SourceError({
-      reason: "Damaged",
-      message: `cannot copy ${nameOf(layer)} into ${destination}: it is damaged in the source: ${message}`
-    })
+): { readonly reason: "Unreadable" | "Damaged" | "Unsupported"; readonly message: string } | undefined => {
+  if (evidence.failure !== undefined) return { reason: "Unreadable", message: describe(evidence.failure) }
+  const damaged = (message: string) =>
+    ({ reason: "Damaged", message: `it is damaged in the source: ${message}` }) as const
   if (evidence.size < layer.bytes.size)
     return damaged(`expected ${count(layer.bytes.size, "byte")}, found ${evidence.size}`)
   if (evidence.layer?.complete !== true) {
@@ -199,13 +185,32 @@ export const failure = (
   const digest = layer.digest === undefined ? undefined : Digest.like(layer.digest, evidence.digests)
   if (digest !== undefined && digest !== layer.digest) return damaged(`expected ${layer.digest}, found ${digest}`)
   const diffId = Digest.like(layer.diffId, evidence.layer.diffIds)
-  if (diffId === undefined) {
-    return new SourceError({
-      reason: "Unsupported",
-      message: `cannot prove ${nameOf(layer)}: expected a diff_id of ${Digest.known}, found ${layer.diffId}`
+  if (diffId === undefined)
+    return { reason: "Unsupported", message: `expected a diff_id of ${Digest.known}, found ${layer.diffId}` }
+  return diffId === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${diffId}`)
+}
+
+/** What went wrong with a layer that was read from the source and written into `destination`, or undefined. */
+export const failure = (
+  destination: string,
+  layer: Image.Layer,
+  evidence: Inspect.Evidence
+): WriteError | SourceError | undefined => {
+  const name = nameOf(layer)
+  if (evidence.failure?.during === "write") {
+    return new WriteError({
+      reason: "Unwritable",
+      message: `cannot write ${name} into ${destination}: ${describe(evidence.failure)}`
     })
   }
-  return diffId === layer.diffId ? undefined : damaged(`expected diff_id ${layer.diffId}, found ${diffId}`)
+  const found = fault(layer, evidence)
+  if (found === undefined) return undefined
+  const doing = {
+    Unreadable: `cannot read ${name}`,
+    Damaged: `cannot copy ${name} into ${destination}`,
+    Unsupported: `cannot prove ${name}`
+  }[found.reason]
+  return new SourceError({ reason: found.reason, message: `${doing}: ${found.message}` })
 }
 
 /** What a layer became, from the evidence of `task`, of `probe`, or of `check` where it holds. */

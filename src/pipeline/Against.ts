@@ -174,11 +174,11 @@ const prove = Effect.fnUntraced(function* (image: Image.Image) {
   const { wanted } = LayerCopy.distinct(image.layers.map((layer) => LayerCopy.plan(layer, {})))
   const evidence = yield* pool.runAll(Inspect.job, wanted.map(LayerCopy.probe))
   for (const [index, { layer }] of wanted.entries()) {
-    const failed = LayerCopy.failure(image.source, layer, evidence[index]!)
-    if (failed !== undefined) {
+    const found = LayerCopy.fault(layer, evidence[index]!)
+    if (found !== undefined) {
       return yield* new SourceError({
-        reason: failed._tag === "SourceError" ? failed.reason : "Unreadable",
-        message: `cannot compare with ${image.source}: ${failed.message}`
+        reason: found.reason,
+        message: `cannot compare with ${image.source}: ${LayerCopy.nameOf(layer)}: ${found.message}`
       })
     }
   }
