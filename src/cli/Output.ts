@@ -35,7 +35,8 @@ export const printJson = (value: unknown): Effect.Effect<void> => printLine(JSON
 /** Width to fit text into: the terminal's, or what COLUMNS says, or enough to be read in a file. */
 export const columns = (): number => {
   const wanted = Number(process.env["COLUMNS"])
-  return process.stdout.columns ?? (Number.isInteger(wanted) && wanted > 0 ? wanted : 120)
+  // Terminals that were told no size say 0.
+  return process.stdout.columns || (Number.isInteger(wanted) && wanted > 0 ? wanted : 120)
 }
 
 /** Colour on a terminal only, never against NO_COLOR (no-color.org). */

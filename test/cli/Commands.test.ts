@@ -137,6 +137,19 @@ describe("the command", () => {
     }
   })
 
+  it.skipIf(spawnSync("script", ["--version"]).status !== 0)("goes by COLUMNS on a terminal that has no size", () => {
+    const { stdout } = spawnSync(
+      "script",
+      ["-qec", `"${process.execPath}" "${Workbench.command}" mount -h`, "/dev/null"],
+      {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, COLUMNS: "60" }
+      }
+    )
+    assert.include(stdout, "Mount the layers of mounts://PATH again, after a restart or\r\n`unmount`")
+  })
+
   it("keeps its exit code when nobody reads on, and says when its output cannot be written", () => {
     const sh = (rest: string) =>
       spawnSync("bash", ["-c", `"$0" "$1" ${rest}`, process.execPath, Workbench.command], { encoding: "utf8" })
