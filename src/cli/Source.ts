@@ -13,13 +13,14 @@ import { choose } from "../layout/ImageSource.ts"
 import * as BundleFiles from "../layout/runtime-bundle/BundleFiles.ts"
 import * as Layouts from "../pipeline/Layouts.ts"
 import type { Uri, UsageError } from "../pipeline/Uri.ts"
+import { withProgress } from "./Progress.ts"
 
 /** A path, whose layout is detected, or a URI. The image can be read until the scope ends. */
 export const load = Effect.fn("Source.load")(function* (
   target: string,
   options: Layouts.SourceOptions
 ): Effect.fn.Return<Image.Image, UsageError | SourceError, Scope.Scope | WorkerPool> {
-  const { selector, source } = yield* Layouts.openSource(yield* Layouts.locate(target), options)
+  const { selector, source } = yield* withProgress(Layouts.openSource(yield* Layouts.locate(target), options))
   return yield* choose(source, selector)
 })
 

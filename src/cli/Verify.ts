@@ -101,7 +101,7 @@ export const command = Command.make("verify", {
         )
         return yield* show(verification, depth, { json: { against: against.value }, text: () => [] })
       }
-      const verifier = yield* Layouts.openTarget(uri, opening)
+      const verifier = yield* withProgress(Layouts.openTarget(uri, opening))
       yield* show(yield* withProgress(verifier.verify({ depth, tolerances: tolerate, ...settings })), depth, {
         json: {},
         text: () => []
