@@ -202,16 +202,18 @@ const unsupported = (uri: Uri.Uri, what: string, known: ReadonlyArray<Uri.Scheme
     message: `cannot use ${JSON.stringify(uri.text)} as a ${what}: expected one of ${known.map((one) => `${one}://`).join(", ")}, found ${uri.scheme}://`
   })
 
-/** `PATH[:REF]`: the whole is a path when something stands there, as with names that hold a colon. */
+/**
+ * `PATH[:REF]`: the whole is a path when something stands there, as with names that hold a colon. A reference may hold
+ * slashes and colons too: where nothing stands, a path goes as far as directories are there.
+ */
 export const splitReference = (text: string): { readonly path: string; readonly reference?: string } => {
   if (fs.existsSync(text)) return { path: text }
-  const colon = text.indexOf(":", text.lastIndexOf("/") + 1)
+  const slash = text.lastIndexOf("/")
   const early = text.indexOf(":")
-  for (const at of colon === early ? [colon] : [early, colon]) {
-    if (at > 0 && (fs.existsSync(text.slice(0, at)) || at === colon))
-      return { path: text.slice(0, at), reference: text.slice(at + 1) }
-  }
-  return { path: text }
+  const isEarly =
+    early > 0 && (fs.existsSync(text.slice(0, early)) || (slash > 0 && !fs.existsSync(text.slice(0, slash))))
+  const at = isEarly ? early : text.indexOf(":", slash + 1)
+  return at > 0 ? { path: text.slice(0, at), reference: text.slice(at + 1) } : { path: text }
 }
 
 /** The one of `known` that an option names; undefined when it is not given. */

@@ -97,7 +97,12 @@ describe("a path with a reference", () => {
         [`${directory}/layout:localhost:5000/a/b:1`, `${directory}/layout`, "localhost:5000/a/b:1"],
         [`${directory}/with:colon`, `${directory}/with:colon`, undefined],
         [`${directory}/new`, `${directory}/new`, undefined],
-        [`${directory}/new:1`, `${directory}/new`, "1"]
+        [`${directory}/new:1`, `${directory}/new`, "1"],
+        [`${directory}/new:localhost:5000/a/b:1`, `${directory}/new`, "localhost:5000/a/b:1"],
+        [`${directory}/new:a/b`, `${directory}/new`, "a/b"],
+        [`${directory}/new/deep:1`, `${directory}/new/deep`, "1"],
+        [`${directory}/with:colon/new:1`, `${directory}/with:colon/new`, "1"],
+        [`${directory}/with:colon/new`, `${directory}/with:colon/new`, undefined]
       ] as const) {
         assert.deepStrictEqual(
           { ...Layouts.splitReference(text) },
