@@ -71,7 +71,7 @@ export const locate = Effect.fn("Layouts.locate")(function* (
       message: `cannot read ${target}: expected an archive, a directory of images, an OCI layout or a bundle, found ${found.what}`
     })
   }
-  return { scheme: found, text: target, path: target, options: new Map() }
+  return { scheme: found, text: target, path: Uri.unambiguous(target), options: new Map() }
 })
 
 /**

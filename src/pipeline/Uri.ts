@@ -1,4 +1,6 @@
 /** `scheme://PATH[?option=value&...]`: how sources and destinations are named. */
+import * as fs from "node:fs"
+import * as path from "node:path"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 
@@ -17,7 +19,7 @@ export interface Uri {
   readonly scheme: Scheme
   /** As the user wrote it. */
   readonly text: string
-  /** Everything between `://` and `?`, taken as it is: paths are not percent-encoded. */
+  /** Everything between `://` and `?`, not percent-encoded, taken as it is but for what `unambiguous` does. */
   readonly path: string
   readonly options: ReadonlyMap<string, string>
 }
@@ -26,6 +28,26 @@ const isScheme = (text: string): text is Scheme => (schemes as ReadonlyArray<str
 
 /** True when the text has the form of a URI rather than of a path. */
 export const isUri = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//.test(text)
+
+/**
+ * `..` behind a link to a directory is where the link leads, for the system, and beside the link by its letters, for
+ * `path.resolve`. A path in which the two differ is written so that they do not.
+ */
+export const unambiguous = (text: string): string => {
+  const climbing = /^.*[^/]\/+\.\.(?=\/|$)/s.exec(text)?.[0]
+  if (climbing === undefined) return text
+  // Not `realpathSync`, which goes by the letters itself.
+  const real = (one: string): string | undefined => {
+    try {
+      return fs.realpathSync.native(one)
+    } catch {
+      return undefined
+    }
+  }
+  const led = real(climbing)
+  // What is not there is for those to tell who look for it.
+  return led === undefined || led === real(path.resolve(climbing)) ? text : `${led}${text.slice(climbing.length)}`
+}
 
 export const parse = (text: string): Either.Either<Uri, UsageError> => {
   const bad = (message: string): Either.Either<never, UsageError> =>
@@ -38,9 +60,9 @@ export const parse = (text: string): Either.Either<Uri, UsageError> => {
   const rest = match[2]!
   // Only what looks like options is taken for them: `?` may stand in a path.
   const query = /\?([A-Za-z_][A-Za-z0-9_-]*(?:=[^&]*)?(?:&[A-Za-z_][A-Za-z0-9_-]*(?:=[^&]*)?)*)$/.exec(rest)
-  const path = query === null ? rest : rest.slice(0, query.index)
-  if (path === "") return bad("expected a path behind ://, found nothing")
-  if (path.includes("\0")) return bad("expected a path, found a NUL in it")
+  const given = query === null ? rest : rest.slice(0, query.index)
+  if (given === "") return bad("expected a path behind ://, found nothing")
+  if (given.includes("\0")) return bad("expected a path, found a NUL in it")
   const options = new Map<string, string>()
   for (const pair of query?.[1]?.split("&") ?? []) {
     const equals = pair.indexOf("=")
@@ -48,7 +70,7 @@ export const parse = (text: string): Either.Either<Uri, UsageError> => {
     if (options.has(key)) return bad(`the option ${key} is given twice`)
     options.set(key, equals < 0 ? "true" : pair.slice(equals + 1))
   }
-  return Either.right({ scheme, text, path, options })
+  return Either.right({ scheme, text, path: unambiguous(given), options })
 }
 
 /** `a tar:// source`, `an oci:// target`. */

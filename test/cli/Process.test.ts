@@ -173,6 +173,29 @@ describe("process", () => {
     }
   })
 
+  it("takes .. behind a link to lead where the system does, in what is written and in what is verified", async () => {
+    fs.mkdirSync(`${directory}/far/away`, { recursive: true })
+    fs.symlinkSync("far/away", `${directory}/near`)
+    const places = ["tar://NEAR/../there.tar", "dir://NEAR/../there", "oci-layout://NEAR/../layout:a/b"]
+    for (const place of places) {
+      const uri = place.replace("NEAR", `${directory}/near`)
+      const { code, stderr } = await Workbench.tallyman(["process", soundUri, uri, "--verify-full"])
+      assert.deepStrictEqual([code, stderr], [0, ""], uri)
+      assert.strictEqual((await Workbench.tallyman(["verify", uri.replace(/^.*:\/\/|:a\/b$/g, ""), "--full"])).code, 0)
+    }
+    assert.sameMembers(fs.readdirSync(`${directory}/far`), [
+      "away",
+      "there.tar",
+      "there.tar.receipt.json",
+      "there",
+      "layout"
+    ])
+    for (const name of ["there.tar", "there", "layout"]) assert.isFalse(fs.existsSync(`${directory}/${name}`), name)
+    // What is beside the link has nothing to do with it.
+    fs.mkdirSync(`${directory}/layout`)
+    assert.strictEqual((await Workbench.tallyman(["verify", `${directory}/near/../layout`, "--full"])).code, 0)
+  })
+
   it("again into the same directory keeps what is right", async () => {
     const destination = fresh()
     for (let run = 0; run < 2; run++) {
