@@ -349,17 +349,40 @@ const auditCatalog = (
     for (const name of saved.names) known.names.push(name)
     described.set(saved.manifestFile, known)
   }
+  for (const [file, listed] of byManifest) {
+    // What is wrong with a manifest that cannot be read has been reported.
+    if (described.has(file) || report.errorsBySubject.has(file)) continue
+    const named = listed.slice(0, 10).join(", ")
+    report.report("catalog.dangling", subject, `${file} has no image, but the catalog names it for ${named}`)
+  }
   const entries = new Set(catalog.entries.map((entry) => JSON.stringify(entry)))
   for (const [file, { names, receipt }] of described) {
     const listed = byManifest.get(file)
     if (listed === undefined) report.report("catalog.unlisted", subject, `no entry names ${file}`)
-    const known = new Set(names.map(keyOf))
+    const check = file === Files.manifestFile("", false) ? "catalog.stale" : "catalog.collision"
+    const alike = new Map<string, { readonly known: Array<string>; readonly listed: Array<string> }>()
+    for (const name of names) {
+      const key = keyOf(name)
+      const same = alike.get(key)
+      if (same === undefined) alike.set(key, { known: [name], listed: [] })
+      else same.known.push(name)
+    }
     for (const name of names.length === 0 ? [] : (listed ?? [])) {
-      if (known.has(lastPart(name))) continue
-      const check = file === "manifest.json" ? "catalog.stale" : "catalog.collision"
-      report.report(check, subject, `the entry ${JSON.stringify(name)} names ${file}, which is another image's`, {
-        expected: name,
-        actual: names.slice(0, 10).join(", ")
+      const same = alike.get(lastPart(name))
+      if (same !== undefined) same.listed.push(name)
+      else {
+        report.report(check, subject, `the entry ${JSON.stringify(name)} names ${file}, which is another image's`, {
+          expected: name,
+          actual: names.slice(0, 10).join(", ")
+        })
+      }
+    }
+    // Which of them it is does not show in the last part of a name.
+    for (const { known, listed } of alike.values()) {
+      if (listed.length <= known.length) continue
+      report.report(check, subject, `${count(listed.length, "entry", "entries")} name ${file}, which is one image's`, {
+        expected: listed.slice(0, 10).join(", "),
+        actual: known.slice(0, 10).join(", ")
       })
     }
     for (const { image, tag } of catalogDetails(receipt)) {
@@ -460,7 +483,9 @@ const auditReceipts = (names: ReadonlyArray<string>, catalog: Catalog | undefine
     if (!names.includes(manifest))
       report.report("manifest.missing", manifest, `${file} records it, but it is not there`)
   }
-  if (receipts.length > 0 && catalog === undefined && !names.includes(Files.catalogFile)) {
+  // manifest.json alone is what `docker save` writes as well.
+  const hasNamed = names.some((name) => Files.isManifest(name) && name !== saveFile)
+  if ((receipts.length > 0 || hasNamed) && catalog === undefined && !names.includes(Files.catalogFile)) {
     report.report(
       "catalog.missing",
       Files.catalogFile,

@@ -750,6 +750,26 @@ const cases: ReadonlyArray<Case> = [
     )
   },
   {
+    check: "catalog.dangling",
+    title: "a manifest without images",
+    subject: "catalog.json",
+    also: ["manifest.json", base, top],
+    make: built(image, (root) => {
+      fs.writeFileSync(`${root}/manifest.json`, "[]")
+      fs.writeFileSync(`${root}/catalog.json`, '{"localhost/small": {"1": "manifest.json"}}')
+    })
+  },
+  {
+    check: "catalog.dangling",
+    title: "a file that is no manifest",
+    subject: "catalog.json",
+    make: after((root) =>
+      edit(root, "catalog.json", (value) => {
+        value.gone = { "1": "catalog.json" }
+      })
+    )
+  },
+  {
     check: "catalog.stale",
     subject: "catalog.json",
     make: after((root) =>

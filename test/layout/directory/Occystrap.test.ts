@@ -102,6 +102,37 @@ describe("what occystrap is known to damage", () => {
       assert.deepStrictEqual(Workbench.findings(await audit(root)), [["catalog.collision", "catalog.json"]])
     }))
 
+  for (const [uniqueNames, a, b, manifest, check] of [
+    [false, "a/x", "b/x", "manifest.json", "catalog.stale"],
+    [true, "a/b/x", "a_b/x", "manifest-a_b_x-1.json", "catalog.collision"]
+  ] as const) {
+    it(`${a} and ${b}, which are the same in their last part, are told to be two (${manifest})`, () =>
+      Workbench.withScratch(async (directory) => {
+        const named = ImageBuilder.build({ names: [`${b}:1`], layers: [[Entry.file("x")]] })
+        const root = directoryOf(`${directory}/out`, ImageBuilder.occystrapDirectory([named], { uniqueNames }))
+        assert.deepStrictEqual(Workbench.findings(await audit(root)), [])
+        fs.writeFileSync(`${root}/catalog.json`, JSON.stringify({ [a]: { "1": manifest }, [b]: { "1": manifest } }))
+        const found = await audit(root)
+        assert.deepStrictEqual(Workbench.findings(found), [[check, "catalog.json"]])
+        assert.isFalse(found.results.hasErrors)
+      }))
+  }
+
+  it("a catalog that is gone is missed where manifests have names, which it alone leads to", () =>
+    Workbench.withScratch(async (directory) => {
+      for (const uniqueNames of [false, true]) {
+        const root = directoryOf(
+          `${directory}/${uniqueNames}`,
+          ImageBuilder.occystrapDirectory([first], { uniqueNames })
+        )
+        fs.rmSync(`${root}/catalog.json`)
+        assert.deepStrictEqual(
+          Workbench.findings(await audit(root)),
+          uniqueNames ? [["catalog.missing", "catalog.json"]] : []
+        )
+      }
+    }))
+
   it("layers that a filter rewrote no longer fit the diff_ids", () =>
     Workbench.withScratch(async (directory) => {
       const root = directoryOf(`${directory}/out`, ImageBuilder.occystrapDirectory([first]))
