@@ -144,6 +144,8 @@ const grownTo = ({ offset, path, size }: Region): number | undefined => {
   return now !== undefined && now > size ? now : undefined
 }
 
+const digestOfNothing = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 /** `sha256:abc` for `blobs/sha256/abc`. */
 const digestNamed = (name: string): string => name.split("/").slice(-2).join(":")
 
@@ -288,6 +290,23 @@ export class LayerAudit {
       if (why !== undefined)
         this.#report.report(blob.checks.unreadable, blob.subject, `it cannot be read: ${Failure.describe(why)}`)
       this.#plainDigest(blob)
+      this.#nothing(blob)
+    }
+  }
+
+  /** A file of no bytes, as a full disk leaves it, is told without reading it; where a size is said, by that. */
+  #nothing(blob: Blob): void {
+    if (blob.as !== "layer" || blob.region.size > 0 || blob.sizes !== undefined) return
+    for (const { about, by, value } of blob.diffIds ?? none) {
+      if (Digest.algorithmOf(value) !== "sha256" || value === digestOfNothing) continue
+      const detail = { expected: value, actual: digestOfNothing }
+      this.#report.report(
+        "layer.diff-id-mismatch",
+        blob.subject,
+        `it is empty, which is not what ${by} says`,
+        detail,
+        about
+      )
     }
   }
 

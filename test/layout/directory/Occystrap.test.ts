@@ -133,6 +133,18 @@ describe("what occystrap is known to damage", () => {
       }
     }))
 
+  it("a layer of no bytes is told without reading, unless that is what it should be", () =>
+    Workbench.withScratch(async (directory) => {
+      const root = directoryOf(`${directory}/out`, ImageBuilder.occystrapDirectory([first]))
+      fs.truncateSync(path.join(root, layersOf(root)[1]!))
+      assert.deepStrictEqual(Workbench.findings(await audit(root, "fast")), [
+        ["layer.diff-id-mismatch", layersOf(root)[1]!]
+      ])
+      const empty = ImageBuilder.build({ names: ["empty:1"], layers: [first.layers[0]!.tar, new Uint8Array()] })
+      const other = directoryOf(`${directory}/empty`, ImageBuilder.occystrapDirectory([empty]))
+      assert.deepStrictEqual(Workbench.findings(await audit(other, "fast")), [])
+    }))
+
   it("layers that a filter rewrote no longer fit the diff_ids", () =>
     Workbench.withScratch(async (directory) => {
       const root = directoryOf(`${directory}/out`, ImageBuilder.occystrapDirectory([first]))
