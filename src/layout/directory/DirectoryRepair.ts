@@ -104,6 +104,31 @@ export const isImage = (root: string, { receipt, saved }: Slot, image: Image.Ima
     ? receipt.image === image.config.digest
     : saved !== undefined && SavedIdentity.isImage(DirectoryStore.make(root), saved, image) === true
 
+/** Where that by which a receipt is missed is damaged as well, nobody has complained of it yet. */
+const isReceiptLost = (store: Store, slot: Slot, image: Image.Image, flagged: Restore.Flagged): boolean => {
+  const { manifest, others, receipt, saved } = slot
+  if (receipt !== undefined || others > 0) return false
+  return flagged(Files.receiptFile(manifest)) || (saved !== undefined && isOurs(store, saved, image, flagged))
+}
+
+/** Whether what this program alone leaves together will stand there: a catalog, a verbatim config, layers under diff_ids. */
+const isOurs = (
+  store: Store,
+  { config, layers }: DockerSave.SavedImage,
+  image: Image.Image,
+  flagged: Restore.Flagged
+): boolean => {
+  if (config !== Files.configFile(image.config.digest)) return false
+  const isOther = SavedIdentity.isConfigOf(store, config, image) && !holds(store, config, image.config.raw)
+  return (
+    !isOther &&
+    (store.lookup(Files.catalogFile) !== undefined || flagged(Files.catalogFile)) &&
+    image.layers.length > 0 &&
+    layers?.length === image.layers.length &&
+    layers.every((file, index) => file === Files.layerFile(image.layers[index]!.diffId))
+  )
+}
+
 /** The tree beside a manifest, when it is to be looked at. */
 export interface Expanded {
   readonly proved: ProvedTree.Proved
@@ -116,15 +141,16 @@ export interface Expanded {
  */
 export const planTree = Effect.fn("DirectoryRepair.planTree")(function* (
   root: string,
-  { manifest, others, receipt }: Slot,
+  slot: Slot,
   image: Image.Image,
   flagged: Restore.Flagged,
   isSuspect: (directory: string) => boolean,
   { policy, tolerances }: { readonly policy: Policy; readonly tolerances: ReadonlyArray<Tolerance> }
 ): Effect.fn.Return<Expanded | undefined, SourceError, WorkerPool> {
+  const { manifest, others, receipt } = slot
   const directory = ExpandedTree.directoryOf(manifest)
   // Where a receipt is lost it was no other tool that wrote the tree.
-  const isLost = receipt === undefined && flagged(Files.receiptFile(manifest))
+  const isLost = isReceiptLost(DirectoryStore.make(root), slot, image, flagged)
   const recorded = ExpandedTree.recordedIn(receipt, manifest) ?? (isLost ? {} : undefined)
   const place = path.join(root, directory)
   const isThere = fs.lstatSync(place, { throwIfNoEntry: false }) !== undefined
@@ -180,16 +206,17 @@ export const plan = Effect.fn("DirectoryRepair.plan")(function* (
   if (typeof named === "string") {
     return { files: [], impossible: [{ path: slot.manifest, reason: named }], leftovers: [] } satisfies Restore.Plan
   }
-  yield* SavedRepair.plan(store, named, image, slot.receipt, flagged, draft)
+  yield* SavedRepair.plan(store, named, image, slot.receipt, flagged, draft, slot.saved === undefined)
   if (slot.saved === undefined)
     draft.want(slot.manifest, { kind: "bytes", bytes: manifestBytes({ ...image, names: slot.names }) })
   const receipt = Files.receiptFile(slot.manifest)
-  if (slot.receipt === undefined && flagged(receipt) && slot.others === 0) {
+  if (isReceiptLost(store, slot, image, flagged)) {
     draft.want(receipt, { kind: "late", make: () => Receipt.encode(receiptAnew(root, slot, image, expanded())) })
   }
   const catalogued = flagged(Files.catalogFile, slot.receipt === undefined ? "error" : undefined)
-  if (catalogued && (draft.files.length > 0 || !holds(store, Files.catalogFile, catalogAnew(root))))
-    draft.want(Files.catalogFile, { kind: "late", make: () => catalogAnew(root) })
+  const coming = draft.files.some((file) => file.path === receipt) ? slot : undefined
+  if (catalogued && !holds(store, Files.catalogFile, catalogAnew(root, image, coming)))
+    draft.want(Files.catalogFile, { kind: "late", make: () => catalogAnew(root, image, coming) })
   return draft
 })
 
@@ -265,8 +292,11 @@ export const expandedAnew = (
   unrestored: keptUnrestored(unrestored)
 })
 
-/** From what the receipts record; of manifests without one, what the catalog has, or else their names. */
-const catalogAnew = (root: string): Uint8Array => {
+/**
+ * From what the receipts record; of manifests without one, what the catalog has, or else their names. `coming`: the slot of
+ * `image`, where it gets a receipt anew.
+ */
+const catalogAnew = (root: string, image: Image.Image, coming: Slot | undefined): Uint8Array => {
   const store = DirectoryStore.make(root)
   const raw = readSmall(store, Files.catalogFile)
   const old =
@@ -275,8 +305,12 @@ const catalogAnew = (root: string): Uint8Array => {
   const add = ({ image, tag }: CatalogEntry, manifest: string): void => {
     catalog.set(image, (catalog.get(image) ?? new Map<string, string>()).set(tag, manifest))
   }
-  const found = slots(root)
+  const found = slots(root).filter(({ manifest }) => manifest !== coming?.manifest)
   const recorded = new Set(found.flatMap(({ manifest, receipt }) => (receipt === undefined ? [] : [manifest])))
+  if (coming !== undefined) {
+    recorded.add(coming.manifest)
+    for (const name of catalogNames(coming.names, image)) add(Files.catalogKey(name), coming.manifest)
+  }
   for (const [image, tag, manifest] of old) if (!recorded.has(manifest)) add({ image, tag }, manifest)
   for (const { manifest, names, receipt } of found) {
     if (receipt !== undefined) {

@@ -66,20 +66,26 @@ export const disputed = (claims: ReadonlyArray<Claim>): ((file: string) => strin
   return (file) => (isDisputed(plainName(file)) ? "another image names it too, and means other content" : undefined)
 }
 
-/** Wants in `draft` what of `named` is not as it belongs to `image`. `receipt`: of the run that wrote it. */
+/**
+ * Wants in `draft` what of `named` is not as it belongs to `image`. `receipt`: of the run that wrote it. `unseen`: its
+ * manifest was not there to lead anybody to its files.
+ */
 export const plan = Effect.fn("SavedRepair.plan")(function* (
   store: Store,
   named: Named,
   image: Image.Image,
   receipt: Receipt.Receipt | undefined,
   flagged: Restore.Flagged,
-  draft: Restore.Draft
+  draft: Restore.Draft,
+  unseen = false
 ) {
-  if (!SavedIdentity.isConfigOf(store, named.config, image))
-    draft.want(named.config, { kind: "bytes", bytes: image.config.raw })
+  const isConfig = SavedIdentity.isConfigOf(store, named.config, image)
+  if (!isConfig) draft.want(named.config, { kind: "bytes", bytes: image.config.raw })
   const layers = named.layers.map((file, index) => placed(file, image.layers[index]!, receipt))
   const recorded = LayerCopy.detailsIn(receipt)
-  const spoilt = new Set((yield* Restore.spoilt(store, layers, flagged)).map((one) => one.path))
+  // A config that cannot be read told nobody what the layers should be.
+  const isSuspect: Restore.Flagged = unseen || !isConfig ? () => true : flagged
+  const spoilt = new Set((yield* Restore.spoilt(store, layers, isSuspect)).map((one) => one.path))
   for (const [index, { digest, path: file }] of layers.entries()) {
     if (!spoilt.delete(file)) continue
     const layer = image.layers[index]!

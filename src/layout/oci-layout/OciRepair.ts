@@ -74,7 +74,7 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
   const draft = new Restore.Draft((file) => Restore.obstacle(root, file))
   const index = yield* indexOf(context)
   if (index.bytes !== undefined) draft.want(Files.indexFile, { kind: "late", make: () => index.bytes! })
-  const listed = yield* planBlobs(context, index.entries, subjects, draft)
+  const listed = yield* planBlobs(context, index.entries, subjects, draft, index.bytes !== undefined)
   const targets = new Set<string>([Files.indexFile])
   for (const { descriptor, image, raw, refs } of listed) {
     if (image === undefined) continue
@@ -90,6 +90,10 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
       }
     }
   }
+  for (const file of names) {
+    if (Files.isReceipt(file) && !targets.has(file) && flagged(file, "error"))
+      draft.cannot(file, "nothing that is listed tells which image of the source it is about")
+  }
   return {
     files: draft.files,
     impossible: draft.impossible,
@@ -101,17 +105,19 @@ export const plan = Effect.fn("OciRepair.plan")(function* (
 
 /**
  * Wants in `draft` what of the images that `entries` lead to is not right, of those at least that are among the copies;
- * answers the manifests that were reached. `store` is a layout, in a directory or an archive.
+ * answers the manifests that were reached. `store` is a layout, in a directory or an archive. `isIndexLost`: what
+ * told of `entries` was damaged, so that nobody was led to what they lead to.
  */
 export const planBlobs = Effect.fn("OciRepair.planBlobs")(function* (
   context: Context,
   entries: ReadonlyArray<Descriptor>,
   subjects: ReadonlyArray<string>,
-  draft: Restore.Draft
+  draft: Restore.Draft,
+  isIndexLost = false
 ): Effect.fn.Return<ReadonlyArray<Listed>, SourceError, WorkerPool> {
   const { flagged, store } = context
   if (flagged(Files.layoutFile, "error")) draft.want(Files.layoutFile, { kind: "bytes", bytes: Files.layoutBytes })
-  const { blobs, documents, listed } = yield* walk(context, entries)
+  const { blobs, documents, listed, unseen } = yield* walk(context, entries, isIndexLost)
   for (const [digest, raw] of documents) draft.want(Digest.blobPath(digest), { kind: "bytes", bytes: raw })
   for (const { descriptor, image, raw } of listed.values()) {
     const file = Digest.blobPath(descriptor.digest)
@@ -129,11 +135,12 @@ export const planBlobs = Effect.fn("OciRepair.planBlobs")(function* (
       })
     }
   }
-  const suspects = [...blobs].filter(([digest]) => flagged(Digest.blobPath(digest)) && Digest.isComputable(digest))
+  const isSuspect: Restore.Flagged = (file) => flagged(file) || unseen.has(file)
+  const suspects = [...blobs].filter(([digest]) => isSuspect(Digest.blobPath(digest)) && Digest.isComputable(digest))
   const spoilt = yield* Restore.spoilt(
     store,
     suspects.map(([digest]) => ({ path: Digest.blobPath(digest), diffId: undefined, digest })),
-    flagged
+    isSuspect
   )
   for (const { digest, path: file } of spoilt) {
     const blob = blobs.get(digest!)!
@@ -241,6 +248,8 @@ interface Walked {
   readonly blobs: Map<string, Blob>
   /** Manifests and indexes that have to be written. */
   readonly documents: ReadonlyMap<string, Uint8Array>
+  /** Files that nobody was led to, as what leads there was lost. */
+  readonly unseen: ReadonlySet<string>
 }
 
 /** More than any layout has. */
@@ -248,14 +257,17 @@ const maxReached = 100_000
 
 const walk = Effect.fnUntraced(function* (
   context: Context,
-  index: ReadonlyArray<Descriptor>
+  index: ReadonlyArray<Descriptor>,
+  isIndexLost: boolean
 ): Effect.fn.Return<Walked, SourceError> {
   const { flagged, store } = context
   const listed = new Map<string, Listed>()
   const blobs = new Map<string, Blob>()
   const documents = new Map<string, Uint8Array>()
   const seen = new Set<string>()
+  const unseen = new Set<string>()
   const pending = index.map((descriptor) => ({ descriptor, ref: nameOf(descriptor), nested: false })).reverse()
+  if (isIndexLost) for (const { digest } of index) unseen.add(Digest.blobPath(digest))
   for (let next = pending.pop(); next !== undefined && seen.size < maxReached; next = pending.pop()) {
     const { descriptor, nested, ref } = next
     const { digest } = descriptor
@@ -267,9 +279,11 @@ const walk = Effect.fnUntraced(function* (
     const file = Digest.blobPath(digest)
     const here = proved(readSmall(store, file), digest)
     // What an index lists may be missing: then nobody complains of it.
-    const lost = here === undefined && (!nested || flagged(file))
+    const isSpoilt = unseen.has(file) && store.lookup(file) !== undefined
+    const lost = here === undefined && (!nested || flagged(file) || isSpoilt)
     const raw = here ?? (lost ? yield* documentAnew(context, descriptor) : undefined)
     if (lost && raw !== undefined) documents.set(digest, raw)
+    const isUnseen = lost || unseen.has(file)
     const value = raw === undefined ? undefined : Json.parse(raw).value
     const fields = Json.isObject(value) ? value : {}
     if (MediaType.kind(descriptor.mediaType) === "manifest") {
@@ -282,13 +296,22 @@ const walk = Effect.fnUntraced(function* (
           if (blobs.get(found.digest)?.image === undefined) blobs.set(found.digest, { descriptor: found, image, layer })
         }
       }
+      if (isUnseen) for (const one of led(fields, store)) unseen.add(one)
     }
     for (const child of descriptors(...list(fields["manifests"])).toReversed()) {
       pending.push({ descriptor: child, ref: undefined, nested: true })
+      if (isUnseen) unseen.add(Digest.blobPath(child.digest))
     }
   }
-  return { listed, blobs, documents }
+  return { listed, blobs, documents, unseen }
 })
+
+/** The files that a manifest leads to; a layer that need not be there counts only where it is. */
+const led = (fields: Readonly<Record<string, unknown>>, store: Store): ReadonlyArray<string> =>
+  descriptors(fields["config"], ...list(fields["layers"])).flatMap(({ digest, mediaType }) => {
+    const file = Digest.blobPath(digest)
+    return MediaType.isDistributable(mediaType) || store.lookup(file) !== undefined ? [file] : []
+  })
 
 const proved = (raw: Uint8Array | undefined, digest: string): Uint8Array | undefined =>
   raw !== undefined && Hasher.digestOfBytes(digest, raw) === digest ? raw : undefined
