@@ -382,7 +382,7 @@ const compareTree = Effect.fnUntraced(function* (
     )
     return undefined
   }
-  const { places, rootfs } = auditConfigs(store, undefined, store.list("") ?? [], new Collector())
+  const { places, rootfs } = auditConfigs(store, false, store.list("") ?? [], new Collector())
   const { tree } = yield* ProvedTree.prove(wanted, "cannot compare with")
   // That there is none is for the verifier to say.
   if (rootfs === undefined) return undefined

@@ -15,6 +15,8 @@ import * as Files from "./MountsFiles.ts"
 import * as Overlay from "./Overlay.ts"
 
 export interface Found {
+  /** The file that the manifest names. */
+  readonly config: string | undefined
   /** Base first; nothing when the manifest cannot be used. */
   readonly layers: ReadonlyArray<NamedLayer>
   /** Those of them that are there. */
@@ -26,8 +28,10 @@ export interface Found {
 export const look = (store: Store, names: ReadonlyArray<string>, report: Collector): Found => {
   tellRuns(store, names, report)
   directories(store, report)
-  const layers = layersOf(store, report)
+  const saved = savedImage(store, report)
+  const layers = (saved?.layers ?? []).map((named) => ({ named, directory: Files.directoryOf(named) }))
   return {
+    config: saved?.config,
     layers,
     present: layers.filter((one) => present(store, one, report)),
     mounted: auditMount(store, layers, report)
@@ -65,12 +69,10 @@ const directories = (store: Store, report: Collector): void => {
   }
 }
 
-/** Base first; nothing when the manifest cannot be used. */
-const layersOf = (store: Store, report: Collector): ReadonlyArray<NamedLayer> => {
+/** Nothing when the manifest cannot be used. */
+const savedImage = (store: Store, report: Collector): DockerSave.SavedImage | undefined => {
   const document = Document.read(store, Files.manifest, Document.manifestChecks, report)
-  if (document === undefined) return []
-  const images = DockerSave.readManifest(document, Files.manifest, report)
-  return (images[0]?.layers ?? []).map((named) => ({ named, directory: Files.directoryOf(named) }))
+  return document === undefined ? undefined : DockerSave.readManifest(document, Files.manifest, report)[0]
 }
 
 const present = (store: Store, { directory }: NamedLayer, report: Collector): boolean => {

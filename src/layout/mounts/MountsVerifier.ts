@@ -12,6 +12,7 @@ import * as DirectoryStore from "../DirectoryStore.ts"
 import { LayerAudit, layerChecks } from "../LayerAudit.ts"
 import type * as Receipt from "../Receipt.ts"
 import * as ReceiptAudit from "../ReceiptAudit.ts"
+import * as BundleFiles from "../runtime-bundle/BundleFiles.ts"
 import { auditConfigs } from "../runtime-bundle/BundleVerifier.ts"
 import type { Store } from "../Store.ts"
 import { auditTree, tellKept, tellUnrestored } from "../TreeAudit.ts"
@@ -46,11 +47,17 @@ const verify = Effect.fn("MountsVerifier.verify")(function* (target: string, opt
     ? ReceiptAudit.decode(store.lookup(Files.receipt), Files.receipt, report)
     : undefined
   const receipt = options.receipt ?? stored
-  const { layers: named, mounted, present: there } = MountsAudit.look(store, names, report)
+  const { config, layers: named, mounted, present: there } = MountsAudit.look(store, names, report)
   if (receipt === undefined && named.length > 0 && !MountsAudit.isOlder(named)) {
     report.report("receipt.missing", Files.receipt, "the layers were written with a receipt, which is not there")
   }
-  const configs = auditConfigs(store, receipt, names, report, mounted)
+  const configs = auditConfigs(
+    store,
+    receipt !== undefined || config === BundleFiles.containerConfig,
+    names,
+    report,
+    mounted
+  )
   asConfigured(named, configs.diffIds, report)
   if (receipt !== undefined) {
     const concerns = (file: string): boolean => configs.read.has(file) || file.includes("/") || file === Files.manifest

@@ -62,7 +62,7 @@ const verify = Effect.fn("BundleVerifier.verify")(function* (target: string, opt
     return { results: report.results(), images: [], layerCount: 0 } satisfies Verification
   }
   const receipt = options.receipt ?? storedReceipt(store, names, report)
-  const documents = auditConfigs(store, receipt, names, report)
+  const documents = auditConfigs(store, receipt !== undefined || names.includes(Files.manifest), names, report)
   layersLeft(store, names, report)
   tellRuns(store, names, report)
   if (receipt !== undefined) {
@@ -107,16 +107,18 @@ interface Configs {
   readonly places: ReadonlyArray<ByteString.ByteString>
 }
 
-/** Both configurations, alone and against each other. Without `mounted` the tree's directory is empty. */
+/**
+ * Both configurations, alone and against each other. `ours`: the image's was written beside the other one. Without
+ * `mounted` the tree's directory is empty.
+ */
 export const auditConfigs = (
   store: Store,
-  receipt: Receipt.Receipt | undefined,
+  ours: boolean,
   names: ReadonlyArray<string>,
   report: Collector,
   mounted = true
 ): Configs => {
   const read = new Map<string, Receipt.File>()
-  const ours = receipt !== undefined || names.includes(Files.manifest)
   const container =
     ours || names.includes(Files.containerConfig)
       ? Document.read(store, Files.containerConfig, containerConfigChecks, report)

@@ -265,6 +265,24 @@ describe.skipIf(!mountable)("mounts", () => {
     })
   )
 
+  it.scoped("tell that the image's config is gone, which their manifest names, without a receipt too", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const out = yield* mounted(directory, [[dir("./"), file("a", "1")]])
+      yield* unmount(out)
+      for (const name of ["receipt.json", "container-config.json"]) fs.rmSync(`${out}/${name}`)
+      const found = yield* told(out, "fast")
+      assert.deepInclude(found, ["bundle.missing-container-config", "container-config.json"])
+      const manifest = JSON.parse(fs.readFileSync(`${out}/manifest.json`, "utf8"))
+      fs.writeFileSync(`${out}/manifest.json`, JSON.stringify([{ ...manifest[0], Config: "config.json" }]))
+      const other = yield* told(out, "fast")
+      assert.notInclude(
+        other.map(([check]) => check),
+        "bundle.missing-container-config"
+      )
+    })
+  )
+
   it.scoped("tell what is wrong in a layer's directory", () =>
     Effect.gen(function* () {
       const out = yield* mounted(yield* scratch, [
