@@ -55,7 +55,11 @@ const writeCache = (file: string, script: vm.Script): void => {
     fs.writeFileSync(temporary, script.createCachedData(), { flag: "wx", mode: 0o600 })
     fs.renameSync(temporary, file)
   } catch {
-    fs.rmSync(temporary, { force: true })
+    try {
+      fs.unlinkSync(temporary)
+    } catch {
+      // Nor was it made, where the directory is not this user's. An error here would take the exit code's place.
+    }
   }
 }
 

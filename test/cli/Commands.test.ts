@@ -150,6 +150,16 @@ describe("the command", () => {
     assert.include(stdout, "Mount the layers of mounts://PATH again, after a restart or\r\n`unmount`")
   })
 
+  it("keeps its exit code where the place of its code cache cannot be written to", () => {
+    // As it is for a user whose HOME is still another's; root is refused nothing, but finds no way through a file.
+    const { status, stderr, stdout } = spawnSync(process.execPath, [Workbench.command, "explain", "layer.missing"], {
+      env: { ...process.env, XDG_CACHE_HOME: path.join(Workbench.command, "below") },
+      encoding: "utf8"
+    })
+    assert.match(stdout, /layer\.missing/)
+    assert.deepStrictEqual([status, stderr], [0, ""])
+  })
+
   it("keeps its exit code when nobody reads on, and says when its output cannot be written", () => {
     const sh = (rest: string) =>
       spawnSync("bash", ["-c", `"$0" "$1" ${rest}`, process.execPath, Workbench.command], { encoding: "utf8" })
