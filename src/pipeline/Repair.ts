@@ -299,7 +299,14 @@ const unpackedWork = Effect.fnUntraced(function* (
   before: Verification,
   { policy, tolerances }: WorkOptions
 ) {
-  const { id } = UnpackedRepair.identify(target.path)
+  const { id, receipt } = UnpackedRepair.identify(target.path)
+  // What mounts have left when they lost much else looks like a bundle, which is not to be made of it.
+  if (receipt !== undefined && receipt.layout !== target.scheme) {
+    return yield* new UsageError({
+      reason: "BadValue",
+      message: `cannot repair ${JSON.stringify(target.text)} as ${target.scheme}://: expected what was written so, found the receipt of ${receipt.layout}://`
+    })
+  }
   const image = copies.images.find(({ config }) => config.digest === id)
   if (image === undefined) return yield* notTheSame(target, copies, id === undefined ? [] : [id])
   const found = { flagged: flaggedBy(before), subjects: subjectsOf(before) }

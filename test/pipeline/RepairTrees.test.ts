@@ -321,6 +321,20 @@ describe.skipIf(!usable)("repairing a bundle", () => {
     })
   )
 
+  it.scoped("restores a damaged receipt and a lost manifest of the tree at once", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const out = path.join(directory, "out")
+      const source = sourceOf(directory, imageOf(everything))
+      yield* Workbench.processUris(source, `oci://${out}`, undefined)
+      Damage.flipByte(`${out}/receipt.json`, 100)
+      Damage.remove(`${out}/rootfs.mtree`)
+      const done = yield* repair(out, source)
+      assert.deepStrictEqual(done.repaired.map((one) => one.path).sort(), ["receipt.json", "rootfs.mtree"])
+      assert.isFalse(done.after.results.hasErrors)
+    })
+  )
+
   it.scoped("completes what a repair left that was cut off", () =>
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch
@@ -772,6 +786,20 @@ describe.skipIf(!mountable)("repairing mounts", () => {
         fs.readdirSync(out).filter((one) => one.startsWith(".")),
         []
       )
+    })
+  )
+
+  it.scoped("does not make a bundle of what is left of them", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const { out, source } = yield* unmounted(directory)
+      for (const name of ["manifest.json", "working", "delta"]) fs.rmSync(`${out}/${name}`, { recursive: true })
+      const names = () => fs.readdirSync(out, { recursive: true, encoding: "latin1" }).sort()
+      const before = names()
+      assert.match((yield* Effect.flip(repair(out, source))).message, /found the receipt of mounts:\/\/$/)
+      assert.deepStrictEqual(names(), before)
+      const { after } = yield* repair(`mounts://${out}`, source)
+      assert.isFalse(after.results.hasErrors)
     })
   )
 

@@ -4,19 +4,19 @@ import type * as Image from "../../image/Image.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as ProvedTree from "../ProvedTree.ts"
 import { hardlinksOf } from "../TreeManifest.ts"
-import * as UnpackedRepair from "../UnpackedRepair.ts"
+import type * as UnpackedRepair from "../UnpackedRepair.ts"
 import { keptProblems } from "../UnpackImage.ts"
 import { configFiles, streamed } from "./BundleConfig.ts"
 import * as Files from "./BundleFiles.ts"
 
 /** The bundle at `root`, as it should be of `image`. */
 export const formOf = (root: string, image: Image.Image): UnpackedRepair.Form => {
-  const { receipt } = UnpackedRepair.identify(root)
+  const names = DirectoryStore.make(root).list("") ?? []
   const rootfs = { directory: Files.rootfs, manifest: Files.manifest }
   return {
     layout: "oci",
-    // A bundle of another tool has no manifest of ours, so that nothing says how its tree came about.
-    ours: receipt !== undefined || DirectoryStore.make(root).lookup(Files.manifest) !== undefined,
+    // A bundle of another tool has neither, so that nothing says how its tree came about. A damaged one says as much.
+    ours: names.includes(Files.receipt) || names.includes(Files.manifest),
     places: [rootfs],
     keys: [],
     names: image.names,
