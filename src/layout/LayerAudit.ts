@@ -272,12 +272,6 @@ export class LayerAudit {
     return count
   }
 
-  get bytes(): number {
-    let total = 0
-    for (const blob of this.#blobs) total += blob.region.size
-    return total
-  }
-
   /** Fast depth: what is there can be opened. Existence and sizes were compared as they were said. */
   openAll(): void {
     // The blobs of an archive are all in one file.
