@@ -48,7 +48,8 @@ export const settle: (manifest: Uint8Array, root: Buffer, options?: SettleOption
     // One thread looks at a directory, several compare a large one.
     const most = Math.max(largeCost, cost(task(lines)) / 8)
     const small = lines.filter((one) => options.except?.has(one.directory) !== true && cost(task([one])) <= most)
-    const tasks = slices(small, (one) => cost(task([one]))).map(task)
+    const ends = slices(small.length, (index) => cost(task([small[index]!])))
+    const tasks = ends.map((end, index) => task(small.slice(ends[index - 1] ?? 0, end)))
     const results = yield* (options.run ?? inThisThread)(tasks)
     const settled = tasks.flatMap(({ directories }, index) =>
       directories.flatMap((one, at): ReadonlyArray<readonly [FileLines, SettledDirectory]> => {

@@ -17,20 +17,16 @@ import { openForRead } from "../content/OpenFile.ts"
 import { childPath, type FileTree, type Inode, isImplied, pathOf, type TreeNode } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
-import { slices } from "./Slices.ts"
 import {
-  dataSizeColumn,
-  digestSize,
   type EntryVisitor,
-  fileCost,
   nameErrors,
   nameMessage,
-  type WriteExtra,
+  pathAt,
   type WriteResult,
   type WriteTask,
-  writeColumns,
   writeFiles
 } from "./WriteFiles.ts"
+import { planNodes, tasksOf, type WritePlan } from "./WritePlan.ts"
 
 export type { UnrestoredWhat } from "./Restore.ts"
 export type { EntryVisitor } from "./WriteFiles.ts"
@@ -142,40 +138,6 @@ const attempt = <A>(run: () => A): Effect.Effect<A, UnpackError> =>
     }
   })
 
-/** By their places in the layer, of which each has another. Plain loops: there may be millions. */
-const inOrder = (nodes: ReadonlyArray<TreeNode>): ReadonlyArray<TreeNode> => {
-  const keys = new Float64Array(nodes.length)
-  for (let index = 0; index < nodes.length; index++) keys[index] = nodes[index]!.inode.entry * maxFiles + index
-  keys.sort()
-  const sorted = new Array<TreeNode>(nodes.length)
-  for (let index = 0; index < nodes.length; index++) sorted[index] = nodes[keys[index]! % maxFiles]!
-  return sorted
-}
-
-/** More than any tree may have: with a place in the layer it makes one exact number. */
-const maxFiles = 2 ** 24
-
-/** A task's, of all files of a layer. */
-type Columns = Pick<WriteTask, "names" | "directories" | "parents" | "numbers" | "wanted">
-
-/** Those of the files from `from` up to `to`. */
-const part = (columns: Columns, from: number, to: number): Columns => {
-  if (from === 0 && to === columns.names.length) return columns
-  const directories: Array<ByteString> = []
-  const known = new Map<number, number>()
-  return {
-    names: columns.names.slice(from, to),
-    directories,
-    parents: columns.parents.slice(from, to).map((place) => {
-      let own = known.get(place)
-      if (own === undefined) known.set(place, (own = directories.push(columns.directories[place]!) - 1))
-      return own
-    }),
-    numbers: columns.numbers.slice(from * writeColumns, to * writeColumns),
-    wanted: columns.wanted.slice(from, to)
-  }
-}
-
 const linkErrors = new Set(["EMLINK", "EPERM", "EOPNOTSUPP", "ENOTSUP", "EXDEV", "EACCES"])
 
 class Unpacker {
@@ -195,8 +157,7 @@ class Unpacker {
   readonly #first = new Map<Inode, TreeNode>()
   readonly #links: Array<TreeNode> = []
   readonly #lost = new Set<Inode>()
-  /** Files and layer of each task. */
-  readonly #slices: Array<{ readonly layer: number; readonly nodes: ReadonlyArray<TreeNode> }> = []
+  readonly #tasks: Array<{ readonly plan: WritePlan; readonly task: WriteTask }> = []
   #names = 0
   #written = 0
   #bytes = 0
@@ -214,108 +175,50 @@ class Unpacker {
   }
 
   layerOf(task: number): number {
-    return this.#slices[task]!.layer
+    return this.#tasks[task]!.plan.layer
   }
 
   /** Makes all directories; answers what is left to write. */
   begin(sourceOf: (layer: number) => LayerInput | undefined): ReadonlyArray<WriteTask> {
     this.#makeRoot()
     this.#makeDirectories()
-    const tasks: Array<WriteTask> = []
-    for (const layer of [...this.#files.keys()].sort((a, b) => a - b)) {
-      const nodes = inOrder(this.#files.get(layer)!)
-      const source = sourceOf(layer)
+    const options = {
+      digests: this.#options.digests ?? true,
+      maxSparseDigest: this.#options.maxSparseDigest ?? 64 * 1024 ** 3
+    }
+    const plans = [...this.#files].map(([layer, nodes]) => planNodes(layer, nodes, options))
+    for (const plan of plans.sort((a, b) => a.layer - b.layer)) {
+      const source = sourceOf(plan.layer)
       const inPlace = source !== undefined && source.edits.length === 0 && isPlain(source)
-      const extras: Array<WriteExtra> = []
-      const columns = this.#columns(nodes, extras)
-      const { numbers } = columns
-      let from = 0
-      let extra = 0
-      for (const slice of inPlace
-        ? slices(nodes, (_, index) => numbers[index * writeColumns + dataSizeColumn]! + fileCost)
-        : [nodes]) {
-        this.#slices.push({ layer, nodes: slice })
-        const to = from + slice.length
-        const own: Array<WriteExtra> = []
-        for (; extra < extras.length && extras[extra]!.index < to; extra++) {
-          own.push({ ...extras[extra]!, index: extras[extra]!.index - from })
-        }
-        tasks.push({
-          root: this.#root,
-          source,
-          inPlace,
-          libc: this.#libc,
-          extras: own,
-          ...part(columns, from, to)
-        })
-        from = to
+      for (const task of tasksOf(plan, { root: this.#root, source, inPlace, libc: this.#libc })) {
+        this.#tasks.push({ plan, task })
       }
     }
-    return tasks
-  }
-
-  /** What there is to know of the files of a layer; what few of them have goes to `extras`. */
-  #columns(nodes: ReadonlyArray<TreeNode>, extras: Array<WriteExtra>): Columns {
-    const numbers = new Float64Array(nodes.length * writeColumns)
-    const wanted = new Uint8Array(nodes.length)
-    const digests = this.#options.digests ?? true
-    const maxSparse = this.#options.maxSparseDigest ?? 64 * 1024 ** 3
-    const directories: Array<ByteString> = []
-    const known = new Map<TreeNode, number>()
-    const parents = new Uint32Array(nodes.length)
-    const names = nodes.map(({ inode, name, parent }, index) => {
-      let directory = known.get(parent!)
-      if (directory === undefined) known.set(parent!, (directory = directories.push(pathOf(parent!)) - 1))
-      parents[index] = directory
-      let at = index * writeColumns
-      numbers[at++] = inode.entry
-      numbers[at++] = inode.dataOffset
-      numbers[at++] = inode.dataSize
-      numbers[at++] = inode.size
-      numbers[at++] = inode.mode
-      numbers[at++] = inode.uid
-      numbers[at++] = inode.gid
-      numbers[at++] = inode.mtimeSeconds
-      numbers[at] = inode.mtimeNanoseconds
-      const { sparse, xattrs } = inode
-      if (xattrs !== undefined || sparse !== undefined) {
-        extras.push({
-          index,
-          ...(xattrs === undefined ? {} : { xattrs }),
-          ...(sparse === undefined ? {} : { sparse })
-        })
-      }
-      if (digests && inode.sha256 === undefined && (sparse === undefined || inode.size <= maxSparse)) wanted[index] = 1
-      return name
-    })
-    return { names, directories, parents, numbers, wanted }
+    return this.#tasks.map(({ task }) => task)
   }
 
   /** What came of one of the tasks. */
-  take(result: WriteResult, task: number): void {
-    const { layer, nodes } = this.#slices[task]!
-    for (const { index, message, what } of result.unrestored) {
-      const node = nodes[index]!
-      if (what === "entry") this.#lost.add(node.inode)
-      this.#fail(node, what, message)
+  take(result: WriteResult, index: number): void {
+    const { plan, task } = this.#tasks[index]!
+    for (const { message, row, what } of result.unrestored) {
+      if (what === "entry") this.#lost.add(plan.nodeOf(row).inode)
+      this.#fail(pathAt(task, row), what, message)
     }
     if (result.failure !== undefined && this.#failure === undefined) {
-      const { index, message, reason } = result.failure
-      const shown = Bytes.display(index < 0 ? this.#root : `${this.#root}/${pathOf(nodes[index]!)}`)
+      const { message, reason, row } = result.failure
+      const shown = Bytes.display(row < 0 ? this.#root : `${this.#root}/${pathAt(task, row)}`)
       this.#failure = new UnpackError({
         reason,
         path: shown,
         message:
           reason === "layer-changed"
-            ? `cannot take ${shown} from layer ${layer}: ${message}`
+            ? `cannot take ${shown} from layer ${plan.layer}: ${message}`
             : reason === "layer-read"
-              ? `cannot read layer ${layer}: ${message}`
+              ? `cannot read layer ${plan.layer}: ${message}`
               : `cannot write ${shown}: ${message}`
       })
     }
-    nodes.forEach(({ inode }, index) => {
-      if (result.hashed[index] === 1) inode.sha256 = result.digests.slice(index * digestSize, (index + 1) * digestSize)
-    })
+    plan.take(task.rows)
     this.#written += result.files
     this.#bytes += result.bytes
   }
@@ -412,11 +315,11 @@ class Unpacker {
     const { libc } = this.#restorer
     const what = inode.type === "fifo" ? "fifo" : "device"
     if (inode.type === "socket") {
-      this.#fail(node, "entry", "no archive can hold a socket")
+      this.#fail(pathOf(node), "entry", "no archive can hold a socket")
       return false
     }
     if (libc === undefined) {
-      this.#fail(node, what, this.#restorer.noLibc())
+      this.#fail(pathOf(node), what, this.#restorer.noLibc())
       return false
     }
     const target = Libc.path(Buffer.from(path, "latin1"))
@@ -425,7 +328,7 @@ class Unpacker {
         ? libc.mkfifo(target, 0o600)
         : libc.mknod(target, inode.type === "char" ? "char" : "block", 0o600, inode.devmajor, inode.devminor)
     if (errno === 0) return true
-    this.#fail(node, what, Libc.errorName(errno))
+    this.#fail(pathOf(node), what, Libc.errorName(errno))
     return false
   }
 
@@ -433,7 +336,7 @@ class Unpacker {
     const { inode } = node
     if (this.#lost.has(inode)) {
       const what = inode.type === "fifo" ? "fifo" : inode.type === "char" || inode.type === "block" ? "device" : "entry"
-      this.#fail(node, what, "its first name could not be made")
+      this.#fail(pathOf(node), what, "its first name could not be made")
       return
     }
     const from = nodePath(this.#pathIn(this.#first.get(inode)!))
@@ -451,7 +354,7 @@ class Unpacker {
 
   /** The file system allows no (more) links: the content is what matters most. */
   #copyInsteadOfLink(node: TreeNode, from: string | Buffer, path: ByteString, code: string): void {
-    this.#fail(node, "hardlink", code)
+    this.#fail(pathOf(node), "hardlink", code)
     try {
       fs.copyFileSync(from, nodePath(path), fs.constants.COPYFILE_EXCL)
     } catch (cause) {
@@ -468,7 +371,7 @@ class Unpacker {
     try {
       this.#restorer.path(path, node.inode, node.inode.type === "symlink", (what, message) => {
         // Nothing says whose an implied directory is: that it is this user's is as good.
-        if (what !== "owner" || !isImplied(node.inode)) this.#fail(node, what, message)
+        if (what !== "owner" || !isImplied(node.inode)) this.#fail(pathOf(node), what, message)
       })
     } catch (cause) {
       throw this.#error(cause, pathOf(node))
@@ -479,13 +382,13 @@ class Unpacker {
     const code = codeOf(cause)
     if (!nameErrors.has(code)) throw this.#error(cause, pathOf(node))
     this.#lost.add(node.inode)
-    this.#fail(node, "entry", nameMessage(code))
+    this.#fail(pathOf(node), "entry", nameMessage(code))
   }
 
-  #fail(node: TreeNode, what: UnrestoredWhat, message: string): void {
+  #fail(path: ByteString, what: UnrestoredWhat, message: string): void {
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1)
     if (this.#unrestored.length >= (this.#options.maxUnrestored ?? 100_000)) return
-    this.#unrestored.push({ path: pathOf(node), what, message })
+    this.#unrestored.push({ path, what, message })
   }
 
   #error(cause: unknown, path: ByteString): UnpackError {

@@ -12,6 +12,25 @@ import { openForRead } from "../content/OpenFile.ts"
 import { TarScanner, type TarVisitor } from "../content/TarScan.ts"
 import { count } from "../image/Count.ts"
 import { ContentHash, digestOf } from "./ContentHash.ts"
+import {
+  bufferOf,
+  dataOffsetColumn,
+  dataSizeColumn,
+  digestSize,
+  gidColumn,
+  known,
+  memberColumn,
+  modeColumn,
+  nameOf,
+  nanosecondsColumn,
+  rowLength,
+  type SharedRows,
+  secondsColumn,
+  sizeColumn,
+  startOf,
+  uidColumn,
+  wanted
+} from "./FileRows.ts"
 import { childPath } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
 import { type Attributes, codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat } from "./Restore.ts"
@@ -27,56 +46,46 @@ export interface WriteTask {
   readonly source: LayerInput | undefined
   /** The layer is stored as the tar itself: bodies are read where they are. */
   readonly inPlace: boolean
-  /** In the order of the layer's members. */
-  readonly names: ReadonlyArray<ByteString>
-  /** Directories below the root, "" for the root, and for each name which one it is in. */
-  readonly directories: ReadonlyArray<ByteString>
-  readonly parents: Uint32Array
-  /** Rows of `writeColumns`: member, offset and size of the body, size, mode, uid, gid, mtime seconds and nanoseconds. */
-  readonly numbers: Float64Array
+  /** Files, of which `rows` are to be written, in the order of the layer's members. */
+  readonly files: SharedRows
+  readonly rows: Int32Array
+  /** Paths of their directories below the root, one behind the other, and where each ends. */
+  readonly paths: Uint8Array
+  readonly pathEnds: Uint32Array
   readonly extras: ReadonlyArray<WriteExtra>
-  /** 1 for each path whose sha256 is wanted. */
-  readonly wanted: Uint8Array
   readonly libc: boolean
 }
 
+/** What few files have. */
 export interface WriteExtra {
-  readonly index: number
+  readonly row: number
   readonly xattrs?: ReadonlyMap<ByteString, ByteString>
   readonly sparse?: ReadonlyArray<readonly [offset: number, length: number]>
 }
 
-/** Plain data: it crosses back from a worker. */
+/** Plain data: it crosses back from a worker. Digests are in the rows by then. */
 export interface WriteResult {
-  /** `digestSize` letters for each path: hex. */
-  readonly digests: string
-  /** 1 for each path whose digest was computed. */
-  readonly hashed: Uint8Array<ArrayBuffer>
   readonly unrestored: ReadonlyArray<{
-    readonly index: number
+    readonly row: number
     readonly what: UnrestoredWhat
     readonly message: string
   }>
   readonly files: number
   readonly bytes: number
-  /** Why writing ended early. `index` is the path concerned, -1 when it is the layer. */
+  /** Why writing ended early. `row` is the file concerned, -1 when it is the layer. */
   readonly failure?: {
     readonly reason: "no-space" | "layer-changed" | "layer-read" | "write"
-    readonly index: number
+    readonly row: number
     readonly message: string
   }
 }
 
-const pathIn = (task: WriteTask, index: number): ByteString => `${task.root}/${pathOf(task, index)}`
-
 /** Below the root. */
-export const pathOf = ({ directories, names, parents }: WriteTask, index: number): ByteString =>
-  childPath(directories[parents[index]!]!, names[index]!)
+export const pathAt = (task: Pick<WriteTask, "files" | "paths" | "pathEnds">, row: number): ByteString =>
+  childPath(directoryAt(task, task.files.parents[row]!), nameOf(task.files, row))
 
-export const writeColumns = 9
-export const dataSizeColumn = 2
-export const digestSize = 64
-const noDigest = "-".repeat(digestSize)
+const directoryAt = ({ pathEnds, paths }: Pick<WriteTask, "paths" | "pathEnds">, directory: number): ByteString =>
+  bufferOf(paths).toString("latin1", directory === 0 ? 0 : pathEnds[directory - 1], pathEnds[directory])
 
 /** Refusals of one name; anything else concerns the whole. */
 export const nameErrors: ReadonlySet<string> = new Set([
@@ -108,12 +117,12 @@ const cutShort = "the layer ends before its body does"
 
 class Failure extends Error {
   readonly reason: NonNullable<WriteResult["failure"]>["reason"]
-  readonly index: number
+  readonly row: number
 
-  constructor(reason: NonNullable<WriteResult["failure"]>["reason"], index: number, message: string) {
+  constructor(reason: NonNullable<WriteResult["failure"]>["reason"], row: number, message: string) {
     super(message)
     this.reason = reason
-    this.index = index
+    this.row = row
   }
 }
 
@@ -138,11 +147,11 @@ export const writeFiles = (
     writer.complete()
   } catch (cause) {
     if (cause instanceof Failure) {
-      return writer.result({ reason: cause.reason, index: cause.index, message: cause.message })
+      return writer.result({ reason: cause.reason, row: cause.row, message: cause.message })
     }
     return writer.result({
       reason: "layer-read",
-      index: -1,
+      row: -1,
       message:
         cause instanceof LayerReadError
           ? `${cause.message} (${cause.code})`
@@ -159,26 +168,28 @@ export const writeFiles = (
 /** Bodies by their offsets, through a window that holds many small ones. */
 const readInPlace = (task: WriteTask, writer: FileWriter): void => {
   const { region } = task.source!
+  const { files, rows } = task
   const window = (shared ??= Buffer.allocUnsafeSlow(windowSize))
   const fd = openForRead(region.path)
   let start = 0
   let end = 0
+  const read = (row: number, position: number): void => {
+    start = position
+    end =
+      start + fs.readSync(fd, window, 0, Math.max(0, Math.min(windowSize, region.size - start)), region.offset + start)
+    if (end === start)
+      throw new Failure("layer-changed", row, start >= region.size ? cutShort : "the layer has become shorter")
+  }
   try {
-    for (let index = 0; index < task.names.length; index++) {
-      let position = task.numbers[index * writeColumns + 1]!
-      let left = task.numbers[index * writeColumns + 2]!
-      writer.begin(index)
+    for (let index = 0; index < rows.length; index++) {
+      const row = rows[index]!
+      let position = files.numbers[row * rowLength + dataOffsetColumn]!
+      let left = files.numbers[row * rowLength + dataSizeColumn]!
+      writer.begin(row)
       // One call to hash and one to write, where a body would lie across the end of the window.
-      if (position + left > end && left <= windowSize) end = start
+      if (left > 0 && left <= windowSize && (position < start || position + left > end)) read(row, position)
       while (left > 0) {
-        if (position < start || position >= end) {
-          start = position
-          end =
-            start +
-            fs.readSync(fd, window, 0, Math.max(0, Math.min(windowSize, region.size - start)), region.offset + start)
-          if (end === start)
-            throw new Failure("layer-changed", index, start >= region.size ? cutShort : "the layer has become shorter")
-        }
+        if (position < start || position >= end) read(row, position)
         const taken = Math.min(left, end - position)
         writer.body(window, position - start, position - start + taken)
         position += taken
@@ -196,19 +207,21 @@ class FileMaker {
   readonly #task: WriteTask
   readonly #calls: Libc.FileCalls | undefined
   readonly #directories = new Map<number, number>()
+  readonly #names: Buffer
   /** Whether the last file is one of Node's, which warns of descriptors that it closes and has not opened. */
   #isOfNode = true
 
   constructor(task: WriteTask, calls: Libc.FileCalls | undefined) {
     this.#task = task
+    this.#names = bufferOf(task.files.names)
     this.#calls = calls
   }
 
   /** Open for writing. Throws what the system says. */
-  make(index: number, mode: number): number {
-    const fd = this.#calls === undefined ? -1 : this.#inDirectory(this.#calls, index, mode)
+  make(row: number, mode: number): number {
+    const fd = this.#calls === undefined ? -1 : this.#inDirectory(this.#calls, row, mode)
     this.#isOfNode = fd < 0
-    return fd < 0 ? fs.openSync(nodePath(pathIn(this.#task, index)), createOnly, mode) : fd
+    return fd < 0 ? fs.openSync(nodePath(pathIn(this.#task, row)), createOnly, mode) : fd
   }
 
   /** Throws what the system says: some file systems tell only then that there is no space. */
@@ -219,17 +232,18 @@ class FileMaker {
   }
 
   /** Negative when it has to be tried by its path, which also tells why. */
-  #inDirectory(calls: Libc.FileCalls, index: number, mode: number): number {
-    const { directories, names, parents, root } = this.#task
-    const place = parents[index]!
+  #inDirectory(calls: Libc.FileCalls, row: number, mode: number): number {
+    const { files } = this.#task
+    const place = files.parents[row]!
     let directory = this.#directories.get(place)
     if (directory === undefined) {
       if (this.#directories.size === maxOpen) this.dispose()
-      directory = calls.openat(0, `${root}/${directories[place]!}`, directoryOnly)
+      directory = calls.openat(0, `${this.#task.root}/${directoryAt(this.#task, place)}`, directoryOnly)
       if (directory < 0) return directory
       this.#directories.set(place, directory)
     }
-    const fd = calls.openat(directory, names[index]!, createOnly, mode)
+    const name = this.#names.toString("latin1", startOf(files, row), files.ends[row])
+    const fd = calls.openat(directory, name, createOnly, mode)
     // It may be that too many files are open.
     if (fd < 0) this.dispose()
     return fd
@@ -242,6 +256,8 @@ class FileMaker {
   }
 }
 
+const pathIn = (task: WriteTask, row: number): ByteString => `${task.root}/${pathAt(task, row)}`
+
 /** Writes the files of a task one after the other. */
 class FileWriter {
   readonly #task: WriteTask
@@ -249,14 +265,13 @@ class FileWriter {
   readonly #restorer: Restorer
   readonly #maker: FileMaker
   readonly #extras: ReadonlyMap<number, WriteExtra>
-  readonly #digests: Array<string>
-  readonly #hashed: Uint8Array<ArrayBuffer>
+  readonly #digests: Buffer
   readonly #unrestored: Array<WriteResult["unrestored"][number]> = []
   #files = 0
   #bytes = 0
   #told = 0
-  /** The file being written, and the one to come. */
-  #index = -1
+  /** The file being written, and which of the task's is to come. */
+  #row = -1
   #next = 0
   #fd = -1
   #hash: ContentHash | undefined
@@ -272,27 +287,33 @@ class FileWriter {
     this.#progress = progress
     this.#restorer = new Restorer(task.libc ? Libc.load() : undefined)
     this.#maker = new FileMaker(task, this.#restorer.libc?.files)
-    this.#extras = new Map(task.extras.map((extra) => [extra.index, extra]))
-    this.#digests = new Array<string>(task.names.length).fill(noDigest)
-    this.#hashed = new Uint8Array(task.names.length)
+    this.#extras = new Map(task.extras.map((extra) => [extra.row, extra]))
+    this.#digests = bufferOf(task.files.digests)
   }
 
   /** For members in their order, those of other files among them. */
   visitor(): EntryVisitor {
-    const { names, numbers } = this.#task
-    let wanted = names.length === 0 ? -1 : numbers[0]!
+    const { files, rows } = this.#task
+    const { numbers } = files
+    const memberOf = (index: number): number =>
+      index < rows.length ? numbers[rows[index]! * rowLength + memberColumn]! : -1
+    let next = memberOf(0)
     let taken = false
     return {
       onEntry: (entry) => {
-        taken = entry.index === wanted
+        taken = entry.index === next
         if (!taken) return
-        const index = this.#next
-        const row = index * writeColumns
-        if (entry.type !== "file" || entry.size !== numbers[row + 2] || entry.realSize !== numbers[row + 3]) {
-          throw new Failure("layer-changed", index, `it has become a ${entry.type} of ${count(entry.size, "byte")}`)
+        const row = rows[this.#next]!
+        const at = row * rowLength
+        if (
+          entry.type !== "file" ||
+          entry.size !== numbers[at + dataSizeColumn] ||
+          entry.realSize !== numbers[at + sizeColumn]
+        ) {
+          throw new Failure("layer-changed", row, `it has become a ${entry.type} of ${count(entry.size, "byte")}`)
         }
-        this.begin(index)
-        wanted = this.#next < names.length ? numbers[this.#next * writeColumns]! : -1
+        this.begin(row)
+        next = memberOf(this.#next)
       },
       onBody: (_entry, chunk, from, to) => {
         if (taken) this.body(chunk, from, to)
@@ -304,30 +325,30 @@ class FileWriter {
     }
   }
 
-  begin(index: number): void {
-    const { numbers, wanted } = this.#task
-    const row = index * writeColumns
-    const extra = this.#extras.get(index)
-    this.#index = index
-    this.#next = index + 1
+  begin(row: number): void {
+    const { numbers, states } = this.#task.files
+    const at = row * rowLength
+    const extra = this.#extras.get(row)
+    this.#row = row
+    this.#next++
     this.#sparse = extra?.sparse
     this.#segment = this.#segmentLeft = this.#position = 0
     this.#hash = undefined
-    this.#hashing = wanted[index] === 1
+    this.#hashing = states[row] === wanted
     this.#attributes = {
-      mode: numbers[row + 4]!,
-      uid: numbers[row + 5]!,
-      gid: numbers[row + 6]!,
-      mtimeSeconds: numbers[row + 7]!,
-      mtimeNanoseconds: numbers[row + 8]!,
+      mode: numbers[at + modeColumn]!,
+      uid: numbers[at + uidColumn]!,
+      gid: numbers[at + gidColumn]!,
+      mtimeSeconds: numbers[at + secondsColumn]!,
+      mtimeNanoseconds: numbers[at + nanosecondsColumn]!,
       xattrs: extra?.xattrs
     }
     try {
-      this.#fd = this.#maker.make(index, this.#restorer.creationMode(this.#attributes))
+      this.#fd = this.#maker.make(row, this.#restorer.creationMode(this.#attributes))
     } catch (cause) {
       const code = codeOf(cause)
       if (!nameErrors.has(code)) throw this.#failure(cause)
-      this.#unrestored.push({ index, what: "entry", message: nameMessage(code) })
+      this.#unrestored.push({ row, what: "entry", message: nameMessage(code) })
     }
   }
 
@@ -356,8 +377,7 @@ class FileWriter {
 
   /** A body in one piece needs no object that lasts. */
   #update(chunk: Uint8Array, from: number, to: number): void {
-    const row = this.#index * writeColumns
-    const size = this.#task.numbers[row + 3]!
+    const size = this.#sizeInTree()
     if (this.#hash === undefined && this.#sparse === undefined && to - from === size) {
       this.#digested(digestOf(chunk.subarray(from, to)))
       return
@@ -366,9 +386,14 @@ class FileWriter {
     this.#hash.update(chunk, from, to)
   }
 
+  #sizeInTree(): number {
+    return this.#task.files.numbers[this.#row * rowLength + sizeColumn]!
+  }
+
   #digested(digest: string): void {
-    this.#digests[this.#index] = digest
-    this.#hashed[this.#index] = 1
+    this.#digests.write(digest, this.#row * digestSize, "latin1")
+    this.#task.files.states[this.#row] = known
+    this.#hashing = false
   }
 
   #write(chunk: Uint8Array, from: number, to: number, position: number | null): void {
@@ -388,17 +413,17 @@ class FileWriter {
 
   end(): void {
     if (this.#fd === -1) return
-    if (this.#hashing && this.#hashed[this.#index] === 0) {
-      this.#hash ??= new ContentHash(this.#task.numbers[this.#index * writeColumns + 3]!, this.#sparse)
+    if (this.#hashing) {
+      this.#hash ??= new ContentHash(this.#sizeInTree(), this.#sparse)
       this.#digested(this.#hash.digest())
     }
     const attributes = this.#attributes!
     // Only attributes are set by path.
-    const path = attributes.xattrs === undefined ? "" : pathIn(this.#task, this.#index)
+    const path = attributes.xattrs === undefined ? "" : pathIn(this.#task, this.#row)
     try {
-      if (this.#sparse !== undefined) fs.ftruncateSync(this.#fd, this.#task.numbers[this.#index * writeColumns + 3]!)
+      if (this.#sparse !== undefined) fs.ftruncateSync(this.#fd, this.#sizeInTree())
       this.#restorer.file(this.#fd, path, attributes, (what, message) => {
-        this.#unrestored.push({ index: this.#index, what, message })
+        this.#unrestored.push({ row: this.#row, what, message })
       })
       this.close()
     } catch (cause) {
@@ -432,20 +457,20 @@ class FileWriter {
   /** All members have come. */
   complete(): void {
     const cut = this.#fd !== -1
-    if (cut || this.#next < this.#task.names.length) {
-      throw new Failure("layer-changed", cut ? this.#index : this.#next, cut ? cutShort : "it is not there any more")
+    const { rows } = this.#task
+    if (cut || this.#next < rows.length) {
+      const row = cut ? this.#row : rows[this.#next]!
+      throw new Failure("layer-changed", row, cut ? cutShort : "it is not there any more")
     }
   }
 
   #failure(cause: unknown): Failure {
     const code = codeOf(cause)
-    return new Failure(spaceErrors.has(code) ? "no-space" : "write", this.#index, code)
+    return new Failure(spaceErrors.has(code) ? "no-space" : "write", this.#row, code)
   }
 
   result(failure: WriteResult["failure"]): WriteResult {
     return {
-      digests: this.#digests.join(""),
-      hashed: this.#hashed,
       unrestored: this.#unrestored,
       files: this.#files,
       bytes: this.#bytes,
@@ -462,10 +487,9 @@ export const writeJob: Job<WriteTask, WriteResult> = {
   kind: "rootfs.write-files",
   prepare: (task) => (task.inPlace ? Promise.resolve() : Codec.prepare()),
   run: (task, progress) => writeFiles(task, progress),
-  cost: ({ names, numbers }) => {
-    let cost = names.length * fileCost
-    for (let at = dataSizeColumn; at < numbers.length; at += writeColumns) cost += numbers[at]!
+  cost: ({ files, rows }) => {
+    let cost = rows.length * fileCost
+    for (let index = 0; index < rows.length; index++) cost += files.numbers[rows[index]! * rowLength + dataSizeColumn]!
     return cost
-  },
-  transfer: (result) => [result.hashed.buffer]
+  }
 }

@@ -1,0 +1,125 @@
+/** The regular files that a tree takes from one layer: tasks for those who write them, and what comes back. */
+import type { ByteString } from "../content/ByteString.ts"
+import { bufferOf, dataSizeColumn, digestOf, FileRows, notWanted, rowLength, wanted } from "./FileRows.ts"
+import { pathOf, type TreeNode } from "./FileTree.ts"
+import { slices } from "./Slices.ts"
+import { fileCost, type WriteExtra, type WriteTask } from "./WriteFiles.ts"
+
+/** Files of one layer, in the order of its members. */
+export interface WritePlan {
+  readonly layer: number
+  readonly files: Pick<WriteTask, "files" | "paths" | "pathEnds">
+  readonly rows: Int32Array
+  readonly extras: ReadonlyArray<WriteExtra>
+  /** Takes the digests of some of the rows over into the tree. */
+  readonly take: (rows: Int32Array) => void
+  readonly nodeOf: (row: number) => TreeNode
+}
+
+export interface DigestOptions {
+  readonly digests: boolean
+  readonly maxSparseDigest: number
+}
+
+/** Of files that are objects. */
+export const planNodes = (
+  layer: number,
+  nodes: ReadonlyArray<TreeNode>,
+  { digests, maxSparseDigest }: DigestOptions
+): WritePlan => {
+  const sorted = inOrder(nodes)
+  const rows = new FileRows()
+  const directories = new Map<TreeNode, number>()
+  const extras: Array<WriteExtra> = []
+  for (const { inode, name, parent } of sorted) {
+    const start = rows.room(name.length)
+    const row = rows.count++
+    for (let at = 0; at < name.length; at++) rows.names[start + at] = name.charCodeAt(at)
+    rows.ends[row] = start + name.length
+    let directory = directories.get(parent!)
+    if (directory === undefined) directories.set(parent!, (directory = directories.size))
+    rows.parents[row] = directory
+    const { numbers } = rows
+    let at = row * rowLength
+    numbers[at++] = inode.entry
+    numbers[at++] = inode.dataOffset
+    numbers[at++] = inode.dataSize
+    numbers[at++] = inode.size
+    numbers[at++] = inode.mode
+    numbers[at++] = inode.uid
+    numbers[at++] = inode.gid
+    numbers[at++] = inode.mtimeSeconds
+    numbers[at] = inode.mtimeNanoseconds
+    const { sparse, xattrs } = inode
+    if (xattrs !== undefined || sparse !== undefined) {
+      extras.push({
+        row,
+        ...(xattrs === undefined ? {} : { xattrs }),
+        ...(sparse === undefined ? {} : { sparse })
+      })
+    }
+  }
+  rows.expectDigests(notWanted)
+  if (digests) {
+    for (let row = 0; row < sorted.length; row++) {
+      const { sha256, size, sparse } = sorted[row]!.inode
+      if (sha256 === undefined && (sparse === undefined || size <= maxSparseDigest)) rows.states[row] = wanted
+    }
+  }
+  return {
+    layer,
+    files: { files: rows, ...joined([...directories.keys()].map(pathOf)) },
+    rows: Int32Array.from(sorted.keys()),
+    extras,
+    take: (done) => {
+      for (const row of done) sorted[row]!.inode.sha256 ??= digestOf(rows, row)
+    },
+    nodeOf: (row) => sorted[row]!
+  }
+}
+
+/** A plan cut into tasks for several threads, when the layer can be read at any place. */
+export const tasksOf = (
+  { extras, files, rows }: WritePlan,
+  base: Pick<WriteTask, "root" | "source" | "inPlace" | "libc">
+): ReadonlyArray<WriteTask> => {
+  const { numbers } = files.files
+  const ends = base.inPlace
+    ? slices(rows.length, (index) => numbers[rows[index]! * rowLength + dataSizeColumn]! + fileCost)
+    : [rows.length]
+  let from = 0
+  let extra = 0
+  return ends.map((to) => {
+    const first = extra
+    while (extra < extras.length && (to === rows.length || extras[extra]!.row < rows[to]!)) extra++
+    const task = { ...base, ...files, rows: rows.slice(from, to), extras: extras.slice(first, extra) }
+    from = to
+    return task
+  })
+}
+
+/** More than any tree may have: with a place in the layer it makes one exact number. */
+const maxFiles = 2 ** 24
+
+/** By their places in the layer, of which each has another. Plain loops: there may be millions. */
+const inOrder = (nodes: ReadonlyArray<TreeNode>): ReadonlyArray<TreeNode> => {
+  const keys = new Float64Array(nodes.length)
+  for (let index = 0; index < nodes.length; index++) keys[index] = nodes[index]!.inode.entry * maxFiles + index
+  keys.sort()
+  const sorted = new Array<TreeNode>(nodes.length)
+  for (let index = 0; index < nodes.length; index++) sorted[index] = nodes[keys[index]! % maxFiles]!
+  return sorted
+}
+
+const joined = (paths: ReadonlyArray<ByteString>): Pick<WriteTask, "paths" | "pathEnds"> => {
+  const length = paths.reduce((sum, path) => sum + path.length, 0)
+  const bytes = new Uint8Array(new SharedArrayBuffer(length))
+  const ends = new Uint32Array(new SharedArrayBuffer(4 * paths.length))
+  const buffer = bufferOf(bytes)
+  let end = 0
+  for (const [index, path] of paths.entries()) {
+    end += buffer.write(path, end, "latin1")
+    ends[index] = end
+  }
+  return { paths: bytes, pathEnds: ends }
+}
