@@ -67,7 +67,7 @@ const writeManifest = (target: string, name: string, tree: FileTree, draft: Mtre
 /** Groups of names that are one file, each group and all of them in the tree's order. */
 export const hardlinksOf = (tree: FileTree): ReadonlyArray<ReadonlyArray<ByteString>> => {
   const groups = new Map<Inode, Array<ByteString>>()
-  tree.forEach((node) => {
+  tree.forEachObject((node) => {
     if (node.inode.nlink < 2 || node.inode.type === "directory") return
     const known = groups.get(node.inode)
     if (known === undefined) groups.set(node.inode, [pathOf(node)])

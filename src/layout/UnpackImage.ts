@@ -133,9 +133,14 @@ export const layersOf = (image: Image.Image, inputs: ReadonlyArray<LayerInput>):
 export const applyLayers = (
   image: Image.Image,
   layers: ReadonlyArray<LayerInput>,
-  onLayer: (tree: FileTree, layer: ReadLayer) => void = () => {}
+  onLayer?: (tree: FileTree, layer: ReadLayer) => void
 ): Effect.Effect<{ readonly tree: FileTree; readonly problems: ReadonlyArray<KeptProblem> }, SourceError> =>
-  readLayers(layers, { digests: false, maxProblems: maxKept, onLayer }).pipe(
+  readLayers(layers, {
+    digests: false,
+    maxProblems: maxKept,
+    // Who looks at every layer's tree looks at all files.
+    ...(onLayer === undefined ? { columns: true } : { onLayer })
+  }).pipe(
     Effect.map((read) => ({
       tree: read.tree,
       problems: keptProblems(image, read.layers)

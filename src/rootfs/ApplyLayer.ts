@@ -10,6 +10,7 @@ import type { ByteString } from "../content/ByteString.ts"
 import * as Bytes from "../content/ByteString.ts"
 import { type TarEntry, xattrsOf } from "../content/TarEntry.ts"
 import { ContentHash } from "./ContentHash.ts"
+import type { FileColumns } from "./FileColumns.ts"
 import { type FileTree, heldBy, Inode, impliedDirectory, pathOf, TreeNode } from "./FileTree.ts"
 import { ProblemList, type RootfsProblem, type TreeCheck } from "./RootfsProblem.ts"
 
@@ -73,6 +74,7 @@ const maxShown = 4096
 /** What a hardlink that waits for its target takes besides its names, and a file that the aufs driver kept aside. */
 const linkCost = 128
 
+const dot = 0x2e
 const whiteoutPrefix = ".wh."
 const opaqueMarker = ".wh..wh..opq"
 const aufsPrefix = ".wh..wh."
@@ -102,7 +104,7 @@ export const splitPath = (path: ByteString): Array<ByteString> | undefined => {
 
 /** A name that `splitPath` takes as it is, and that is no whiteout. */
 const isOrdinary = (name: ByteString): boolean =>
-  name !== "" && name.length <= maxName && name.charCodeAt(0) !== 0x2e && !name.includes("\0")
+  name !== "" && name.length <= maxName && name.charCodeAt(0) !== dot && !name.includes("\0")
 
 const hasUnusableTarget = ({ linkname, type }: TarEntry): boolean =>
   type === "symlink" && (linkname === "" || linkname.length > maxPath || linkname.includes("\0"))
@@ -141,6 +143,8 @@ const isOverlayXattr = (name: ByteString): boolean =>
  */
 export class LayerApplier {
   readonly #tree: FileTree
+  /** Undefined when files have to be objects. */
+  readonly #columns: FileColumns | undefined
   readonly #layer: number
   readonly #digests: boolean
   readonly #maxSparseDigest: number
@@ -172,6 +176,7 @@ export class LayerApplier {
     this.#tree = tree
     this.#layer = layer
     this.#digests = options.digests ?? true
+    this.#columns = this.#digests ? undefined : tree.columns
     this.#maxSparseDigest = options.maxSparseDigest ?? 64 * 1024 ** 3
     this.#onShadowed = options.onShadowed
     this.#problems = new ProblemList(options.maxProblems ?? 1000)
@@ -266,6 +271,7 @@ export class LayerApplier {
     const slash = path.lastIndexOf("/")
     const known = slash > 0 && path.length <= maxPath ? this.#directories.get(path.slice(0, slash)) : undefined
     if (known !== undefined && entry.type !== "hardlink") {
+      if (path.charCodeAt(slash + 1) !== dot && this.#toColumns(entry, known, path, slash + 1)) return undefined
       const name = path.slice(slash + 1)
       if (isOrdinary(name) && !hasUnusableTarget(entry)) return this.#put(entry, known, name)
     }
@@ -312,7 +318,7 @@ export class LayerApplier {
     const symlinks = this.#symlinks
     const parent = this.#directory(parts, entry.path, true)
     if (parent === undefined) return undefined
-    const inode = this.#put(entry, parent, name)
+    const inode = this.#toColumns(entry, parent, name, 0) ? undefined : this.#put(entry, parent, name)
     // A way through symlinks is told of each entry.
     if (this.#symlinks === symlinks && entry.path.endsWith(`/${name}`)) {
       if (this.#directories.size === maxDirectories) this.#directories.clear()
@@ -321,9 +327,23 @@ export class LayerApplier {
     return inode
   }
 
+  /** Whether the entry, named `path` from `from` on, is a file of which columns have all that there is to say. */
+  #toColumns(entry: TarEntry, parent: TreeNode, path: ByteString, from: number): boolean {
+    if (this.#columns === undefined || entry.type !== "file" || entry.sparse !== undefined) return false
+    if (entry.pax !== undefined && xattrsOf(entry).size > 0) return false
+    const length = path.length - from
+    if (length === 0 || length > maxName) return false
+    if (!parent.addFile(this.#columns, path, from, entry, this.#layer)) return false
+    this.#tree.names++
+    this.#tree.held += length
+    this.#entries++
+    this.#contentBytes += entry.size
+    return true
+  }
+
   #put(entry: TarEntry, parent: TreeNode, name: ByteString): Inode | undefined {
     const inode = this.#inode(entry)
-    const existing = parent.children!.get(name)
+    const existing = parent.child(name)
     if (existing !== undefined && inode.type === "directory" && existing.inode.type === "directory") {
       this.#tree.held += heldBy(inode) - heldBy(existing.inode)
       existing.inode = inode
@@ -344,12 +364,12 @@ export class LayerApplier {
     if (inode.type === "directory") inode.nlink = 1
     else inode.nlink++
     if (existing !== undefined) {
-      if (existing.children !== undefined) this.#hidden.push([parent, name])
+      if (existing.nodes !== undefined) this.#hidden.push([parent, name])
       this.#remove(existing, "overwritten")
     }
     this.#tree.names++
     const node = new TreeNode(name, parent, inode, this.#layer)
-    parent.children!.set(name, node)
+    parent.nodes!.set(name, node)
     return node
   }
 
@@ -422,7 +442,7 @@ export class LayerApplier {
     if (target.type === "directory") return this.#badTarget(entry, "a hardlink to a directory")
     const parent = this.#directory(parts, entry.path, true)
     if (parent === undefined) return undefined
-    const existing = parent.children!.get(name)
+    const existing = parent.child(name)
     for (let at = found instanceof TreeNode ? found : undefined; at !== undefined; at = at.parent) {
       if (at !== existing) continue
       return this.#badTarget(
@@ -462,7 +482,7 @@ export class LayerApplier {
     const name = parts?.pop()
     if (parts === undefined || name === undefined) return undefined
     if (parts[0] === aufsLinks) return this.#aufsFiles.get(name)
-    return this.#directory(parts, entry.path, false)?.children?.get(name)
+    return this.#directory(parts, entry.path, false)?.child(name)
   }
 
   #whiteout(entry: TarEntry, parts: ReadonlyArray<ByteString>, marker: ByteString): void {
@@ -489,7 +509,7 @@ export class LayerApplier {
       return
     }
     this.#whiteouts++
-    const node = parent?.children?.get(name)
+    const node = parent?.child(name)
     if (parent === undefined || node === undefined) {
       // What an opaque whiteout of this layer already removed may be listed as well.
       if (parent === undefined || !this.#opaque.has(parent)) {
@@ -522,7 +542,7 @@ export class LayerApplier {
   }
 
   #remove(node: TreeNode, how: Shadowed["how"]): void {
-    node.parent!.children!.delete(node.name)
+    node.parent!.nodes!.delete(node.name)
     this.#directories.clear()
     const stack = [node]
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
@@ -585,7 +605,7 @@ export class LayerApplier {
         }
         continue
       }
-      let child = node.children!.get(part)
+      let child = node.child(part)
       if (child !== undefined && child.inode.type === "symlink") {
         this.#symlinks++
         if (++symlinks > maxSymlinks) return this.#loop(subject)

@@ -1,8 +1,11 @@
 /**
  * A root file system in memory: what the layers of an image make when they are applied, what a directory on disk holds,
- * or what an mtree manifest says. About 0.4 KB an entry, whatever the files' sizes.
+ * or what an mtree manifest says. About 0.4 KB an entry, whatever the files' sizes, and half of that in columns.
  */
 import type { ByteString } from "../content/ByteString.ts"
+import type { TarEntry } from "../content/TarEntry.ts"
+import { type DirectoryFiles, type FileColumns, noRow } from "./FileColumns.ts"
+import { nameOf } from "./FileRows.ts"
 
 export type InodeType = "file" | "directory" | "symlink" | "char" | "block" | "fifo" | "socket"
 
@@ -81,15 +84,43 @@ export class TreeNode {
   inode: Inode
   /** The last layer that made this name or something below it. */
   layer: number
-  /** Of a directory: never undefined then. */
-  children: Map<ByteString, TreeNode> | undefined
+  /** Of a directory, never undefined then: what is in it, but for `files`. */
+  readonly nodes: Map<ByteString, TreeNode> | undefined
+  /** Files in it that are no objects yet. */
+  files: DirectoryFiles | undefined = undefined
 
   constructor(name: ByteString, parent: TreeNode | undefined, inode: Inode, layer: number) {
     this.name = name
     this.parent = parent
     this.inode = inode
     this.layer = layer
-    this.children = inode.type === "directory" ? new Map() : undefined
+    this.nodes = inode.type === "directory" ? new Map() : undefined
+  }
+
+  /** Of a directory, never undefined then: all that is in it. */
+  get children(): Map<ByteString, TreeNode> | undefined {
+    if (this.files !== undefined && this.files.last !== noRow) this.#makeObjects(this.files)
+    return this.nodes
+  }
+
+  child(name: ByteString): TreeNode | undefined {
+    return this.files?.columns.has(this.files, name) === true ? this.children?.get(name) : this.nodes?.get(name)
+  }
+
+  /** Takes a regular file into `columns` as `path` from `from` on; false when it has to be an object. */
+  addFile(columns: FileColumns, path: ByteString, from: number, entry: TarEntry, layer: number): boolean {
+    if (this.nodes!.size > 0 && this.nodes!.has(path.slice(from))) return false
+    this.files ??= columns.directory()
+    return columns.add(this.files, path, from, entry, layer)
+  }
+
+  #makeObjects(files: DirectoryFiles): void {
+    for (const row of files.columns.take(files)) {
+      const inode = new Inode("file", 0, 0, 0, 0, 0)
+      files.columns.become(row, inode)
+      const name = nameOf(files.columns.shared, row)
+      this.nodes!.set(name, new TreeNode(name, this, inode, inode.layer))
+    }
   }
 }
 
@@ -123,8 +154,13 @@ export const childPath = (path: ByteString, name: ByteString): ByteString => (pa
 export const compareNames = (a: ByteString, b: ByteString): number => (a < b ? -1 : a > b ? 1 : 0)
 
 /** The children sorted bytewise by name. */
-export const sortedChildren = (node: TreeNode): ReadonlyArray<TreeNode> =>
-  node.children === undefined ? [] : [...node.children.values()].sort((a, b) => compareNames(a.name, b.name))
+export const sortedChildren = (node: TreeNode): ReadonlyArray<TreeNode> => sorted(node.children)
+
+/** The same but for files that are in columns. */
+export const sortedNodes = (node: TreeNode): ReadonlyArray<TreeNode> => sorted(node.nodes)
+
+const sorted = (nodes: ReadonlyMap<ByteString, TreeNode> | undefined): ReadonlyArray<TreeNode> =>
+  nodes === undefined ? [] : [...nodes.values()].sort((a, b) => compareNames(a.name, b.name))
 
 /** Counts over a tree. A file with several names counts once in `files` and `bytes`. */
 export interface TreeTotals {
@@ -147,6 +183,8 @@ export class FileTree {
   /** Bytes of names, link targets, extended attributes and sparse maps in the tree, which may be a MiB for one entry. */
   held = 0
   readonly maxHeld: number
+  /** Where ordinary files are that need not be objects. */
+  readonly columns: FileColumns | undefined
 
   constructor(
     options: {
@@ -154,12 +192,15 @@ export class FileTree {
       readonly records?: TreeRecords
       readonly maxNames?: number
       readonly maxHeld?: number
+      /** For ordinary files of layers that are applied without digests; see there. */
+      readonly columns?: FileColumns
     } = {}
   ) {
     this.root = new TreeNode("", undefined, options.root ?? impliedDirectory(), unknown)
     this.records = options.records ?? allRecords
     this.maxNames = options.maxNames ?? 4_000_000
     this.maxHeld = options.maxHeld ?? 256 * 1024 * 1024
+    this.columns = options.columns
   }
 
   /** The node at a normalised path ("usr/bin/env", "" for the root); symlinks are not followed. */
@@ -167,7 +208,7 @@ export class FileTree {
     let node: TreeNode | undefined = this.root
     if (path === "") return node
     for (const part of path.split("/")) {
-      node = node?.children?.get(part)
+      node = node?.child(part)
       if (node === undefined) return undefined
     }
     return node
@@ -193,6 +234,15 @@ export class FileTree {
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
       visit(node)
       if (node.children !== undefined) for (const child of node.children.values()) stack.push(child)
+    }
+  }
+
+  /** The same but for files that are in columns, each of which has one name and no attributes. */
+  forEachObject(visit: (node: TreeNode) => void): void {
+    const stack: Array<TreeNode> = [this.root]
+    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+      visit(node)
+      if (node.nodes !== undefined) for (const child of node.nodes.values()) stack.push(child)
     }
   }
 

@@ -3,16 +3,9 @@
  */
 import type { ByteString } from "../content/ByteString.ts"
 import { splitPath } from "./ApplyLayer.ts"
-import {
-  childPath,
-  FileTree,
-  Inode,
-  type InodeType,
-  secondsOnly,
-  sortedChildren,
-  TreeNode,
-  unknown
-} from "./FileTree.ts"
+import type { FileColumns } from "./FileColumns.ts"
+import { digestSize, nameOf, startOf } from "./FileRows.ts"
+import { childPath, FileTree, Inode, type InodeType, secondsOnly, sortedNodes, TreeNode, unknown } from "./FileTree.ts"
 import {
   digestKeyword,
   encodeName,
@@ -57,17 +50,19 @@ export const write = (tree: FileTree, options: MtreeOptions = {}): Generator<Buf
 export class Draft {
   readonly #rest: Iterator<Buffer>
   readonly #pieces: Array<Buffer> = []
-  /** The files whose digests are missing, and for each the piece that it goes into, and where in it. */
-  readonly #files: Array<Inode> = []
+  readonly #columns: FileColumns | undefined
+  /** The files whose digests are missing, rows or objects, and for each the piece that it goes into, and where in it. */
+  readonly #files: Array<number | Inode> = []
   readonly #places: Array<number> = []
   #told = 0
 
   constructor(tree: FileTree, options: MtreeOptions = {}) {
-    this.#rest = pieces(tree, options, (writer, inode) => {
+    this.#columns = tree.columns
+    this.#rest = pieces(tree, options, (writer, inode, row) => {
       if (inode.type !== "file") return
       writer.text(digestKeyword)
-      this.#files.push(inode)
-      this.#places.push(this.#pieces.length, writer.leave(digestLength))
+      this.#files.push(row ?? inode)
+      this.#places.push(this.#pieces.length, writer.leave(digestSize))
     })
   }
 
@@ -95,38 +90,62 @@ export class Draft {
     const [files, places] = [this.#files, this.#places]
     let missing = 0
     for (let index = 0; index < files.length; index++) {
-      const { sha256 } = files[index]!
+      const file = files[index]!
       const piece = this.#pieces[places[2 * index]!]
       const at = places[2 * index + 1]!
-      if (sha256 !== undefined && piece !== undefined) {
-        for (let letter = 0; letter < digestLength; letter++) piece[at + letter] = sha256.charCodeAt(letter)
-        continue
-      }
+      if (piece !== undefined && this.#put(file, piece, at)) continue
       places[2 * missing] = places[2 * index]!
       places[2 * missing + 1] = at
-      files[missing++] = files[index]!
+      files[missing++] = file
     }
     files.length = missing
     places.length = 2 * missing
     this.#told = 0
   }
-}
 
-/** Hex. */
-const digestLength = 64
+  /** False when there is no digest yet. */
+  #put(file: number | Inode, piece: Buffer, at: number): boolean {
+    if (typeof file === "number") return this.#columns!.putDigest(file, piece, at)
+    const { sha256 } = file
+    if (sha256 === undefined) return false
+    for (let letter = 0; letter < digestSize; letter++) piece[at + letter] = sha256.charCodeAt(letter)
+    return true
+  }
+}
 
 function* pieces(
   tree: FileTree,
   options: MtreeOptions,
-  digest: (writer: LineWriter, inode: Inode) => void
+  digest: (writer: LineWriter, inode: Inode, row: number | undefined) => void
 ): Generator<Buffer, void, undefined> {
   const xattrs = options.xattrs ?? "comment"
   const writer = new LineWriter()
   const line = (name: string, inode: Inode): void => {
     writer.text(name)
+    keywords(inode, undefined)
+  }
+  const keywords = (inode: Inode, row: number | undefined): void => {
     putKeywords(writer, inode)
-    digest(writer, inode)
+    digest(writer, inode, row)
     putEnd(writer, inode, xattrs)
+  }
+  // What each row says, in its turn.
+  const ofRow = new Inode("file", 0, 0, 0, 0, 0)
+  // A piece's worth of lines from one of the files on; answers where it ends.
+  const lines = (files: ReadonlyArray<TreeNode | number>, from: number): number => {
+    let at = from
+    while (at < files.length && writer.length < chunkLength) {
+      const file = files[at++]!
+      writer.text(indent)
+      if (typeof file !== "number") line(encodeName(file.name), file.inode)
+      else {
+        const { shared } = tree.columns!
+        writer.name(shared.names, startOf(shared, file), shared.ends[file]!)
+        tree.columns!.fill(file, ofRow)
+        keywords(ofRow, file)
+      }
+    }
+    return at
   }
   writer.text(headOf(xattrs))
   // Undefined stands for "..", behind everything below a directory.
@@ -141,19 +160,32 @@ function* pieces(
     writer.text(`\n# ${path === "" ? "." : encodeName(path)}\n`)
     line(path === "" ? "." : encodeName(node.name), node.inode)
     stack.push(undefined)
-    const children = sortedChildren(node)
+    const children = sortedNodes(node)
     for (let index = children.length - 1; index >= 0; index--) {
       const child = children[index]!
       if (child.inode.type === "directory") stack.push([childPath(path, child.name), child])
     }
-    for (const child of children) {
-      if (child.inode.type === "directory") continue
-      writer.text(indent)
-      line(encodeName(child.name), child.inode)
+    const files = filesIn(node, children)
+    for (let at = 0; at < files.length; ) {
+      at = lines(files, at)
       if (writer.length >= chunkLength) yield writer.take()
     }
   }
   yield writer.take()
+}
+
+/** All but directories, sorted bytewise, of which `nodes` are those that are objects. */
+const filesIn = ({ files }: TreeNode, nodes: ReadonlyArray<TreeNode>): ReadonlyArray<TreeNode | number> => {
+  const objects = nodes.filter(({ inode }) => inode.type !== "directory")
+  const rows = files?.columns.sortedRowsOf(files) ?? []
+  if (objects.length === 0 || rows.length === 0) return objects.length === 0 ? rows : objects
+  const all: Array<TreeNode | number> = []
+  let next = 0
+  for (const node of objects) {
+    while (next < rows.length && nameOf(files!.columns.shared, rows[next]!) < node.name) all.push(rows[next++]!)
+    all.push(node)
+  }
+  return all.concat(rows.slice(next))
 }
 
 /** A line of a manifest that makes no sense. */

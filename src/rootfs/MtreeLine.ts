@@ -2,7 +2,7 @@
  * What a line of a manifest is made of, piece by piece: one description for writing lines and for asking whether a
  * manifest has just these. As bytes, because making a string of each number takes longer than to look at the file.
  */
-import type { ByteString } from "../content/ByteString.ts"
+import { type ByteString, fromBytes } from "../content/ByteString.ts"
 import { type Inode, type InodeType, secondsOnly } from "./FileTree.ts"
 import * as Vis from "./Vis.ts"
 
@@ -40,6 +40,12 @@ export const encodeName = (name: ByteString): string => {
   const text = Vis.encode(name)
   return text.includes("=") ? text.replaceAll("=", "\\075") : text
 }
+
+/** 1 for each byte that stands for itself. */
+const plain = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const char = String.fromCharCode(byte)
+  return encodeName(char) === char ? 1 : 0
+})
 
 /** Most files have one of a few. */
 const modes = new Map<number, string>()
@@ -133,6 +139,22 @@ export class LineWriter implements Sink {
     if (length > 100) at += bytes.write(text, at, "latin1")
     else for (let index = 0; index < length; index++) bytes[at++] = text.charCodeAt(index)
     this.length = at
+  }
+
+  /** A name, encoded. */
+  name(bytes: Uint8Array, from: number, to: number): void {
+    this.#reserve(to - from)
+    const into = this.#bytes
+    const { length } = this
+    for (let at = from; at < to; at++) {
+      const byte = bytes[at]!
+      if (plain[byte] === 0) {
+        this.text(encodeName(fromBytes(bytes, from, to)))
+        return
+      }
+      into[length + at - from] = byte
+    }
+    this.length = length + to - from
   }
 
   number(value: number, width = 1): void {

@@ -10,11 +10,14 @@ import { TarScanner } from "../content/TarScan.ts"
 import type { Compression } from "../image/Compression.ts"
 import * as Digest from "../image/Digest.ts"
 import { type AppliedLayer, LayerApplier, type LayerOptions } from "./ApplyLayer.ts"
+import { FileColumns } from "./FileColumns.ts"
 import { FileTree } from "./FileTree.ts"
 
 export interface ReadLayersOptions extends LayerOptions {
   /** Names that the tree may have; see `FileTree`. */
   readonly maxNames?: number
+  /** Keep ordinary files in `FileColumns`: for a tree that is to be written as it is, with `digests` false. */
+  readonly columns?: boolean
   /** What each uncompressed tar should be, base first: it is hashed by that algorithm in the same pass. */
   readonly diffIds?: ReadonlyArray<string>
   /** Called after each layer, when the tree is that of the layers up to it. */
@@ -55,7 +58,10 @@ export const readLayers: (
   options?: ReadLayersOptions
 ) => Effect.Effect<LayersRead, LayersError> = Effect.fn("ReadLayers.readLayers")(function* (layers, options = {}) {
   yield* Effect.promise(() => prepare(options.diffIds ?? []))
-  const tree = new FileTree(options.maxNames === undefined ? {} : { maxNames: options.maxNames })
+  const tree = new FileTree({
+    ...(options.columns === true ? { columns: new FileColumns() } : {}),
+    ...(options.maxNames === undefined ? {} : { maxNames: options.maxNames })
+  })
   const read: Array<ReadLayer> = []
   for (const [index, input] of layers.entries()) {
     const layer = yield* Effect.try({

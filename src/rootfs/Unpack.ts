@@ -26,7 +26,7 @@ import {
   type WriteTask,
   writeFiles
 } from "./WriteFiles.ts"
-import { planNodes, tasksOf, type WritePlan } from "./WritePlan.ts"
+import { planColumns, planNodes, tasksOf, type WritePlan } from "./WritePlan.ts"
 
 export type { UnrestoredWhat } from "./Restore.ts"
 export type { EntryVisitor } from "./WriteFiles.ts"
@@ -150,6 +150,8 @@ class Unpacker {
   readonly #counts = new Map<UnrestoredWhat, number>()
   /** Directories in the order in which they were made: parents first. */
   readonly #directories: Array<TreeNode> = []
+  /** Paths of those that have files in columns, by their numbers there. */
+  readonly #paths: Array<ByteString | undefined>
   /** Regular files by layer, and names of anything else. */
   readonly #files = new Map<number, Array<TreeNode>>()
   readonly #special: Array<TreeNode> = []
@@ -171,6 +173,7 @@ class Unpacker {
     this.#root = withoutSlash(Bytes.fromBytes(root))
     this.#options = options
     this.#libc = options.libc ?? true
+    this.#paths = new Array(tree.columns?.directories ?? 0).fill(undefined)
     this.#restorer = new Restorer(this.#libc ? Libc.load() : undefined)
   }
 
@@ -182,12 +185,17 @@ class Unpacker {
   begin(sourceOf: (layer: number) => LayerInput | undefined): ReadonlyArray<WriteTask> {
     this.#makeRoot()
     this.#makeDirectories()
+    const { columns } = this.#tree
     const options = {
       digests: this.#options.digests ?? true,
       maxSparseDigest: this.#options.maxSparseDigest ?? 64 * 1024 ** 3
     }
-    const plans = [...this.#files].map(([layer, nodes]) => planNodes(layer, nodes, options))
-    for (const plan of plans.sort((a, b) => a.layer - b.layer)) {
+    if (options.digests) columns?.expectDigests()
+    const plans = [
+      ...[...this.#files].map(([layer, nodes]) => planNodes(layer, nodes, options)),
+      ...(columns === undefined ? [] : planColumns(columns, this.#paths))
+    ].sort((a, b) => a.layer - b.layer)
+    for (const plan of plans) {
       const source = sourceOf(plan.layer)
       const inPlace = source !== undefined && source.edits.length === 0 && isPlain(source)
       for (const task of tasksOf(plan, { root: this.#root, source, inPlace, libc: this.#libc })) {
@@ -201,7 +209,8 @@ class Unpacker {
   take(result: WriteResult, index: number): void {
     const { plan, task } = this.#tasks[index]!
     for (const { message, row, what } of result.unrestored) {
-      if (what === "entry") this.#lost.add(plan.nodeOf(row).inode)
+      const node = plan.nodeOf(row)
+      if (what === "entry" && node !== undefined) this.#lost.add(node.inode)
       this.#fail(pathAt(task, row), what, message)
     }
     if (result.failure !== undefined && this.#failure === undefined) {
@@ -252,21 +261,25 @@ class Unpacker {
     } catch (cause) {
       throw this.#error(cause, "")
     }
-    this.#directories.push(this.#tree.root)
+    this.#made(this.#tree.root)
+  }
+
+  #made(directory: TreeNode): void {
+    if (directory.files !== undefined) this.#paths[directory.files.id] = pathOf(directory)
+    this.#directories.push(directory)
     this.#names++
   }
 
   #makeDirectories(): void {
     for (let index = 0; index < this.#directories.length; index++) {
-      for (const node of this.#directories[index]!.children!.values()) {
+      for (const node of this.#directories[index]!.nodes!.values()) {
         if (node.inode.type !== "directory") {
           this.#plan(node)
           continue
         }
         try {
           fs.mkdirSync(nodePath(this.#pathIn(node)), 0o700)
-          this.#directories.push(node)
-          this.#names++
+          this.#made(node)
         } catch (cause) {
           this.#entryFailed(cause, node)
         }

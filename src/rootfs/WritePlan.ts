@@ -1,5 +1,6 @@
 /** The regular files that a tree takes from one layer: tasks for those who write them, and what comes back. */
 import type { ByteString } from "../content/ByteString.ts"
+import type { FileColumns } from "./FileColumns.ts"
 import { bufferOf, dataSizeColumn, digestOf, FileRows, notWanted, rowLength, wanted } from "./FileRows.ts"
 import { pathOf, type TreeNode } from "./FileTree.ts"
 import { slices } from "./Slices.ts"
@@ -13,7 +14,39 @@ export interface WritePlan {
   readonly extras: ReadonlyArray<WriteExtra>
   /** Takes the digests of some of the rows over into the tree. */
   readonly take: (rows: Int32Array) => void
-  readonly nodeOf: (row: number) => TreeNode
+  /** What a row is in the tree: undefined in columns, where a file has no other name. */
+  readonly nodeOf: (row: number) => TreeNode | undefined
+}
+
+/** Of files that are in columns; `paths` are those of their directories, undefined for one that could not be made. */
+export const planColumns = (
+  columns: FileColumns,
+  paths: ReadonlyArray<ByteString | undefined>
+): ReadonlyArray<WritePlan> => {
+  const { shared } = columns
+  const isMade = Uint8Array.from(paths, (path) => (path === undefined ? 0 : 1))
+  const rows = new Int32Array(columns.count)
+  let count = 0
+  for (let row = 0; row < columns.count; row++) {
+    if (columns.layerOf(row) >= 0 && isMade[shared.parents[row]!] === 1) rows[count++] = row
+  }
+  const files = { files: shared, ...joined(paths.map((path) => path ?? "")) }
+  const plans: Array<WritePlan> = []
+  for (let from = 0; from < count; ) {
+    const layer = columns.layerOf(rows[from]!)
+    let to = from
+    while (to < count && columns.layerOf(rows[to]!) === layer) to++
+    plans.push({
+      layer,
+      files,
+      rows: rows.subarray(from, to),
+      extras: [],
+      take: (done) => columns.tell(done),
+      nodeOf: () => undefined
+    })
+    from = to
+  }
+  return plans
 }
 
 export interface DigestOptions {
@@ -74,7 +107,7 @@ export const planNodes = (
     take: (done) => {
       for (const row of done) sorted[row]!.inode.sha256 ??= digestOf(rows, row)
     },
-    nodeOf: (row) => sorted[row]!
+    nodeOf: (row) => sorted[row]
   }
 }
 

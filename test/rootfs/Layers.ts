@@ -7,6 +7,7 @@ import type { TarEntryType } from "../../src/content/TarEntry.ts"
 import { TarScanner } from "../../src/content/TarScan.ts"
 import { encodeHeader, endOfArchive, padding, putChecksum, type TarWriteEntry } from "../../src/content/TarWrite.ts"
 import { type AppliedLayer, LayerApplier, type LayerOptions } from "../../src/rootfs/ApplyLayer.ts"
+import type { FileColumns } from "../../src/rootfs/FileColumns.ts"
 import { FileTree } from "../../src/rootfs/FileTree.ts"
 import type { EntryVisitor, LayerFeed } from "../../src/rootfs/Unpack.ts"
 
@@ -93,8 +94,12 @@ export interface Applied {
   readonly feed: LayerFeed
 }
 
-export const apply = (layers: ReadonlyArray<ReadonlyArray<Member> | Buffer>, options: LayerOptions = {}): Applied => {
-  const tree = new FileTree()
+export const apply = (
+  layers: ReadonlyArray<ReadonlyArray<Member> | Buffer>,
+  options: LayerOptions = {},
+  columns?: FileColumns
+): Applied => {
+  const tree = new FileTree(columns === undefined ? {} : { columns })
   const tars = layers.map((layer) => (Buffer.isBuffer(layer) ? layer : tar(layer as ReadonlyArray<Member>)))
   const tarProblems: Array<Problem> = []
   const applied = tars.map((bytes, index) => {

@@ -100,7 +100,7 @@ const follow = (tree: FileTree, name: string): TreeNode | undefined => {
       at = at.parent ?? at
       continue
     }
-    const child: TreeNode | undefined = at.children?.get(part)
+    const child: TreeNode | undefined = at.child(part)
     if (child === undefined) return undefined
     if (child.inode.type !== "symlink") {
       at = child
