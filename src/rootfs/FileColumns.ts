@@ -108,21 +108,8 @@ export class FileColumns {
     this.#hashes[row] = hash
     this.#layers[row] = layer
     this.#before[row] = directory.last
-    rows.ends[row] = end
-    rows.parents[row] = directory.id
-    const { numbers } = rows
-    let at = row * rowLength
-    numbers[at++] = entry.index
-    numbers[at++] = entry.dataOffset
-    numbers[at++] = entry.size
-    numbers[at++] = entry.realSize
-    numbers[at++] = entry.mode
-    numbers[at++] = entry.uid
-    numbers[at++] = entry.gid
-    numbers[at++] = entry.mtimeSeconds
-    numbers[at] = entry.mtimeNanoseconds
+    rows.add(end - start, directory.id, entry)
     directory.last = row
-    rows.count = row + 1
     return true
   }
 

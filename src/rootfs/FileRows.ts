@@ -1,5 +1,6 @@
 /** Regular files as rows of numbers and names, in memory that all threads share. */
 import type { ByteString } from "../content/ByteString.ts"
+import type { TarEntry } from "../content/TarEntry.ts"
 
 /** What a row of numbers has: member, offset and size of the body, size, mode, uid, gid, mtime seconds and nanoseconds. */
 export const rowLength = 9
@@ -15,6 +16,12 @@ export const nanosecondsColumn = 8
 
 /** Letters of a digest in hex. */
 export const digestSize = 64
+
+/** What a row of numbers is made of. */
+type Fields = Pick<
+  TarEntry,
+  "index" | "dataOffset" | "size" | "realSize" | "mode" | "uid" | "gid" | "mtimeSeconds" | "mtimeNanoseconds"
+>
 
 /** What has become of a digest: nobody asks for it, somebody does, it is there. */
 export const notWanted = 0
@@ -56,7 +63,7 @@ export class FileRows implements SharedRows {
   digests = bytes(0)
   states = bytes(0)
 
-  /** Makes room for one row more, with a name of so many bytes, which begins where this says. */
+  /** Makes room for one row more, with a name of so many bytes that is to be put where this says. */
   room(length: number): number {
     const start = startOf(this, this.count)
     if (start + length > this.names.length) {
@@ -66,6 +73,25 @@ export class FileRows implements SharedRows {
     }
     if (this.count === this.ends.length) this.#grow()
     return start
+  }
+
+  /** Adds the row that room was made for. */
+  add(length: number, parent: number, fields: Fields): number {
+    const row = this.count++
+    this.ends[row] = (row === 0 ? 0 : this.ends[row - 1]!) + length
+    this.parents[row] = parent
+    const { numbers } = this
+    let at = row * rowLength
+    numbers[at++] = fields.index
+    numbers[at++] = fields.dataOffset
+    numbers[at++] = fields.size
+    numbers[at++] = fields.realSize
+    numbers[at++] = fields.mode
+    numbers[at++] = fields.uid
+    numbers[at++] = fields.gid
+    numbers[at++] = fields.mtimeSeconds
+    numbers[at] = fields.mtimeNanoseconds
+    return row
   }
 
   /** From few on: code that is seen to run before the rest is compiled for speed makes that no false guess. */

@@ -66,23 +66,20 @@ export const planNodes = (
   const extras: Array<WriteExtra> = []
   for (const { inode, name, parent } of sorted) {
     const start = rows.room(name.length)
-    const row = rows.count++
     for (let at = 0; at < name.length; at++) rows.names[start + at] = name.charCodeAt(at)
-    rows.ends[row] = start + name.length
     let directory = directories.get(parent!)
     if (directory === undefined) directories.set(parent!, (directory = directories.size))
-    rows.parents[row] = directory
-    const { numbers } = rows
-    let at = row * rowLength
-    numbers[at++] = inode.entry
-    numbers[at++] = inode.dataOffset
-    numbers[at++] = inode.dataSize
-    numbers[at++] = inode.size
-    numbers[at++] = inode.mode
-    numbers[at++] = inode.uid
-    numbers[at++] = inode.gid
-    numbers[at++] = inode.mtimeSeconds
-    numbers[at] = inode.mtimeNanoseconds
+    const row = rows.add(name.length, directory, {
+      index: inode.entry,
+      dataOffset: inode.dataOffset,
+      size: inode.dataSize,
+      realSize: inode.size,
+      mode: inode.mode,
+      uid: inode.uid,
+      gid: inode.gid,
+      mtimeSeconds: inode.mtimeSeconds,
+      mtimeNanoseconds: inode.mtimeNanoseconds
+    })
     const { sparse, xattrs } = inode
     if (xattrs !== undefined || sparse !== undefined) {
       extras.push({
