@@ -50,7 +50,10 @@ export interface AppliedLayer {
   /** Stored bytes of earlier content that entries of this layer replaced, and that its whiteouts removed. */
   readonly overwrittenBytes: number
   readonly deletedBytes: number
-  /** Where lower layers' files were hidden by explicit whiteouts, and directories by something else, as it is in the tree. */
+  /**
+   * Where lower layers' files were hidden by explicit whiteouts, or in the root by an opaque one, and directories by
+   * something else, as it is in the tree.
+   */
   readonly hidden: ReadonlyArray<readonly [directory: TreeNode, name: ByteString]>
   /** Directories made opaque, as they are in the tree. */
   readonly opaque: ReadonlyArray<TreeNode>
@@ -505,7 +508,11 @@ export class LayerApplier {
       // What came to it since then is this layer's own.
       if (this.#opaque.has(parent)) return
       this.#opaque.add(parent)
-      for (const child of parent.children!.values()) this.#prune(child)
+      for (const child of parent.children!.values()) {
+        // Overlay's own root merges whatever is said of it: name by name is the only way to hide what is in it.
+        if (parent === this.#tree.root) this.#hidden.push([parent, child.name])
+        this.#prune(child)
+      }
       return
     }
     this.#whiteouts++

@@ -25,7 +25,8 @@ export const overlayLayer = (tree: FileTree, applied: AppliedLayer, namespace: O
   const inodes = new Map<Inode, Inode>()
   /** Directories of the image's tree, and what stands for them here. */
   const made = new Map<TreeNode, TreeNode>([[tree.root, result.root]])
-  const opaque = new Set(applied.opaque)
+  /** Not the root, which overlay merges all the same: what it hides is told name by name. */
+  const opaque = new Set(applied.opaque.filter((node) => node !== tree.root))
   const hidden = new Set<TreeNode>()
 
   const add = (parent: TreeNode, name: ByteString, inode: Inode): TreeNode => {

@@ -43,7 +43,8 @@ const dump = (tree: FileTree): ReadonlyArray<unknown> => {
 const told = ({ layers }: Applied): ReadonlyArray<unknown> =>
   layers.map(({ hidden, opaque, ...rest }) => ({
     ...rest,
-    hidden: hidden.map(([directory, name]) => [pathOf(directory), name]),
+    // In the order of a directory's names, which says nothing.
+    hidden: hidden.map(([directory, name]) => `${pathOf(directory)}/${name}`).sort(),
     opaque: opaque.map(pathOf)
   }))
 

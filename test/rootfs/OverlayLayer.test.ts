@@ -212,6 +212,20 @@ describe("mounted on each other", () => {
     )
   })
 
+  it.runIf(mountable)("a root that hides all below it is hidden name by name", async () => {
+    const layers = [
+      base,
+      [dir("usr/"), file("usr/own", "o"), opaque("."), whiteout("file"), file("new", "n"), symlink("link", "new")],
+      [opaque("."), file("usr/again", "a"), hardlink("usr/too", "usr/again")]
+    ]
+    assert.deepStrictEqual(await kernelShows(layers.slice(0, 2)), [])
+    assert.deepStrictEqual(await kernelShows(layers), [])
+    const [, second, third] = build(layers).layers
+    assert.deepStrictEqual(listing(second!), ["file (char)", "link -> new", "new", "usr/", "usr/own"])
+    assert.deepStrictEqual(listing(third!), ["link (char)", "new (char)", "usr/", "usr/again", "usr/too"])
+    assert.isUndefined(second!.root.inode.xattrs)
+  })
+
   it.runIf(mountable)(
     "any layers show the tree",
     () =>

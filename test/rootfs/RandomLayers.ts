@@ -24,7 +24,7 @@ export const member: fc.Arbitrary<Member> = fc.oneof(
   { weight: 2, arbitrary: fc.tuple(prefixed, at).map(([name, target]) => symlink(name, target)) },
   { weight: 2, arbitrary: fc.tuple(at, prefixed).map(([name, target]) => hardlink(name, target)) },
   { weight: 2, arbitrary: at.map(whiteout) },
-  { weight: 1, arbitrary: at.map(opaque) },
+  { weight: 1, arbitrary: fc.oneof({ weight: 5, arbitrary: at }, fc.constant(".")).map(opaque) },
   { weight: 1, arbitrary: at.map((name) => device(name, 1, 3)) },
   { weight: 1, arbitrary: at.map((name) => fifo(name)) }
 )
