@@ -336,7 +336,10 @@ class Mender {
     for (const name of (found?.type === inode.type ? found.xattrs : undefined)?.keys() ?? []) {
       if (inode.xattrs?.has(name) || isHostLabel(name) || libc === undefined) continue
       const errno = libc.lremovexattr(Libc.path(Buffer.from(this.#at(path), "latin1")), name)
-      if (errno !== 0) report("xattr", `${Bytes.display(name)}: ${Libc.errorName(errno)}`)
+      // ENODATA: taken away by another name of the same file.
+      if (errno !== 0 && Libc.errorName(errno) !== "ENODATA") {
+        report("xattr", `${Bytes.display(name)}: ${Libc.errorName(errno)}`)
+      }
     }
     this.#restorer.path(this.#at(path), wanted, inode.type === "symlink", report)
   }

@@ -108,6 +108,12 @@ const damages: Damages = [
     []
   ],
   [
+    "an attribute too much of a file with two names",
+    "rootfs.xattr-mismatch",
+    (root) => childProcess.execFileSync("setfattr", ["-n", "trusted.more", "-v", "x", `${root}/hard1`]),
+    []
+  ],
+  [
     "another link target",
     "rootfs.link-mismatch",
     (root) => {
