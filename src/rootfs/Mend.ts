@@ -327,8 +327,8 @@ class Mender {
     this.#check(parentOf(path))
     const { inode } = this.#mending.expected.lookup(path)!
     const found = this.#mending.disk.tree.lookup(path)?.inode
-    // Nothing says what an implied directory should be: one that is there stays as it is.
-    const wanted = isImplied(inode) && found?.type === "directory" ? { ...found, xattrs: undefined } : inode
+    // Nothing says what an implied directory should be, but for overlay's marks: one that is there stays as it is.
+    const wanted = isImplied(inode) && found?.type === "directory" ? { ...found, xattrs: inode.xattrs } : inode
     const report = (what: UnrestoredWhat, message: string): void => {
       if (what !== "owner" || !isImplied(inode)) this.#unmended.push({ path, what, message })
     }

@@ -595,6 +595,25 @@ describe.skipIf(!mountable)("repairing mounts", () => {
     })
   )
 
+  it.scoped("restores the mark of a directory that no entry describes", () =>
+    Effect.gen(function* () {
+      const { layers, out, source } = yield* unmounted(yield* Workbench.scratch, [
+        [file("d/old", "o")],
+        [opaque("d"), file("d/new", "n")]
+      ])
+      const whole = everythingIn(out)
+      childProcess.execFileSync("setfattr", ["-x", "trusted.overlay.opaque", `${out}/${layers[1]}/d`])
+      const { after, before, impossible } = yield* repair(out, source)
+      assert.deepStrictEqual(
+        found(before).map(([check]) => check),
+        ["rootfs.xattr-mismatch"]
+      )
+      assert.deepStrictEqual(found(after), [])
+      assert.deepStrictEqual(impossible, [])
+      assert.deepStrictEqual(everythingIn(out), whole)
+    })
+  )
+
   it.scoped("restores layers that are lost, several at once, and the directories of the mount", () =>
     Effect.gen(function* () {
       const { layers, out, source } = yield* unmounted(yield* Workbench.scratch)
