@@ -29,9 +29,20 @@ const resolve = (spec: string, readText: ReadText): Either.Either<RuntimeConfig.
   }
 }
 
-/** What `Config.User` means in the tree unpacked at `rootfs`. */
-export const resolveUser = (spec: string, rootfs: string): Either.Either<RuntimeConfig.User, string> =>
-  resolve(spec, (name) => Confined.readText(rootfs, name))
+/** What `Config.User` means in the tree unpacked at `rootfs`. Throws when the system does not let it be read. */
+export const resolveUser = (spec: string, rootfs: string): Either.Either<RuntimeConfig.User, string> => {
+  let refused: unknown
+  const user = resolve(spec, (name) => {
+    try {
+      return Confined.readText(rootfs, name)
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== undefined) refused = cause
+      throw cause
+    }
+  })
+  if (refused !== undefined) throw refused
+  return user
+}
 
 const maxText = 4 * 1024 * 1024
 const maxSymlinks = 40

@@ -3,6 +3,7 @@ import * as Either from "effect/Either"
 import type { Collector } from "../../check/Collector.ts"
 import type { ContainerConfig, ImageConfig } from "../../image/ImageConfig.ts"
 import * as Json from "../../image/Json.ts"
+import { describe } from "../Failure.ts"
 import { resolveUser } from "./BundleConfig.ts"
 import * as RuntimeConfig from "./RuntimeConfig.ts"
 
@@ -127,7 +128,14 @@ const user = (
     report.skip("bundle.user-mismatch", "there is no root file system to look the user up in")
     return
   }
-  const wanted = resolveUser(spec, rootfs)
+  let wanted: ReturnType<typeof resolveUser>
+  try {
+    wanted = resolveUser(spec, rootfs)
+  } catch (cause) {
+    const looked = `the image's user ${JSON.stringify(spec)} cannot be looked up`
+    report.report("bundle.unreadable", "rootfs", `${looked}: ${describe(cause)}`)
+    return
+  }
   if (Either.isLeft(wanted)) {
     report.report(
       "bundle.unresolvable-user",
