@@ -34,6 +34,8 @@ export const beside = (
       }
       const names = stat === undefined ? [] : fs.readdirSync(root).sort()
       if (names.length > 0) {
+        // Left by a run that was killed when its output stood there already: no other will be begun for it.
+        clearLeftovers(root)
         const shown = names
           .slice(0, 3)
           .map((name) => JSON.stringify(name))
@@ -45,13 +47,19 @@ export const beside = (
       const directory = path.dirname(root)
       fs.mkdirSync(directory, { recursive: true })
       const journal = Journal.open(directory, path.basename(root), image.names[0] ?? image.config.digest, tempDirectory)
-      for (const leftover of Journal.leftovers(directory, fs.readdirSync(directory), path.basename(root))) {
-        removeTree(path.join(directory, leftover))
-      }
+      clearLeftovers(root)
       return { journal, root }
     },
     catch: unwritable(`cannot write ${what} at ${target}`)
   })
+
+/** What dead runs for this output left beside it. */
+const clearLeftovers = (root: string): void => {
+  const directory = path.dirname(root)
+  for (const leftover of Journal.leftovers(directory, fs.readdirSync(directory), path.basename(root))) {
+    removeTree(path.join(directory, leftover))
+  }
+}
 
 /** Puts a finished directory in its place, on the disk when it returns, and ends the run. */
 export const publish = (temporary: string, root: string, journal: Journal.Journal): Effect.Effect<void, WriteError> =>

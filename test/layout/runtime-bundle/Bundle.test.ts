@@ -16,6 +16,7 @@ import {
 import { peerTest, run } from "../../peers/Peers.ts"
 import { dir, file, hardlink, type Member, symlink, tar, whiteout } from "../../rootfs/Layers.ts"
 import { everything, imageOf, seen, sourceOf, unpacked, usable } from "../unpacked.ts"
+import { leaveDeadRun } from "../writing.ts"
 
 const json = (...parts: ReadonlyArray<string>) => JSON.parse(fs.readFileSync(path.join(...parts), "utf8"))
 
@@ -54,6 +55,30 @@ describe.skipIf(!usable)("a runtime bundle", () => {
     })
   )
 
+  it.scoped("does not say that its user is unknown to who may not look him up", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const out = path.join(directory, "out")
+      yield* processUris(sourceOf(directory, imageOf(everything, { User: "app" })), `oci://${out}`)
+      fs.chmodSync(directory, 0o755)
+      fs.chmodSync(`${out}/rootfs`, 0o700)
+      process.setegid!(65534)
+      process.seteuid!(65534)
+      const told = yield* Effect.ensuring(
+        verifyTarget(out, "fast"),
+        Effect.sync(() => {
+          process.seteuid!(0)
+          process.setegid!(0)
+        })
+      )
+      assert.includeDeepMembers([...findings(told)], [["bundle.unreadable", "rootfs"]])
+      assert.notInclude(
+        findings(told).map(([check]) => check),
+        "bundle.unresolvable-user"
+      )
+    })
+  )
+
   it.scoped("is not written over anything", () =>
     Effect.gen(function* () {
       const directory = yield* scratch
@@ -61,6 +86,8 @@ describe.skipIf(!usable)("a runtime bundle", () => {
       const out = path.join(directory, "out")
       fs.mkdirSync(out)
       yield* processUris(source, `oci://${out}`)
+      // As if that run had been killed when its output was in place.
+      leaveDeadRun(directory, "out")
       const again = yield* Effect.flip(processUris(source, `oci://${out}`))
       assert.strictEqual(again._tag, "WriteError")
       assert.match(again.message, /expected nothing or an empty directory, found "config\.json"/)
