@@ -303,6 +303,7 @@ class Mender {
   #make(path: ByteString): void {
     this.#open(path)
     fs.mkdirSync(this.#target(path), 0o700)
+    this.#restorer.disinherit(this.#at(path))
   }
 
   #rename(from: ByteString, path: ByteString): void {

@@ -59,6 +59,12 @@ export class Restorer {
     this.#fresh = fresh
   }
 
+  /** Takes away what a directory has of a default ACL of the one it was made in: it would hand that down in its turn. */
+  disinherit(path: ByteString): void {
+    const target = Libc.path(Buffer.from(path, "latin1"))
+    for (const name of ["default", "access"]) this.libc?.lremovexattr(target, `${aclPrefix}${name}`)
+  }
+
   noLibc(): string {
     return Libc.reason() ?? "not asked for"
   }

@@ -251,11 +251,12 @@ class Unpacker {
     }
   }
 
-  /** Ours alone, and without the group and setgid bit that a directory above may hand down. */
+  /** Ours alone, and without the group, setgid bit and ACL that a directory above may hand down. */
   #makeRoot(): void {
     const path = nodePath(this.#root)
     try {
       fs.mkdirSync(path, 0o700)
+      this.#restorer.disinherit(this.#root)
       fs.chownSync(path, process.geteuid?.() ?? 0, process.getegid?.() ?? 0)
       fs.chmodSync(path, 0o700)
     } catch (cause) {

@@ -31,6 +31,12 @@ function canMount(): boolean {
 
 const capability = Buffer.from("0100000200200000000000000000000000000000", "hex")
 
+/** A default ACL (rwx for the owner and for uid 1000, r-x for the others), as it is stored. */
+export const defaultAcl = Buffer.from(
+  "0200000001000700ffffffff02000700e803000004000500ffffffff10000700ffffffff20000500ffffffff",
+  "hex"
+)
+
 /** Every kind of file, and every kind of change from layer to layer. */
 export const everything: ReadonlyArray<ReadonlyArray<Member>> = [
   [

@@ -10,7 +10,7 @@ import { unmount } from "../../src/layout/mounts/Mounting.ts"
 import * as Overlay from "../../src/layout/mounts/Overlay.ts"
 import * as Workbench from "../fault/Workbench.ts"
 import { repair } from "../fault/Workbench.ts"
-import { everything, imageOf, mountable, seen, sourceOf, usable } from "../layout/unpacked.ts"
+import { defaultAcl, everything, imageOf, mountable, seen, sourceOf, usable } from "../layout/unpacked.ts"
 import { leaveDeadRun } from "../layout/writing.ts"
 import { dir, file, hardlink, opaque, whiteout } from "../rootfs/Layers.ts"
 
@@ -255,6 +255,25 @@ describe.skipIf(!usable)("repairing a bundle", () => {
         assert.deepStrictEqual(seen(`${out}/rootfs`), whole)
       }
       assert.deepStrictEqual(seen(outside), whole)
+    })
+  )
+
+  it.scoped("gives a lost directory no ACL of the one above it", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const xattrs = new Map([["system.posix_acl_default", defaultAcl]])
+      const source = sourceOf(directory, imageOf([[dir("d/", { xattrs }), dir("d/e/"), file("d/e/f", "f")]]))
+      const out = path.join(directory, "out")
+      yield* Workbench.processUris(source, `oci://${out}`, undefined)
+      const whole = seen(`${out}/rootfs`)
+      keepTime(`${out}/rootfs/d`, () => fs.rmSync(`${out}/rootfs/d/e`, { recursive: true }))
+      const { after, repaired } = yield* repair(out, source)
+      assert.deepStrictEqual(
+        repaired.map((one) => one.path),
+        ["rootfs/d/e"]
+      )
+      assert.deepStrictEqual(found(after), [])
+      assert.deepStrictEqual(seen(`${out}/rootfs`), whole)
     })
   )
 

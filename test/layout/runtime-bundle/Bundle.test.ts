@@ -15,7 +15,7 @@ import {
 } from "../../fault/Workbench.ts"
 import { peerTest, run } from "../../peers/Peers.ts"
 import { dir, file, hardlink, type Member, symlink, tar, whiteout } from "../../rootfs/Layers.ts"
-import { everything, imageOf, seen, sourceOf, unpacked, usable } from "../unpacked.ts"
+import { defaultAcl, everything, imageOf, seen, sourceOf, unpacked, usable } from "../unpacked.ts"
 import { leaveDeadRun } from "../writing.ts"
 
 const json = (...parts: ReadonlyArray<string>) => JSON.parse(fs.readFileSync(path.join(...parts), "utf8"))
@@ -75,6 +75,20 @@ describe.skipIf(!usable)("a runtime bundle", () => {
       assert.notInclude(
         findings(told).map(([check]) => check),
         "bundle.unresolvable-user"
+      )
+    })
+  )
+
+  it.scoped("takes over no ACL of the directory that it is written into", () =>
+    Effect.gen(function* () {
+      const directory = yield* scratch
+      const acl = defaultAcl.toString("latin1")
+      assert.strictEqual(Libc.load()!.lsetxattr(Libc.path(Buffer.from(directory)), "system.posix_acl_default", acl), 0)
+      const out = path.join(directory, "out")
+      yield* processUris(sourceOf(directory, imageOf()), `oci://${out}`)
+      assert.deepStrictEqual(
+        findings(yield* verifyTarget(out, "full")).filter(([check]) => check !== "tar.path-not-utf8"),
+        []
       )
     })
   )
