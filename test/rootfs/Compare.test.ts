@@ -297,6 +297,41 @@ describe("each difference has its own check", () => {
     }
   )
 
+  it.runIf(isRoot && withLibc)("attributes that only root is shown are not missing to others", async () => {
+    const xattrs = new Map([
+      ["trusted.t", Buffer.from("t")],
+      ["user.u", Buffer.from("u")]
+    ])
+    const applied = apply([[dir("./"), file("a", "a", { xattrs })]])
+    await withDirectory(async (directory) => {
+      fs.chmodSync(directory, 0o755)
+      const root = path.join(directory, "root")
+      unpackSync(applied.tree, Buffer.from(root), applied.feed)
+      const asOther = async (): Promise<CompareResult> => {
+        process.setegid!(65534)
+        process.seteuid!(65534)
+        try {
+          return await run(applied.tree, root)
+        } finally {
+          process.seteuid!(0)
+          process.setegid!(0)
+        }
+      }
+      const result = await asOther()
+      assert.deepStrictEqual(found(result), [])
+      assert.deepStrictEqual(
+        result.notCompared.map(({ count, examples, what }) => [what, count, examples]),
+        [["xattrs", 1, ["a"]]]
+      )
+      for (const name of xattrs.keys()) Libc.load()!.lremovexattr(Libc.path(Buffer.from(`${root}/a`)), name)
+      assert.deepStrictEqual(found(await asOther()), ["rootfs.xattr-mismatch a"])
+      assert.deepStrictEqual(found(await run(applied.tree, root)), [
+        "rootfs.xattr-mismatch a",
+        "rootfs.xattr-mismatch a"
+      ])
+    })
+  })
+
   it.runIf(isRoot)("what cannot be read is told, and the rest is compared", async () => {
     await withDirectory(async (directory) => {
       fs.chmodSync(directory, 0o755)
