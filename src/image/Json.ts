@@ -283,6 +283,17 @@ export const caseVariants = (
     return property === undefined ? [] : [[name, property] as const]
   })
 
+/** An object whose properties have their `known` names, whatever their case, as Go reads it: of several the last one counts. */
+export const withKnownNames = (
+  value: Readonly<Record<string, unknown>>,
+  known: ReadonlyArray<string>
+): Readonly<Record<string, unknown>> => {
+  const variants = caseVariants(value, known).filter(([, property]) => value[property] === undefined)
+  return variants.length === 0
+    ? value
+    : { ...value, ...Object.fromEntries(variants.map(([name, property]) => [property, value[name]])) }
+}
+
 /** For messages: what kind of JSON value stands where another was expected. */
 export const typeName = (value: unknown): string =>
   value === undefined

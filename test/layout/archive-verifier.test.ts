@@ -183,6 +183,18 @@ const absolute = (change: (layers: Array<string>) => void = () => {}): Buffer =>
   return pack(files)
 }
 
+/** The names of manifest.json in lower case, as containerify writes them. */
+const lowerCase = (files: Files): Files =>
+  files.set(
+    "manifest.json",
+    Buffer.from(
+      files
+        .get("manifest.json")!
+        .toString()
+        .replace(/"(Config|RepoTags|Layers)"/g, (name) => name.toLowerCase())
+    )
+  )
+
 const zeros = "0".repeat(64)
 const doubled = (value: unknown): Buffer => Buffer.from(JSON.stringify(value).replace("{", '{"x":{},"x":{},'))
 
@@ -864,6 +876,27 @@ describe("an archive that is right", () => {
       files.set(pathOf(hash(encrypted)), flipped)
       const damaged = yield* verify(pack(files))
       assert.strictEqual(found(damaged, "layer.digest-mismatch", pathOf(hash(encrypted))).length, 1, told(damaged))
+    })
+  )
+
+  it.effect("with the names of manifest.json in lower case: warnings, and every layer is proved", () =>
+    Effect.gen(function* () {
+      const verification = yield* verify(pack(lowerCase(legacy())))
+      assert.deepStrictEqual(
+        verification.results.results.map((one) => [one.severity, one.check]),
+        ["Config", "RepoTags", "Layers"].map(() => ["warning", "json.name-case"]),
+        told(verification)
+      )
+      assert.strictEqual(verification.layerCount, 2)
+      const files = lowerCase(legacy())
+      const [layer] = [...files.keys()].filter((name) => name.endsWith("/layer.tar"))
+      const damaged = yield* verify(pack(files.set(layer!, tar({ other: "" }))))
+      assert.strictEqual(found(damaged, "layer.diff-id-mismatch", layer!).length, 1, told(damaged))
+      const twice = lowerCase(legacy())
+      const [saved] = JSON.parse(twice.get("manifest.json")!.toString())
+      const ambiguous = yield* verify(pack(twice.set("manifest.json", json([{ ...saved, LAYERS: [] }]))))
+      assert.strictEqual(found(ambiguous, "json.ambiguous-name", "manifest.json").length, 1, told(ambiguous))
+      assert.strictEqual(found(ambiguous, "layer.count-mismatch", "manifest.json").length, 1, told(ambiguous))
     })
   )
 

@@ -67,14 +67,16 @@ export const readManifest = (
 const properties: ReadonlyArray<string> = ["Config", "RepoTags", "Layers", "Parent", "LayerSources"]
 
 const readEntry = (
-  item: Readonly<Record<string, unknown>>,
+  written: Readonly<Record<string, unknown>>,
   file: string,
   position: number | undefined,
   report: Collector,
   store: Store | undefined
 ): SavedImage => {
   const at = position === undefined ? "" : ` of entry ${position}`
-  checkNames(item, properties, position === undefined ? "" : `entry ${position}`, file, report)
+  checkNames(written, properties, position === undefined ? "" : `entry ${position}`, file, report)
+  // Whatever loads an archive is written in Go; containerify gives all names in lower case.
+  const item = store?.kind === "archive" ? Json.withKnownNames(written, properties) : written
   const names = strings(item["RepoTags"], file, `RepoTags${at}`, report) ?? []
   const path = (name: string, field: string): string | undefined => {
     const why = unsafeName(name)
