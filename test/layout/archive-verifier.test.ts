@@ -183,6 +183,48 @@ const absolute = (change: (layers: Array<string>) => void = () => {}): Buffer =>
   return pack(files)
 }
 
+/** What containerd makes of an image and of an artifact beside it, whose config it takes for an image's in manifest.json. */
+const withArtifact = (
+  config: Buffer = json({}),
+  change: (files: Files, listed: Doc, artifact: Doc) => void = () => {}
+): Files => {
+  const files = hybrid()
+  files.delete("repositories")
+  const blob = Buffer.from("no tar at all")
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: MediaType.ociManifest,
+    config: { mediaType: "application/vnd.example.config.v1+json", ...put(files, config) },
+    layers: [{ mediaType: "application/octet-stream", ...put(files, blob) }]
+  }
+  const listed = { Config: pathOf(hash(config)), RepoTags: ["artifact:1"], Layers: [pathOf(hash(blob))] }
+  change(files, listed, manifest)
+  const index = JSON.parse(files.get("index.json")!.toString())
+  const artifact = { mediaType: MediaType.ociManifest, ...put(files, json(manifest)) }
+  files.set("index.json", json({ ...index, manifests: [...index.manifests, artifact] }))
+  const [image] = JSON.parse(files.get("manifest.json")!.toString())
+  return files.set("manifest.json", json([image, listed]))
+}
+
+/** What images for containerd's wasm shims look like: modules that no diff_id stands for, here between two tars. */
+const withModule = (change: (files: Files, listed: Doc, layers: Array<Doc>) => void = () => {}): Files => {
+  const module = Buffer.from("\0asm\x01\0\0\0", "latin1")
+  const listed: Doc = { RepoTags: ["app:v1"] }
+  const extra: Files = new Map()
+  const layout = makeLayout({
+    compression: "none",
+    manifest: ({ layers }) => {
+      layers.splice(1, 0, { mediaType: "application/vnd.example.module.v0+wasm", ...put(extra, module) })
+      listed.Layers = layers.map((one: Doc) => pathOf(one.digest))
+      change(extra, listed, layers)
+    }
+  })
+  const { files } = layout
+  for (const [name, bytes] of extra) files.set(name, bytes)
+  listed.Config = layout.config
+  return files.set("manifest.json", json([listed]))
+}
+
 /** The names of manifest.json in lower case, as containerify writes them. */
 const lowerCase = (files: Files): Files =>
   files.set(
@@ -243,6 +285,32 @@ const family = (steps: number, change: (images: ReadonlyArray<Doc>, ids: Readonl
 }
 
 const cases: ReadonlyArray<Case> = [
+  { id: "archive.artifact-listed", subject: "manifest.json#1", bytes: () => pack(withArtifact()) },
+  {
+    id: "archive.artifact-listed",
+    name: "whose config is no JSON",
+    subject: "manifest.json#1",
+    bytes: () => pack(withArtifact(Buffer.from("name: chart")))
+  },
+  { id: "archive.artifact-listed", name: "with modules", subject: "manifest.json", bytes: () => pack(withModule()) },
+  {
+    id: "archive.index-mismatch",
+    name: "other layers of an artifact",
+    subject: "manifest.json#1",
+    bytes: () =>
+      pack(
+        withArtifact(json({}), (files, listed) => {
+          listed.Layers = [pathOf(put(files, Buffer.from("another")).digest)]
+        })
+      )
+  },
+  {
+    id: "archive.index-mismatch",
+    name: "an image that index.json calls an artifact",
+    subject: "manifest.json#1",
+    bytes: () =>
+      pack(withArtifact(json({ rootfs: { type: "layers", diff_ids: [] }, architecture: "amd64", os: "linux" })))
+  },
   {
     id: "archive.path-through-non-directory",
     subject: "d",
@@ -876,6 +944,94 @@ describe("an archive that is right", () => {
       files.set(pathOf(hash(encrypted)), flipped)
       const damaged = yield* verify(pack(files))
       assert.strictEqual(found(damaged, "layer.digest-mismatch", pathOf(hash(encrypted))).length, 1, told(damaged))
+    })
+  )
+
+  it.effect("with an artifact in manifest.json: a warning, and index.json says what it is", () =>
+    Effect.gen(function* () {
+      const blob = pathOf(hash(Buffer.from("no tar at all")))
+      for (const config of [json({}), json({ name: "chart" }), Buffer.from("name: chart")]) {
+        const verification = yield* verify(pack(withArtifact(config)))
+        assert.deepStrictEqual(
+          verification.results.results.map((one) => [one.severity, one.check]),
+          [["warning", "archive.artifact-listed"]],
+          told(verification)
+        )
+        assert.deepStrictEqual(
+          verification.images.map((one) => one.ok),
+          [true, true]
+        )
+        const without = withArtifact(config)
+        without.delete(blob)
+        const missing = yield* verify(pack(without))
+        assert.strictEqual(found(missing, "blob.missing", blob).length, 1, told(missing))
+        const damaged = yield* verify(pack(withArtifact(config).set(blob, Buffer.from("no tar at ALL"))))
+        assert.deepStrictEqual(
+          complaints(damaged)
+            .filter((one) => one.severity === "error")
+            .map((one) => [one.check, one.subject]),
+          [["blob.digest-mismatch", blob]],
+          told(damaged)
+        )
+      }
+    })
+  )
+
+  it.effect("with artifacts that have one config: each has its own layers", () =>
+    Effect.gen(function* () {
+      const files = withArtifact()
+      const other = withArtifact(json({}), (into, listed, artifact) => {
+        artifact.layers[0] = { mediaType: "text/plain", ...put(into, Buffer.from("of the other")) }
+        listed.Layers = [pathOf(artifact.layers[0].digest)]
+        listed.RepoTags = ["other:1"]
+      })
+      const list = (name: string) => [files, other].map((one) => JSON.parse(one.get(name)!.toString()))
+      const [index, itsIndex] = list("index.json")
+      const [saved, itsSaved] = list("manifest.json")
+      for (const [name, bytes] of other) if (name.startsWith("blobs/")) files.set(name, bytes)
+      files.set("index.json", json({ ...index, manifests: [...index.manifests, itsIndex.manifests[1]] }))
+      files.set("manifest.json", json([...saved, itsSaved[1]]))
+      const verification = yield* verify(pack(files))
+      assert.deepStrictEqual(
+        complaints(verification).map((one) => [one.check, one.subject]),
+        [
+          ["archive.artifact-listed", "manifest.json#1"],
+          ["archive.artifact-listed", "manifest.json#2"]
+        ],
+        told(verification)
+      )
+    })
+  )
+
+  it.effect("with modules that have no diff_id: a warning, and the tars are proved", () =>
+    Effect.gen(function* () {
+      const verification = yield* verify(pack(withModule()))
+      assert.deepStrictEqual(
+        verification.results.results.map((one) => [one.severity, one.check, one.subject]),
+        [["warning", "archive.artifact-listed", "manifest.json"]],
+        told(verification)
+      )
+      assert.strictEqual(verification.layerCount, 2)
+      const counted = (given: Verification) => found(given, "layer.count-mismatch", "manifest.json").length
+      const twice = yield* verify(
+        pack(
+          withModule((_, listed, layers) => {
+            layers.push(layers[2])
+            listed.Layers.push(listed.Layers[2])
+          })
+        )
+      )
+      assert.strictEqual(counted(twice), 1, told(twice))
+      const turned = yield* verify(
+        pack(
+          withModule((_, listed, layers) => {
+            layers.reverse()
+            listed.Layers.reverse()
+          })
+        )
+      )
+      const mismatches = turned.results.results.filter((one) => one.check === "layer.diff-id-mismatch")
+      assert.strictEqual(new Set(mismatches.map((one) => one.subject)).size, 2, told(turned))
     })
   )
 

@@ -68,6 +68,16 @@ export const archive = {
     explanation: "What docker load takes from the archive is not what tools take that read OCI layouts.",
     remedy: "Save the images again with one tool."
   },
+  "archive.artifact-listed": {
+    severity: "warning",
+    title: "manifest.json lists what is no image for Docker",
+    spec: "docker-image-spec v1.3; moby image/tarexport",
+    rules: [23, 24, 92],
+    explanation:
+      "containerd lists whatever it exports in manifest.json: artifacts too, and images with modules of WebAssembly in the place of layers. index.json says what they are, and it was judged by that; docker load refuses them when it comes to them.",
+    remedy:
+      "None is needed for tools that read OCI layouts; ctr images export --skip-manifest-json leaves manifest.json out."
+  },
   "archive.index-beside": {
     severity: "info",
     title: "index.json stands beside manifest.json without a layout",

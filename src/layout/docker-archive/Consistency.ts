@@ -30,10 +30,12 @@ export const compareIndex = (
 ): void => {
   report.ran("archive.index-mismatch", "archive.unlisted")
   const byConfig = new Map<string, Array<LayoutImage>>()
+  const artifacts = new Map<string, Array<LayoutImage>>()
   for (const image of layout) {
-    if (image.kind !== "image" || image.config === undefined) continue
-    const known = byConfig.get(image.config)
-    if (known === undefined) byConfig.set(image.config, [image])
+    if (image.kind === "broken" || image.config === undefined) continue
+    const same = image.kind === "image" ? byConfig : artifacts
+    const known = same.get(image.config)
+    if (known === undefined) same.set(image.config, [image])
     else known.push(image)
   }
   const known = new Map<string, LayerLists>()
@@ -46,6 +48,10 @@ export const compareIndex = (
   for (const image of saved) {
     const config = configOf(image)
     if (config === undefined) continue
+    if (image.isArtifact) {
+      compareLayers(image, listsOf(`artifact ${config}`, artifacts.get(config) ?? []), report)
+      continue
+    }
     const tags = tagsByConfig.get(config) ?? new Set()
     for (const name of image.saved.names) tags.add(name)
     tagsByConfig.set(config, tags)

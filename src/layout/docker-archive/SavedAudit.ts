@@ -1,15 +1,17 @@
 /** The images of a docker-save manifest.json against what the store holds (docker-image-spec v1.3; rules 84-90). */
 
 import * as crypto from "node:crypto"
-import type { Collector } from "../../check/Collector.ts"
+import { Collector } from "../../check/Collector.ts"
 import * as ConfigChecks from "../../check/ConfigChecks.ts"
 import * as Hasher from "../../content/Hasher.ts"
 import { count } from "../../image/Count.ts"
 import * as Digest from "../../image/Digest.ts"
+import * as Json from "../../image/Json.ts"
 import * as PythonJson from "../../image/PythonJson.ts"
 import * as Reference from "../../image/Reference.ts"
 import * as Document from "../Document.ts"
 import { type BlobKey, type LayerAudit, layerChecks } from "../LayerAudit.ts"
+import type { LayoutImage } from "../oci-layout/LayoutAudit.ts"
 import { plainName, type Store } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
 import type * as DockerSave from "./DockerSave.ts"
@@ -23,7 +25,12 @@ export interface AuditedImage {
   readonly layers: ReadonlyArray<BlobKey | undefined>
   /** What errors are counted for besides the files that it names. */
   readonly statements: ReadonlyArray<string>
+  /** By the archive's OCI manifest of the same config and by the config itself, it is no image. */
+  readonly isArtifact: boolean
 }
+
+/** What the archive's OCI manifest of the same config says. */
+export type InLayout = Pick<LayoutImage, "kind" | "otherTypes" | "withoutDiffIds">
 
 /** What findings that concern this image name as their subject. */
 export const subjectsOf = ({ saved, statements }: AuditedImage): ReadonlySet<string> =>
@@ -41,20 +48,17 @@ export const promisedDigest = (file: string): Digest.Digest | undefined => {
   return hex === undefined ? Files.blobDigest(file) : Digest.make("sha256", hex)
 }
 
-/**
- * The images of one manifest.json. Reports what is wrong at fast depth. `otherTypesOf`: media types by the names of layers
- * that the archive's OCI manifest of the same config says to be something else than tars.
- */
+/** The images of one manifest.json. Reports what is wrong at fast depth. */
 export const auditImages = (
   store: Store,
   all: ReadonlyArray<DockerSave.SavedImage>,
   audit: LayerAudit,
   report: Collector,
-  otherTypesOf: (saved: DockerSave.SavedImage) => ReadonlyMap<string, string> | undefined = () => undefined
+  inLayout: (saved: DockerSave.SavedImage) => InLayout | undefined = () => undefined
 ): ReadonlyArray<AuditedImage> => {
   // A manifest.json can name one config a hundred thousand times.
   const configs = new Map<string, ReadConfig>()
-  return all.map((saved) => auditImage(store, saved, configs, audit, report, otherTypesOf(saved)))
+  return all.map((saved) => auditImage(store, saved, configs, audit, report, inLayout(saved)))
 }
 
 type ReadConfig = Pick<AuditedImage, "id" | "config">
@@ -78,36 +82,55 @@ const auditImage = (
   configs: Map<string, ReadConfig>,
   audit: LayerAudit,
   report: Collector,
-  otherTypes: ReadonlyMap<string, string> = new Map()
+  inLayout: InLayout | undefined
 ): AuditedImage => {
   names(store, saved, report)
+  const otherTypes = inLayout?.otherTypes ?? new Map<string, string>()
+  const isArtifact = inLayout?.kind === "artifact" && saved.config !== undefined && isNoImage(store, saved.config)
   let read: ReadConfig = { id: undefined, config: undefined }
-  if (saved.config !== undefined) {
+  if (saved.config !== undefined && !isArtifact) {
     read = configs.get(saved.config) ?? readConfig(store, saved.config, report)
     configs.set(saved.config, read)
   }
   const { config, id } = read
+  const diffIds = config?.diffIds
+  const tars = (saved.layers ?? []).filter((name) => !otherTypes.has(name)).length
+  const some = inLayout?.withoutDiffIds === true && diffIds?.length === tars
+  let next = 0
   const statements: Array<string> = []
-  const layers = (saved.layers ?? []).map((name, index) =>
-    auditLayer(store, name, saved, config?.diffIds?.[index], index, otherTypes.get(name), statements, audit, report)
-  )
-  if (saved.layers !== undefined && config?.diffIds !== undefined) {
+  const layers = (saved.layers ?? []).map((name, index) => {
+    const otherType = otherTypes.get(name)
+    const diffId = some && otherType !== undefined ? undefined : diffIds?.[next++]
+    return auditLayer(store, name, saved, diffId, index, otherType, statements, audit, report)
+  })
+  if (inLayout !== undefined) report.ran("archive.artifact-listed")
+  if (isArtifact || some) {
+    const what = isArtifact ? "an artifact" : `an image with ${[...new Set(otherTypes.values())].join(", ")}`
+    report.report("archive.artifact-listed", saved.subject, `docker load refuses it: by index.json it is ${what}`)
+  } else if (saved.layers !== undefined && diffIds !== undefined) {
     report.ran("layer.count-mismatch")
-    if (saved.layers.length !== config.diffIds.length) {
+    if (saved.layers.length !== diffIds.length) {
       report.report(
         "layer.count-mismatch",
         saved.subject,
         "the config has another number of layers than the manifest",
         {
-          expected: `${config.diffIds.length} diff_ids`,
+          expected: `${diffIds.length} diff_ids`,
           actual: count(saved.layers.length, "layer")
         }
       )
     }
-    sharedPaths(saved, config.diffIds, report)
+    sharedPaths(saved, diffIds, report)
   }
-  audit.stack(saved.subject, layers)
-  return { saved, id, config, layers, statements }
+  if (!isArtifact) audit.stack(saved.subject, layers)
+  return { saved, id, config, layers, statements, isArtifact }
+}
+
+/** Whether docker load takes the config for that of no image, whatever else it says (moby image, NewFromJSON). */
+const isNoImage = (store: Store, file: string): boolean => {
+  if (store.lookup(file)?.kind !== "file") return false
+  const config = Document.read(store, file, Document.configChecks, new Collector())?.value
+  return !Json.isObject(config) || !Json.isObject(Json.withKnownNames(config, ["rootfs"])["rootfs"])
 }
 
 const names = (store: Store, saved: DockerSave.SavedImage, report: Collector): void => {
@@ -188,7 +211,7 @@ const auditLayer = (
   if (promised !== undefined) audit.digest(key, { value: promised, by: "its name" })
   if (otherType !== undefined) {
     // Encrypted layers and their like: containerd lists them for Docker all the same.
-    if (diffId !== promised)
+    if (diffId !== undefined && diffId !== promised)
       report.skip("layer.diff-id-mismatch", `${name} is of type ${otherType}, which is no layer's`)
     return undefined
   }

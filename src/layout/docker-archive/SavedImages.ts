@@ -67,19 +67,30 @@ const auditManifest = (
   if (document === undefined) return undefined
   const saved = DockerSave.readManifest(document, Files.manifestFile, report, store)
   if (!Array.isArray(document.value)) return undefined
-  const images = SavedAudit.auditImages(store, saved, layers, report, otherTypesOf(layout))
+  const images = SavedAudit.auditImages(store, saved, layers, report, inLayout(layout))
   SavedAudit.parents(images, report)
   SavedAudit.duplicateNames(images, report)
   Consistency.layerSources(store, document.value, images, layers, report)
   return images
 }
 
-/** What the layout says of an image's layers that are no tars, by the image's config. */
-const otherTypesOf = (layout: AuditedLayout | undefined) => {
-  const byConfig = new Map<string, ReadonlyMap<string, string>>()
-  for (const { config, otherTypes } of layout?.images ?? [])
-    if (config !== undefined && !byConfig.has(config)) byConfig.set(config, otherTypes)
-  return ({ config }: DockerSave.SavedImage): ReadonlyMap<string, string> | undefined =>
+/** What the layout says of images, by their config; thousands can have one, as artifacts have the empty one. */
+const inLayout = (layout: AuditedLayout | undefined) => {
+  const byConfig = new Map<
+    string,
+    { kind: LayoutImage["kind"]; otherTypes: Map<string, string>; withoutDiffIds: boolean }
+  >()
+  for (const { config, kind, otherTypes, withoutDiffIds } of layout?.images ?? []) {
+    if (config === undefined) continue
+    const known = byConfig.get(config)
+    if (known === undefined) byConfig.set(config, { kind, otherTypes: new Map(otherTypes), withoutDiffIds })
+    else {
+      if (kind === "image") known.kind = kind
+      for (const [name, type] of otherTypes) known.otherTypes.set(name, type)
+      known.withoutDiffIds ||= withoutDiffIds
+    }
+  }
+  return ({ config }: DockerSave.SavedImage): SavedAudit.InLayout | undefined =>
     config === undefined ? undefined : byConfig.get(SavedAudit.promisedDigest(config) ?? "")
 }
 

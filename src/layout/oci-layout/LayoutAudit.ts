@@ -52,6 +52,8 @@ export interface LayoutImage {
   readonly layers: ReadonlyArray<Digest.Digest | undefined>
   /** Media types by the names of blobs that the manifest lists as layers and that are of no layer's type. */
   readonly otherTypes: ReadonlyMap<string, string>
+  /** Whether its config has no diff_ids for those of them that no root file system is made of. */
+  readonly withoutDiffIds: boolean
   /** What findings that concern this image name as their subject. */
   readonly subjects: ReadonlySet<string>
 }
@@ -138,6 +140,7 @@ interface Found {
   checked: ConfigChecks.CheckedConfig | undefined
   layers: ReadonlyArray<Digest.Digest | undefined>
   readonly otherTypes: Map<string, string>
+  withoutDiffIds: boolean
   readonly names: Map<string, EntryName>
   readonly subjects: Set<string>
 }
@@ -334,6 +337,7 @@ class Walk {
       checked: undefined,
       layers: [],
       otherTypes: new Map(),
+      withoutDiffIds: false,
       names: new Map(),
       // What is wrong with the layout as a whole is wrong for each of its images.
       subjects: new Set([path, Files.layoutFile, Files.blobs])
@@ -447,6 +451,14 @@ class Walk {
       // A config of another type is not parsed (manifest.md).
       else this.#blob(config, `config of ${path}`, "blob", configBlobChecks, "config.missing", found)
     }
+    const diffIds = found.checked?.diffIds
+    // Most give a diff_id to whatever they list; images for containerd's wasm shims have none for their modules.
+    const some =
+      layers !== undefined &&
+      diffIds?.length !== layers.length &&
+      diffIds?.length === layers.filter((layer) => isForRootfs(layer)).length
+    found.withoutDiffIds = some
+    let next = 0
     const keys = (layers ?? []).map((layer, index) => {
       if (layer?.digest !== undefined) {
         const name = Digest.blobPath(layer.digest)
@@ -454,23 +466,18 @@ class Walk {
         if (layer.mediaType !== undefined && MediaType.kind(layer.mediaType) !== "layer")
           found.otherTypes.set(name, layer.mediaType)
       }
-      return layer === undefined
-        ? undefined
-        : isImage
-          ? this.#layer(layer, index, found, config!)
-          : this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing", found)
+      if (layer === undefined) return undefined
+      if (!isImage) return this.#blob(layer, `layers[${index}] of ${path}`, "blob", blobChecks, "blob.missing", found)
+      const diffId = some && !isForRootfs(layer) ? undefined : diffIds?.[next++]
+      return this.#layer(layer, index, diffId, found, config!)
     })
     if (isImage) {
       if (layers?.some((layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) === "layer")) {
         this.#audit.stack(path, keys)
       }
-      if (
-        layers !== undefined &&
-        found.checked?.diffIds !== undefined &&
-        layers.length !== found.checked.diffIds.length
-      ) {
+      if (layers !== undefined && diffIds !== undefined && layers.length !== diffIds.length && !some) {
         this.#report.report("layer.count-mismatch", path, "the config has another number of layers than the manifest", {
-          expected: `${found.checked.diffIds.length} diff_ids`,
+          expected: `${diffIds.length} diff_ids`,
           actual: count(layers.length, "layer")
         })
       }
@@ -524,11 +531,16 @@ class Walk {
     return checked
   }
 
-  #layer(layer: Descriptor, index: number, of: Found, config: Descriptor): BlobKey | undefined {
+  #layer(
+    layer: Descriptor,
+    index: number,
+    diffId: string | undefined,
+    of: Found,
+    config: Descriptor
+  ): BlobKey | undefined {
     const by = `layers[${index}] of ${of.path}`
     const compression = layer.mediaType === undefined ? undefined : MediaType.layerCompression(layer.mediaType)
     const key = this.#blob(layer, by, compression === undefined ? "blob" : "layer", layerChecks, "layer.missing", of)
-    const diffId = of.checked?.diffIds?.[index]
     const said = diffId !== undefined && Digest.isDigest(diffId) ? diffId : undefined
     if (key === undefined) {
       if (said !== undefined && layer.digest !== undefined) {
@@ -782,6 +794,7 @@ class Walk {
       config: found.config,
       layers: found.layers,
       otherTypes: found.otherTypes,
+      withoutDiffIds: found.withoutDiffIds,
       subjects: found.subjects
     }))
   }
@@ -795,6 +808,11 @@ class Walk {
     return found
   }
 }
+
+/** Whether containerd takes it for a layer, which has a diff_id, whether or not it can unpack it. */
+const isForRootfs = (layer: Descriptor | undefined): boolean =>
+  layer?.mediaType === undefined ||
+  /^application\/vnd\.(?:oci\.image\.layer|docker\.image\.rootfs)\./.test(layer.mediaType)
 
 /** What errors are counted for besides the blobs of an image. */
 const concern = (of: Found | undefined, about: string | undefined): void => {
