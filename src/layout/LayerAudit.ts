@@ -51,6 +51,8 @@ export const layerChecks: BlobChecks = {
   unreadable: "layer.unreadable"
 }
 
+const partChecks: BlobChecks = { ...layerChecks, digest: "layer.toc-mismatch" }
+
 /** A blob that was named. */
 export interface BlobKey {
   readonly subject: string
@@ -150,10 +152,10 @@ const digestOfNothing = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934c
 const digestNamed = (name: string): string => name.split("/").slice(-2).join(":")
 
 /** What was said of its digest. */
-function* digestsOf(blob: Blob): Iterable<readonly [value: string, by: string]> {
-  if (blob.named) yield [digestNamed(blob.subject), "its name"]
-  for (const { by, value } of blob.digests ?? none)
-    if (!blob.named || value !== digestNamed(blob.subject)) yield [value, by]
+function* digestsOf(blob: Blob): Iterable<readonly [value: string, by: string, about: string | undefined]> {
+  if (blob.named) yield [digestNamed(blob.subject), "its name", undefined]
+  for (const { about, by, value } of blob.digests ?? none)
+    if (!blob.named || value !== digestNamed(blob.subject)) yield [value, by, about]
 }
 
 /** What a layer's paths were told as already, as marks of theirs: a layer can be in many images. */
@@ -239,9 +241,19 @@ export class LayerAudit {
   }
 
   /** What the digest of the bytes as stored should be. */
-  digest(key: BlobKey, said: Said<string>): void {
+  digest(key: BlobKey, said: Said<string>): string | undefined {
     const blob = key as Blob
-    blob.digests = say(blob.subject, "digest", blob.digests, said)[0]
+    const [sayings, { about }] = say(blob.subject, "digest", blob.digests, said)
+    blob.digests = sayings
+    return about
+  }
+
+  /** A part of the bytes as stored, of which more can be said; undefined where the blob has no such part. */
+  part(key: BlobKey, at: { readonly offset: number; readonly size: number }): BlobKey | undefined {
+    const { region, subject } = key as Blob
+    if (at.offset <= 0 || at.size <= 0 || at.offset + at.size > region.size) return undefined
+    const place = { path: region.path, offset: region.offset + at.offset, size: at.size }
+    return this.add({ subject, region: place, as: "blob" }, partChecks)
   }
 
   /** What the digest of the uncompressed tar should be. */
@@ -388,7 +400,8 @@ export class LayerAudit {
       })
     }
     let damaged = false
-    for (const [value, by] of digestsOf(blob)) if (!this.#judgeDigest(blob, { value, by }, evidence)) damaged = true
+    for (const [value, by, about] of digestsOf(blob))
+      if (!this.#judgeDigest(blob, { value, by, about }, evidence)) damaged = true
     const { layer } = evidence
     if (layer === undefined) return
     const isKnown = [...(blob.diffIds ?? none)].some(({ value }) => value === Digest.like(value, layer.diffIds))
@@ -446,7 +459,7 @@ export class LayerAudit {
   }
 
   /** Whether the digest is right, or cannot be told. */
-  #judgeDigest(blob: Blob, said: Said<string>, evidence: Inspect.Evidence): boolean {
+  #judgeDigest(blob: Blob, said: Saying<string>, evidence: Inspect.Evidence): boolean {
     const { checks, subject } = blob
     this.#report.ran(checks.digest)
     const actual = Digest.like(said.value, evidence.digests)
@@ -455,10 +468,8 @@ export class LayerAudit {
       return true
     }
     if (actual === said.value) return true
-    this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, {
-      expected: said.value,
-      actual
-    })
+    const detail = { expected: said.value, actual }
+    this.#report.report(checks.digest, subject, `its bytes are not what ${said.by} says`, detail, said.about)
     return false
   }
 

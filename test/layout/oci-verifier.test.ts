@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import { type CheckId, catalog } from "../../src/check/Catalog.ts"
+import { compress } from "../../src/fault/ImageBuilder.ts"
 import * as MediaType from "../../src/image/MediaType.ts"
 import * as SavedImages from "../../src/layout/docker-archive/SavedImages.ts"
 import * as OciVerifier from "../../src/layout/oci-layout/OciVerifier.ts"
@@ -121,6 +122,36 @@ const replacing = (text: string, other: string) => (document: Doc) =>
 const sizeAs = (form: (size: number) => string) => (document: Doc) => {
   const { size } = document.config ?? document.manifests[0]
   return replacing(`"size":${size}`, `"size":${form(size)}`)(document)
+}
+
+const chunked = "io.github.containers.zstd-chunked."
+
+/**
+ * An image whose first layer is zstd:chunked: the tar's frame, and behind it one that decoders skip, with a table of contents
+ * (RFC 8878 section 3.1.2). `change` has the annotations, which give the table's place and digest, and the layer's size.
+ */
+const withTable = (change: (annotations: Doc, size: number) => void = () => {}): Layout => {
+  const table = Buffer.from("what files there are, and where")
+  const frame = Buffer.alloc(8)
+  frame.writeUInt32LE(0x184d2a50)
+  frame.writeUInt32LE(table.length, 4)
+  const plain = tar({ "etc/": "", "etc/hostname": "base" })
+  const stored = Buffer.concat([compress(plain, "zstd"), frame, table])
+  const layers: Files = new Map()
+  const layout = makeLayout({
+    layers: [plain],
+    manifest: (document) => {
+      const annotations = {
+        [`${chunked}manifest-checksum`]: hash(table),
+        [`${chunked}manifest-position`]: `${stored.length - table.length}:${table.length}:100:1`
+      }
+      change(annotations, stored.length)
+      document.layers = [{ mediaType: MediaType.ociLayerZstd, ...put(layers, stored), annotations }]
+    }
+  })
+  layout.files.delete(layout.layers[0]!)
+  for (const [name, bytes] of layers) layout.files.set(name, bytes)
+  return { ...layout, layers: [...layers.keys()] }
 }
 
 const cases: ReadonlyArray<Case> = [
@@ -1302,6 +1333,96 @@ describe("a layout whose blobs lie elsewhere", () => {
         assert.strictEqual(found(all.with, "layer.digest-mismatch", all.made.layers[0]!).length, 1)
       }
     )
+  )
+})
+
+describe("a zstd:chunked layer", () => {
+  it.effect("is right where its table of contents is what its annotations say", () =>
+    Effect.gen(function* () {
+      for (const depth of ["fast", "full"] as const) {
+        const verification = yield* verify(withTable().files, depth)
+        assert.deepStrictEqual(verification.results.results, [], told(verification))
+        assert.include(verification.results.checked, "layer.toc-mismatch")
+        assert.strictEqual(verification.layerCount, 1)
+      }
+    })
+  )
+
+  const places: Readonly<Record<string, (annotations: Doc, size: number) => string>> = {
+    "beyond its end": (_, size) => `${size - 10}:11:100:1`,
+    "at its beginning": () => "0:10:100:1",
+    "of nothing": () => "10:0:100:1",
+    "that is none": () => "somewhere",
+    "larger than any that is read": () => `10:${151 * 1024 * 1024}:100:1`
+  }
+  for (const [name, place] of Object.entries(places)) {
+    it.effect(`is not with a table ${name}, at any depth`, () =>
+      Effect.gen(function* () {
+        for (const depth of ["fast", "full"] as const) {
+          const layout = withTable((annotations, size) => {
+            annotations[`${chunked}manifest-position`] = place(annotations, size)
+          })
+          const verification = yield* verify(layout.files, depth)
+          assert.deepStrictEqual(
+            verification.results.results.map((one) => [one.severity, one.check, one.subject]),
+            [["error", "layer.toc-mismatch", layout.layers[0]!]],
+            told(verification)
+          )
+          assert.isFalse(verification.images[0]!.ok)
+        }
+      })
+    )
+  }
+
+  it.effect("is not with another table than the annotations say", () =>
+    Effect.gen(function* () {
+      const layout = withTable((annotations) => {
+        annotations[`${chunked}manifest-checksum`] = `sha256:${zeros}`
+      })
+      const verification = yield* verify(layout.files)
+      assert.deepStrictEqual(
+        verification.results.results.map((one) => [one.severity, one.check, one.subject]),
+        [["error", "layer.toc-mismatch", layout.layers[0]!]],
+        told(verification)
+      )
+    })
+  )
+
+  it.effect("is not with a table for reading the tar that lies beyond it", () =>
+    Effect.gen(function* () {
+      const layout = withTable((annotations, size) => {
+        annotations[`${chunked}tarsplit-position`] = `${size}:5:100`
+      })
+      const verification = yield* verify(layout.files, "fast")
+      assert.strictEqual(found(verification, "layer.toc-mismatch", layout.layers[0]!).length, 1, told(verification))
+    })
+  )
+
+  it.effect("is the fault of the image alone that says it", () =>
+    Effect.gen(function* () {
+      const right = withTable()
+      const wrong = withTable((annotations) => {
+        annotations[`${chunked}manifest-checksum`] = `sha256:${zeros}`
+      })
+      const place = withTable((annotations) => {
+        annotations[`${chunked}manifest-position`] = "3:5:100:1"
+      })
+      const index = (layout: Layout) => JSON.parse(layout.files.get("index.json")!.toString())
+      const entries = [right, wrong, place].flatMap((one, position) =>
+        index(one).manifests.map((entry: Doc) => ({
+          ...entry,
+          annotations: { "org.opencontainers.image.ref.name": `v${position}` }
+        }))
+      )
+      const files = new Map([...right.files, ...wrong.files, ...place.files])
+      files.set("index.json", json({ ...index(right), manifests: entries }))
+      const verification = yield* verify(files)
+      assert.deepStrictEqual(
+        verification.images.map((one) => one.errorCount),
+        [0, 1, 1],
+        told(verification)
+      )
+    })
   )
 })
 

@@ -152,6 +152,15 @@ export const layer = {
       "Layers converted to eStargz without loss keep their end-of-archive blocks; the table of contents comes behind them as a tar of its own. The diff_id covers it; readers of tar ignore it.",
     remedy: "None is needed."
   },
+  "layer.toc-mismatch": {
+    severity: "error",
+    title: "a zstd:chunked layer's table is not the one that its annotations say",
+    spec: "containers/storage pkg/chunked: io.github.containers.zstd-chunked annotations",
+    rules: [101],
+    explanation:
+      "Where partial pulls are enabled, podman and CRI-O fetch the files of such a layer by the table of contents whose place and digest its annotations give; with another one the pull fails. Tools that compress a layer anew and keep the annotations leave it so, as converters of containerd and stargz-snapshotter do.",
+    remedy: "Push the image again with a tool that knows zstd:chunked, or without the annotations."
+  },
   "layer.hardlink-missing-target": {
     severity: "error",
     title: "a hardlink to nothing",

@@ -25,6 +25,7 @@ import * as Journal from "../Journal.ts"
 import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks, statement } from "../LayerAudit.ts"
 import { readJson, type Store, type StoreChild } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
+import * as ChunkedLayer from "./ChunkedLayer.ts"
 import * as Documents from "./OciDocument.ts"
 import * as Files from "./OciFiles.ts"
 
@@ -179,6 +180,8 @@ class Walk {
   readonly #told = new Set<string>()
   /** Digests of layers, one string for each, however many manifests list it. */
   readonly #digests = new Map<string, Digest.Digest>()
+  /** Of tables in layers, by the annotation and the layer's digest. */
+  readonly #positions = new Map<string, string>()
   #ways = 0
 
   constructor(store: Store, audit: LayerAudit, report: Collector) {
@@ -558,12 +561,37 @@ class Walk {
       }
       return undefined
     }
+    this.#tables(layer, key, by, of)
     concern(of, this.#audit.compression(key, { value: compression, by, own: true }))
     if (said !== undefined) {
       const ofConfig = `layer ${index} of ${Digest.blobPath(config.digest!)}`
       concern(of, this.#audit.diffId(key, { value: said, by: ofConfig, own: true }))
     }
     return key
+  }
+
+  /** The tables that a layer's annotations say are in it. One layer has one of each, whoever lists it. */
+  #tables({ annotations, digest }: Descriptor, key: BlobKey, by: string, of: Found): void {
+    this.#report.ran("layer.toc-mismatch")
+    for (const { annotation, digest: value, place, position } of ChunkedLayer.tables(annotations)) {
+      const name = `${annotation} ${digest}`
+      const known = this.#positions.get(name) ?? position
+      this.#positions.set(name, known)
+      const part = place === undefined || known !== position ? undefined : this.#audit.part(key, place)
+      if (part !== undefined) {
+        if (value !== undefined)
+          concern(of, this.#audit.digest(part, { value, by: `the checksum beside ${annotation} of ${by}`, own: true }))
+        continue
+      }
+      const about = statement(key.subject, annotation, position)
+      concern(of, about)
+      const detail = {
+        expected: known === position ? "offset:size:uncompressed size, within its bytes" : known,
+        actual: position.slice(0, 100)
+      }
+      const message = `${annotation} of ${by} is no place of a table in it`
+      this.#report.report("layer.toc-mismatch", key.subject, message, detail, about)
+    }
   }
 
   // -- content -------------------------------------------------------------------------------------------------------
