@@ -153,12 +153,12 @@ export const layer = {
     remedy: "None is needed."
   },
   "layer.toc-mismatch": {
-    severity: "error",
+    severity: "warning",
     title: "a zstd:chunked layer's table is not the one that its annotations say",
     spec: "containers/storage pkg/chunked: io.github.containers.zstd-chunked annotations",
     rules: [101],
     explanation:
-      "Where partial pulls are enabled, podman and CRI-O fetch the files of such a layer by the table of contents whose place and digest its annotations give; with another one the pull fails. Tools that compress a layer anew and keep the annotations leave it so, as converters of containerd and stargz-snapshotter do.",
+      "The image is right for whoever reads its layers as a whole. Where partial pulls are enabled, podman and CRI-O fetch the files of such a layer by the table of contents whose place and digest its annotations give; with another one the pull fails. Tools that compress a layer anew and keep the annotations leave it so, as converters of containerd and stargz-snapshotter do.",
     remedy: "Push the image again with a tool that knows zstd:chunked, or without the annotations."
   },
   "layer.hardlink-missing-target": {
