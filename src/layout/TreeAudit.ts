@@ -11,7 +11,7 @@ import { type CompareResult, compare, type NotCompared } from "../rootfs/Compare
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { scanJob } from "../rootfs/ScanFiles.ts"
 import { nothing, type Settled } from "../rootfs/Settle.ts"
-import type { Tolerance } from "../rootfs/Tolerance.ts"
+import { type Leeway, nameOf, type Tolerance } from "../rootfs/Tolerance.ts"
 
 /** Every id that a comparison looks for. */
 const compareChecks: ReadonlyArray<CheckId> = [
@@ -70,7 +70,7 @@ export interface TreeTarget {
 export const auditTree = (
   expected: FileTree,
   { places = [], root, subject }: TreeTarget,
-  tolerances: ReadonlyArray<Tolerance>,
+  tolerances: ReadonlyArray<Leeway>,
   report: Collector,
   settled: Settled = nothing
 ): Effect.Effect<CompareResult | undefined, never, WorkerPool> =>
@@ -102,7 +102,7 @@ export const auditTree = (
     }
     for (const { count, explanation, tolerance } of result.tolerated) {
       // Those that always hold are said once, however many trees there are.
-      const asked = tolerances.includes(tolerance)
+      const asked = tolerances.some((one) => nameOf(one) === tolerance)
       if (asked)
         report.skip(toleratedChecks[tolerance], `${subject}: ${tolerance} tolerated ${times(count)}: ${explanation}`)
       else if (count > 0) report.skip(toleratedChecks[tolerance], `${tolerance} tolerated: ${explanation}`)

@@ -10,14 +10,14 @@ import { type DiskTree, readDisk } from "../rootfs/DiskTree.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import * as Mend from "../rootfs/Mend.ts"
 import { scanJob } from "../rootfs/ScanFiles.ts"
-import type { Tolerance } from "../rootfs/Tolerance.ts"
+import { allows, type Leeway } from "../rootfs/Tolerance.ts"
 import { SourceError, type WriteError } from "./Failure.ts"
 import * as Journal from "./Journal.ts"
 import { syncAll } from "./NewDirectory.ts"
 import { unwritable } from "./OutputFiles.ts"
 import type * as ProvedTree from "./ProvedTree.ts"
 import type { Change } from "./Restore.ts"
-import { type KeptUnrestored, tolerancesFor, unpackTree } from "./UnpackImage.ts"
+import { type KeptUnrestored, toleranceOf, unpackTree } from "./UnpackImage.ts"
 
 export interface TreeTarget {
   /** The tree's directory. */
@@ -30,7 +30,7 @@ export interface TreePlan {
   readonly target: TreeTarget
   readonly changes: ReadonlyArray<Change>
   readonly impossible: ReadonlyArray<Change>
-  readonly tolerances: ReadonlyArray<Tolerance>
+  readonly tolerances: ReadonlyArray<Leeway>
   /** undefined: the directory is not there, or something else is; it is written as a whole. */
   readonly mend: { readonly disk: DiskTree; readonly plan: Mend.MendPlan } | undefined
 }
@@ -39,7 +39,7 @@ export interface TreePlan {
 export const plan = Effect.fn("TreeRepair.plan")(function* (
   expected: FileTree,
   target: TreeTarget,
-  tolerances: ReadonlyArray<Tolerance>,
+  tolerances: ReadonlyArray<Leeway>,
   policy: Policy
 ): Effect.fn.Return<TreePlan, never, WorkerPool> {
   const pool = yield* WorkerPool
@@ -149,7 +149,10 @@ const done = (
   lost: ReadonlySet<ByteString.ByteString>
 ): TreeDone => {
   const failed = unrestored
-    .filter(({ what }) => !tolerancesFor([{ what }]).some((one) => tolerances.includes(one)))
+    .filter(({ path, what }) => {
+      const tolerance = toleranceOf(what)
+      return tolerance === undefined || !allows(tolerances, tolerance, path)
+    })
     .map((one): Change => ({ path: shownIn(target.subject, one.path), reason: `${one.what}: ${one.message}` }))
   const gone = new Set([...lost].map((one) => shownIn(target.subject, one)))
   return {

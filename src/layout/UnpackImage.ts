@@ -11,7 +11,7 @@ import * as Digest from "../image/Digest.ts"
 import type * as Image from "../image/Image.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { type ReadLayer, readLayers } from "../rootfs/ReadLayers.ts"
-import type { Tolerance } from "../rootfs/Tolerance.ts"
+import type { Leeway, Tolerance } from "../rootfs/Tolerance.ts"
 import { type UnpackResult, type UnrestoredWhat, unpack } from "../rootfs/Unpack.ts"
 import { writeJob } from "../rootfs/WriteFiles.ts"
 import { SourceError, WriteError } from "./Failure.ts"
@@ -33,12 +33,15 @@ export interface KeptUnrestored {
   readonly what: UnrestoredWhat
   readonly count: number
   readonly examples: ReadonlyArray<string>
+  /** Every name concerned, where they are few enough to be listed: what has to be put up with in these and no others. */
+  readonly paths?: ReadonlyArray<ByteString.ByteString>
   readonly message: string
 }
 
 /** Problems of each check that a receipt keeps of one layer. */
 const maxKept = 20
 const maxExamples = 5
+const maxPaths = 1000
 
 /**
  * Gives `use` the layers as plain tars and succeeds when all of them have proved to be the image's. Compressed and edited
@@ -240,17 +243,31 @@ const kept = (
   count: number,
   unrestored: Parameters<typeof keptUnrestored>[0]
 ): KeptUnrestored => {
-  const those = unrestored.filter((one) => one.what === what).slice(0, maxExamples)
-  return { what, count, examples: those.map((one) => ByteString.display(one.path)), message: those[0]?.message ?? "" }
+  const those = unrestored.filter((one) => one.what === what)
+  const isListed = toleranceOf(what) !== undefined && those.length === count && count <= maxPaths
+  return {
+    what,
+    count,
+    examples: those.slice(0, maxExamples).map((one) => ByteString.display(one.path)),
+    ...(isListed ? { paths: [...new Set(those.map(({ path }) => path))] } : {}),
+    message: those[0]?.message ?? ""
+  }
 }
 
-/** What a comparison has to put up with after it. A name that is not there at all is never put up with. */
-export const tolerancesFor = (unrestored: ReadonlyArray<Pick<KeptUnrestored, "what">>): ReadonlyArray<Tolerance> => {
-  const tolerances: Partial<Record<UnrestoredWhat, Tolerance>> = {
-    owner: "owner",
-    device: "devices",
-    xattr: "xattrs",
-    mtime: "mtime-microseconds"
-  }
-  return [...new Set(unrestored.flatMap(({ what }) => tolerances[what] ?? []))]
-}
+/** What has to be put up with where something could not be restored. A name that is not there at all never is. */
+export const toleranceOf = (what: unknown): Tolerance | undefined => toleranceByWhat.get(what)
+
+const toleranceByWhat: ReadonlyMap<unknown, Tolerance> = new Map<UnrestoredWhat, Tolerance>([
+  ["owner", "owner"],
+  ["device", "devices"],
+  ["xattr", "xattrs"],
+  ["mtime", "mtime-microseconds"]
+])
+
+/** What a comparison has to put up with by what a receipt keeps. */
+export const tolerancesFor = (unrestored: ReadonlyArray<Readonly<Record<string, unknown>>>): ReadonlyArray<Leeway> =>
+  unrestored.flatMap(({ paths, what }) => {
+    const tolerance = toleranceOf(what)
+    if (tolerance === undefined) return []
+    return [Array.isArray(paths) ? { tolerance, paths: new Set(paths) } : tolerance]
+  })

@@ -149,9 +149,9 @@ export const plan = Effect.fn("UnpackedRepair.plan")(function* (
         draft.cannot(directory, inTheWay)
         continue
       }
-      const known = objects(receipt?.details["unrestored"])
-        .filter((one) => one["layer"] === undefined || one["layer"] === directory)
-        .map((one) => ({ what: one["what"] as never }))
+      const known = objects(receipt?.details["unrestored"]).filter(
+        (one) => one["layer"] === undefined || one["layer"] === directory
+      )
       const planned = yield* TreeRepair.plan(
         tree.tree,
         { root: path.join(root, directory), subject: directory },

@@ -38,7 +38,7 @@ import { tolerancesFor } from "../layout/UnpackImage.ts"
 import type { Depth, Verdict, Verification } from "../layout/Verifier.ts"
 import type { FileTree } from "../rootfs/FileTree.ts"
 import { type OverlayNamespace, overlayLayer } from "../rootfs/OverlayLayer.ts"
-import type { Tolerance } from "../rootfs/Tolerance.ts"
+import type { Leeway, Tolerance } from "../rootfs/Tolerance.ts"
 import * as Layouts from "./Layouts.ts"
 import type { Uri, UsageError } from "./Uri.ts"
 
@@ -369,8 +369,8 @@ const compareTree = Effect.fnUntraced(function* (
   }
   const receipt = Receipt.read(store, BundleFiles.receipt)
   const unrestored = objects(receipt?.details["unrestored"])
-  const unrestoredOf = (layer: string | undefined): ReadonlyArray<Tolerance> =>
-    tolerancesFor(unrestored.filter((one) => one["layer"] === layer).map((one) => ({ what: one["what"] as never })))
+  const unrestoredOf = (layer: string | undefined): ReadonlyArray<Leeway> =>
+    tolerancesFor(unrestored.filter((one) => one["layer"] === layer))
   if (target.scheme === "mounts") {
     const ofOthers: ReadonlyArray<Tolerance> = receipt === undefined ? ["directory-mtime", "mtime-microseconds"] : []
     yield* compareMounts(
@@ -404,7 +404,7 @@ const compareMounts = Effect.fnUntraced(function* (
   store: Store,
   directories: ReadonlyArray<string>,
   wanted: Image.Image,
-  tolerancesOf: (layer: string) => ReadonlyArray<Tolerance>,
+  tolerancesOf: (layer: string) => ReadonlyArray<Leeway>,
   report: Collector
 ) {
   const layers: Array<{ readonly repeated: boolean; readonly trees: ReadonlyArray<FileTree> }> = []

@@ -20,11 +20,19 @@ import {
 import * as Libc from "./Libc.ts"
 import { type CompareCheck, ProblemList, type RootfsCheck, type RootfsProblem } from "./RootfsProblem.ts"
 import { nothing, type Settled } from "./Settle.ts"
-import { tolerances as catalogue, isHostLabel, isRuntimeFile, isRuntimeParent, type Tolerance } from "./Tolerance.ts"
+import {
+  tolerances as catalogue,
+  type Excuse,
+  isHostLabel,
+  isRuntimeFile,
+  isRuntimeParent,
+  type Leeway,
+  type Tolerance
+} from "./Tolerance.ts"
 
 export interface DiffOptions {
   /** Differences to put up with; none by default (those that are always put up with need not be named). */
-  readonly tolerances?: ReadonlyArray<Tolerance>
+  readonly tolerances?: ReadonlyArray<Leeway>
   /** `digest` reads every file, `size` none. Default `digest`. */
   readonly content?: "digest" | "size"
   /** Problems kept of each check; more are counted. Default 10,000. */
@@ -103,6 +111,7 @@ class Differ {
   readonly #disk: DiskTree
   readonly #options: DiffOptions
   readonly #asked: ReadonlySet<Tolerance>
+  readonly #excused = new Map<Tolerance, { readonly paths: Set<ByteString>; readonly inodes: Set<Inode> }>()
   readonly #problems: ProblemList
   readonly #tolerated = new Map<Tolerance, Tally>()
   readonly #notCompared = new Map<string, Tally & { readonly what: NotCompared["what"]; readonly reason: string }>()
@@ -126,10 +135,12 @@ class Differ {
     this.#expected = expected
     this.#disk = disk
     this.#options = options
+    const leeways = options.tolerances ?? []
     this.#asked = new Set([
-      ...(options.tolerances ?? []),
+      ...leeways.filter((one): one is Tolerance => typeof one === "string"),
       ...(Object.keys(catalogue) as Array<Tolerance>).filter((name) => catalogue[name].always)
     ])
+    for (const one of leeways) if (typeof one !== "string") this.#excuse(one)
     this.#problems = new ProblemList(options.maxProblems ?? 10_000)
     const unreadable = (what: string) => disk.unreadable.filter((one) => one.what === what)
     this.#hidden = new Map(unreadable("entry").map((one) => [one.path, one.code]))
@@ -167,7 +178,7 @@ class Differ {
     return {
       problems: this.#problems.problems,
       counts: this.#problems.counts,
-      tolerated: [...this.#asked].map((tolerance) => ({
+      tolerated: [...new Set([...this.#asked, ...this.#excused.keys()])].map((tolerance) => ({
         tolerance,
         explanation: catalogue[tolerance].explanation,
         ...(this.#tolerated.get(tolerance) ?? { count: 0, examples: [] })
@@ -209,7 +220,7 @@ class Differ {
     const e = wanted.inode
     const a = found.inode
     if (e.type !== a.type) {
-      if (this.#standsForDevice(e, a)) this.#tolerate("devices", path)
+      if (this.#standsForDevice(path, e, a)) this.#tolerate("devices", path)
       else if (this.#replacedByRuntime(path, e, a)) this.#tolerate("runtime-files", path)
       else this.#report("rootfs.type-mismatch", path, `it is a ${a.type}`, e.type, a.type)
       return false
@@ -222,7 +233,7 @@ class Differ {
       actualValue?: string,
       tolerance?: Tolerance
     ): void => {
-      if (tolerance !== undefined && this.#asked.has(tolerance)) this.#tolerate(tolerance, path)
+      if (tolerance !== undefined && this.#allows(tolerance, path, e)) this.#tolerate(tolerance, path)
       else if (runtime) this.#tolerate("runtime-files", path)
       else this.#report(check, path, message, expectedValue, actualValue)
     }
@@ -299,7 +310,7 @@ class Differ {
     }
     if (
       sameSecond &&
-      this.#asked.has("mtime-microseconds") &&
+      this.#allows("mtime-microseconds", path, e) &&
       Math.trunc(e.mtimeNanoseconds / 1000) === Math.trunc(a.mtimeNanoseconds / 1000)
     ) {
       this.#tolerate("mtime-microseconds", path)
@@ -330,7 +341,7 @@ class Differ {
         this.#tolerate("host-labels", path)
         continue
       }
-      if (found === undefined && isHiddenXattr(name) && !this.#asked.has("xattrs")) {
+      if (found === undefined && isHiddenXattr(name) && !this.#allows("xattrs", path, e)) {
         this.#skip("xattrs", "attributes trusted.* are shown to root alone", path)
         continue
       }
@@ -411,7 +422,7 @@ class Differ {
 
   #missing(path: ByteString, node: TreeNode): void {
     const { type } = node.inode
-    if ((type === "char" || type === "block") && this.#asked.has("devices")) {
+    if ((type === "char" || type === "block") && this.#allows("devices", path, node.inode)) {
       this.#tolerate("devices", path)
       return
     }
@@ -462,8 +473,25 @@ class Differ {
     return this.#asked.has("runtime-files") && isRuntimeFile(path) && e.type !== "directory" && a.type !== "directory"
   }
 
-  #standsForDevice(e: Inode, a: Inode): boolean {
-    return this.#asked.has("devices") && (e.type === "char" || e.type === "block") && a.type === "file" && a.size === 0
+  #standsForDevice(path: ByteString, e: Inode, a: Inode): boolean {
+    if ((e.type !== "char" && e.type !== "block") || a.type !== "file" || a.size !== 0) return false
+    return this.#allows("devices", path, e)
+  }
+
+  #excuse({ paths, tolerance }: Excuse): void {
+    let excused = this.#excused.get(tolerance)
+    if (excused === undefined) this.#excused.set(tolerance, (excused = { paths: new Set(), inodes: new Set() }))
+    for (const path of paths) {
+      excused.paths.add(path)
+      const inode = this.#expected.lookup(path)?.inode
+      if (inode !== undefined && inode.nlink > 1) excused.inodes.add(inode)
+    }
+  }
+
+  #allows(tolerance: Tolerance, path: ByteString, expected: Inode): boolean {
+    if (this.#asked.has(tolerance)) return true
+    const excused = this.#excused.get(tolerance)
+    return excused !== undefined && (excused.paths.has(path) || excused.inodes.has(expected))
   }
 
   #mounted(path: ByteString, wanted: TreeNode): void {

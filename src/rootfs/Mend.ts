@@ -12,7 +12,7 @@ import { FileTree, Inode, implied, isImplied, pathOf, TreeNode, unknown } from "
 import * as Libc from "./Libc.ts"
 import { nodePath, Restorer, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
 import type { CompareCheck, RootfsCheck } from "./RootfsProblem.ts"
-import { isHostLabel, type Tolerance } from "./Tolerance.ts"
+import { isHostLabel, type Leeway } from "./Tolerance.ts"
 
 /** A name that is not what it should be, and what is the matter with it. */
 export interface Flaw {
@@ -43,7 +43,7 @@ export interface MendPlan {
 }
 
 export interface PlanOptions {
-  readonly tolerances?: ReadonlyArray<Tolerance>
+  readonly tolerances?: ReadonlyArray<Leeway>
   /** Whether differences of a kind count at all; by default they all do. */
   readonly concerns?: (check: RootfsCheck) => boolean
 }
@@ -118,7 +118,7 @@ const linked = (
   disk: DiskTree,
   bad: ReadonlySet<TreeNode>,
   spoilt: ReadonlySet<TreeNode>,
-  tolerances: ReadonlyArray<Tolerance>
+  tolerances: ReadonlyArray<Leeway>
 ): Pick<MendPlan, "anew" | "links"> => {
   const groups = new Map<Inode, Array<TreeNode>>()
   for (const { inode } of bad) groups.set(inode, [])

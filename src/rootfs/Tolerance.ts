@@ -13,6 +13,20 @@ export type Tolerance =
   | "implied-directories"
   | "host-labels"
 
+/** The same, of some names only: paths below the root. Other names of the same file are meant as well. */
+export interface Excuse {
+  readonly tolerance: Tolerance
+  readonly paths: ReadonlySet<ByteString>
+}
+
+export type Leeway = Tolerance | Excuse
+
+export const nameOf = (leeway: Leeway): Tolerance => (typeof leeway === "string" ? leeway : leeway.tolerance)
+
+/** Whether a kind of difference is put up with at `path`. */
+export const allows = (leeways: ReadonlyArray<Leeway>, tolerance: Tolerance, path: ByteString): boolean =>
+  leeways.some((one) => (typeof one === "string" ? one : one.paths.has(path) && one.tolerance) === tolerance)
+
 /** What each is for. `always` ones are no choice: there is nothing to compare with. */
 export const tolerances: Readonly<Record<Tolerance, { readonly always: boolean; readonly explanation: string }>> = {
   "runtime-files": {

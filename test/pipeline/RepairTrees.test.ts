@@ -12,7 +12,7 @@ import * as Workbench from "../fault/Workbench.ts"
 import { repair } from "../fault/Workbench.ts"
 import { defaultAcl, everything, imageOf, mountable, seen, sourceOf, usable } from "../layout/unpacked.ts"
 import { leaveDeadRun } from "../layout/writing.ts"
-import { dir, file, hardlink, opaque, whiteout } from "../rootfs/Layers.ts"
+import { dir, file, hardlink, opaque, symlink, whiteout } from "../rootfs/Layers.ts"
 
 /** What the image itself has is not the damage's. */
 const found = (verification: Parameters<typeof Workbench.findings>[0]) =>
@@ -255,6 +255,45 @@ describe.skipIf(!usable)("repairing a bundle", () => {
         assert.deepStrictEqual(seen(`${out}/rootfs`), whole)
       }
       assert.deepStrictEqual(seen(outside), whole)
+    })
+  )
+
+  it.scoped("restores an attribute that was refused of other names alone", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const capability = new Map([
+        ["security.capability", Buffer.from("0100000200200000000000000000000000000000", "hex")]
+      ])
+      const source = sourceOf(
+        directory,
+        imageOf([
+          [
+            file("caps", "c", { xattrs: capability }),
+            // No system gives such an attribute to a symlink.
+            symlink("link", "caps", { xattrs: new Map([["user.x", Buffer.from("x")]]) }),
+            hardlink("another", "link")
+          ]
+        ])
+      )
+      for (const scheme of ["oci", "dir"] as const) {
+        const out = path.join(directory, scheme)
+        const uri = scheme === "oci" ? `oci://${out}` : `dir://${out}?expand=true`
+        yield* Workbench.processUris(source, uri, undefined)
+        const [root] = childProcess
+          .execFileSync("find", [out, "-name", "caps", "-printf", "%h"], { encoding: "utf8" })
+          .split("\n")
+        const told = [["rootfs.unrestored", path.relative(out, root!)]] as const
+        assert.deepStrictEqual(found(yield* Workbench.verifyTarget(out)), [...told])
+        childProcess.execFileSync("setfattr", ["-x", "security.capability", `${root}/caps`])
+        const lost = ["rootfs.xattr-mismatch", path.relative(out, `${root}/caps`)] as const
+        assert.deepStrictEqual(found(yield* Workbench.verifyTarget(out)), [...told, lost])
+        const { after, repaired } = yield* repair(out, source)
+        assert.deepStrictEqual(
+          repaired.map((one) => one.path),
+          [lost[1]]
+        )
+        assert.deepStrictEqual(found(after), [...told])
+      }
     })
   )
 

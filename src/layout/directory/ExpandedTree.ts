@@ -11,7 +11,7 @@ import type * as Image from "../../image/Image.ts"
 import * as Json from "../../image/Json.ts"
 import { type FileTree, unknown } from "../../rootfs/FileTree.ts"
 import { readLayers } from "../../rootfs/ReadLayers.ts"
-import type { Tolerance } from "../../rootfs/Tolerance.ts"
+import type { Leeway, Tolerance } from "../../rootfs/Tolerance.ts"
 import { countNames } from "../CountNames.ts"
 import type { SavedImage } from "../docker-archive/DockerSave.ts"
 import type { SourceError, WriteError } from "../Failure.ts"
@@ -159,9 +159,9 @@ export const recordedIn = (
 export const expectation = (
   tree: FileTree,
   recorded: Readonly<Record<string, unknown>> | undefined
-): ReadonlyArray<Tolerance> => {
+): ReadonlyArray<Leeway> => {
   if (recorded !== undefined) {
-    return tolerancesFor(objects(recorded["unrestored"]).map((one) => ({ what: one["what"] as never })))
+    return tolerancesFor(objects(recorded["unrestored"]))
   }
   tree.forEach(({ inode }) => {
     if (inode.type === "symlink") inode.mtimeNanoseconds = unknown

@@ -132,9 +132,7 @@ const auditLayers = (
           report.report("bundle.invalid-manifest", manifest, `line ${line}: ${message}`)
         }
         if (receipt !== undefined) complete(parsed.tree, Json.isObject(hardlinks) ? (hardlinks[directory] ?? []) : [])
-        const known = unrestored
-          .filter((one) => one["layer"] === directory)
-          .map((one) => ({ what: one["what"] as never }))
+        const known = unrestored.filter((one) => one["layer"] === directory)
         yield* auditTree(parsed.tree, target, [...tolerances, ...tolerancesFor(known)], report)
       } else if (tree !== undefined) yield* auditTree(tree, target, [...tolerances, ...ofTars], report)
       else {
