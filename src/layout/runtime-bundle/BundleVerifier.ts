@@ -239,7 +239,7 @@ const auditRootfs = (
     })
     const { problems, tree } = Mtree.parse(bytes, settled.lines)
     for (const { line, message } of problems) report.report("bundle.invalid-manifest", file, `line ${line}: ${message}`)
-    if (tree.names < 2 && bytes.length === 0) report.report("bundle.invalid-manifest", file, "it is empty")
+    if (bytes.length === 0) report.report("bundle.invalid-manifest", file, "it is empty")
     if (receipt !== undefined) complete(tree, hardlinks)
     const known = objects(receipt?.details["unrestored"])
     yield* auditTree(tree, { root: rootfs, subject, places }, [...tolerances, ...tolerancesFor(known)], report, settled)
