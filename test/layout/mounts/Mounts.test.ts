@@ -320,6 +320,29 @@ describe.skipIf(!mountable)("mounts", () => {
     })
   )
 
+  it.scoped("tell layers of whose files nothing can be told", () =>
+    Effect.gen(function* () {
+      const out = yield* mounted(yield* scratch, [[dir("./"), file("a", "1")], [file("b", "2")]])
+      yield* unmount(out)
+      const [base, top]: ReadonlyArray<string> = JSON.parse(fs.readFileSync(`${out}/manifest.json`, "utf8"))[0].Layers
+      fs.appendFileSync(`${out}/${base}.mtree`, "x type=nonsense\n")
+      fs.rmSync(`${out}/${top}.mtree`)
+      assert.sameDeepMembers(
+        [...(yield* told(out))],
+        [
+          ["mounts.not-mounted", "rootfs"],
+          ["receipt.size-mismatch", `${base}.mtree`],
+          ["receipt.digest-mismatch", `${base}.mtree`],
+          ["receipt.missing-file", `${top}.mtree`],
+          ["bundle.invalid-manifest", `${base}.mtree`],
+          ["mounts.unverifiable-layer", top!]
+        ]
+      )
+      fs.rmSync(`${out}/receipt.json`)
+      assert.deepInclude(yield* told(out, "fast"), ["receipt.missing", "receipt.json"])
+    })
+  )
+
   it.scoped("tell what was changed in them", () =>
     Effect.gen(function* () {
       const out = yield* mounted(yield* scratch, [[file("a", "1")]])

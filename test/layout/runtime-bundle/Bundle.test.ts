@@ -318,6 +318,19 @@ describe.skipIf(!usable)("damage of a bundle's tree", () => {
   )
 })
 
+describe.skipIf(!usable)("what the disk did not take", () => {
+  it.scoped("is told whenever the bundle is looked at, and not held against it", () =>
+    Effect.gen(function* () {
+      // The kernel has no user attributes of symlinks.
+      const layer = [dir("./"), symlink("link", "x", { xattrs: new Map([["user.a", Buffer.from("1")]]) })]
+      const out = yield* unpacked(yield* scratch, "oci", imageOf([layer]))
+      for (const depth of ["fast", "full"] as const) {
+        assert.deepStrictEqual(findings(yield* verifyTarget(out, depth)), [["rootfs.unrestored", "rootfs"]])
+      }
+    })
+  )
+})
+
 describe.skipIf(!usable)("a bundle in which a container ran", () => {
   it("differs from the image, unless that is to be tolerated", () =>
     withScratch(async (directory) => {
@@ -380,6 +393,55 @@ describe.skipIf(!usable)("damage of a bundle's files", () => {
         ["receipt.digest-mismatch", "rootfs.mtree"],
         ["rootfs.missing", "rootfs/nonsense"]
       ]
+    ],
+    [
+      "a config.json that is a directory",
+      (out) => replaceByDirectory(`${out}/config.json`),
+      [["bundle.unreadable", "config.json"]]
+    ],
+    [
+      "a container-config.json that is a directory",
+      (out) => replaceByDirectory(`${out}/container-config.json`),
+      [["bundle.unreadable", "container-config.json"]]
+    ],
+    [
+      "a config.json with a name twice",
+      (out) => {
+        const text = fs.readFileSync(`${out}/config.json`, "utf8")
+        fs.writeFileSync(`${out}/config.json`, text.replace("{", '{"x":1,"x":1,'))
+      },
+      [
+        ["bundle.duplicate-key", "config.json"],
+        ["receipt.size-mismatch", "config.json"],
+        ["receipt.digest-mismatch", "config.json"]
+      ]
+    ],
+    [
+      "a manifest that is a directory",
+      (out) => replaceByDirectory(`${out}/rootfs.mtree`),
+      [
+        ["receipt.missing-file", "rootfs.mtree"],
+        ["bundle.invalid-manifest", "rootfs.mtree"]
+      ]
+    ],
+    [
+      "a manifest with a line that is none",
+      (out) => fs.appendFileSync(`${out}/rootfs.mtree`, "x type=nonsense\n"),
+      [
+        ["receipt.size-mismatch", "rootfs.mtree"],
+        ["receipt.digest-mismatch", "rootfs.mtree"],
+        ["bundle.invalid-manifest", "rootfs.mtree"]
+      ]
+    ],
+    [
+      "a manifest cut to nothing",
+      (out) => fs.truncateSync(`${out}/rootfs.mtree`),
+      [
+        ["receipt.size-mismatch", "rootfs.mtree"],
+        ["receipt.digest-mismatch", "rootfs.mtree"],
+        ["bundle.invalid-manifest", "rootfs.mtree"],
+        ["rootfs.extra", "rootfs/etc"]
+      ]
     ]
   ]
   for (const [name, damage, expected] of cases) {
@@ -414,6 +476,38 @@ describe.skipIf(!usable)("damage of a bundle's files", () => {
           "bundle.label-mismatch config.json",
           "bundle.annotation-mismatch config.json"
         ])
+      )
+    })
+  )
+
+  it.scoped("a user that the tree does not have any more", () =>
+    Effect.gen(function* () {
+      const out = yield* unpacked(yield* scratch, "oci", imageOf(everything, { User: "app" }))
+      inPlace(out, "etc", () => fs.rmSync(`${out}/rootfs/etc/passwd`))
+      assert.deepStrictEqual(
+        findings(yield* verifyTarget(out, "fast")).filter(([check]) => check !== "tar.path-not-utf8"),
+        [
+          ["bundle.unresolvable-user", "config.json"],
+          ["bundle.entry-count", "rootfs"]
+        ]
+      )
+    })
+  )
+
+  it.scoped("a configuration as occystrap fills its template, of which the image has more", () =>
+    Effect.gen(function* () {
+      const out = yield* unpacked(yield* scratch, "oci", imageOf([[dir("./")]], { Env: ["A=b"] }))
+      for (const name of ["receipt.json", "rootfs.mtree"]) fs.rmSync(path.join(out, name))
+      const { annotations: _, ...config } = json(out, "config.json")
+      const template = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"]
+      const filled = { ...config, hostname: "occystrap", process: { ...config.process, env: template } }
+      fs.writeFileSync(path.join(out, "config.json"), JSON.stringify(filled))
+      assert.deepStrictEqual(findings(yield* verifyTarget(out)), [["bundle.partial-conversion", "config.json"]])
+      // With as little as a name of its own it is nobody's template, and has to be right.
+      fs.writeFileSync(path.join(out, "config.json"), JSON.stringify({ ...filled, hostname: "other" }))
+      assert.deepStrictEqual(
+        new Set(findings(yield* verifyTarget(out)).map(([check]) => check)),
+        new Set(["bundle.process-mismatch", "bundle.annotation-mismatch"])
       )
     })
   )
