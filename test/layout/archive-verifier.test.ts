@@ -692,6 +692,12 @@ const cases: ReadonlyArray<Case> = [
     bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, Buffer.from("{"))))
   },
   {
+    id: "legacy.invalid-json",
+    name: "an array",
+    subject: upper,
+    bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, json([]))))
+  },
+  {
     id: "legacy.duplicate-key",
     subject: `${hex(hash(Buffer.from("id 1")))}/json`,
     bytes: () => pack(oldest((files, ids) => files.set(`${ids[1]}/json`, doubled({ id: ids[1], parent: ids[0] }))))
@@ -712,6 +718,18 @@ const cases: ReadonlyArray<Case> = [
     name: "of the oldest form",
     subject: `${hex(hash(Buffer.from("id 0")))}/layer.tar`,
     bytes: () => pack(oldest((files, ids) => files.delete(`${ids[0]}/layer.tar`)))
+  },
+  {
+    id: "layer.unreadable",
+    name: "a directory in the oldest form",
+    subject: `${hex(hash(Buffer.from("id 0")))}/layer.tar`,
+    bytes: () =>
+      pack(
+        oldest((files, ids) => {
+          files.delete(`${ids[0]}/layer.tar`)
+          files.set(`${ids[0]}/layer.tar/inside`, Buffer.from("x"))
+        })
+      )
   },
 
   // The tar and its compression.

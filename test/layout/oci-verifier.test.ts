@@ -801,6 +801,12 @@ const cases: ReadonlyArray<Case> = [
   { id: "manifest.missing-field", subject: manifest, edits: { manifest: without("config") } },
   { id: "manifest.missing-field", name: "layers", subject: manifest, edits: { manifest: without("layers") } },
   { id: "manifest.wrong-type", subject: manifest, edits: { manifest: setting("layers", {}) } },
+  {
+    id: "manifest.wrong-type",
+    name: "its own media type",
+    subject: manifest,
+    edits: { manifest: setting("mediaType", 1) }
+  },
   { id: "manifest.no-layers", subject: manifest, edits: { layers: [] } },
   {
     id: "manifest.too-many-layers",
@@ -843,6 +849,8 @@ const cases: ReadonlyArray<Case> = [
     files: (files, layout) => files.get(layout.config)!.writeUInt8(0x20, 1)
   },
   { id: "config.missing-field", subject: config, edits: { config: without("os") } },
+  { id: "config.empty-field", subject: config, edits: { config: setting("os", "") } },
+  { id: "config.empty-field", name: "architecture", subject: config, edits: { config: setting("architecture", "") } },
   {
     id: "config.rootfs-type",
     subject: config,
