@@ -118,8 +118,9 @@ export const checksumFits = (bytes: Uint8Array, at: number, unsigned: number): b
   if (stored === unsigned) return true
   if (!(stored < unsigned)) return false
   let signed = unsigned
+  // The field itself has no such byte, as was seen above.
   for (let i = 0; i < blockSize; i++) {
-    if ((i < 148 || i >= 156) && bytes[at + i]! >= 0x80) signed -= 256
+    if (bytes[at + i]! >= 0x80) signed -= 256
   }
   return stored === signed
 }

@@ -258,7 +258,7 @@ export class TarScanner {
   end(): TarSummary {
     if (this.summary !== undefined) return this.summary
     if (this.state === inLinkBody) this.linkWithoutBody()
-    if (!this.notTar) this.finish()
+    this.finish()
     for (const [check, count] of this.counts) {
       if (count > this.maxProblems) {
         this.onProblem({ check, message: `${count - this.maxProblems} more of these were found and are not listed` })

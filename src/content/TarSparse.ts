@@ -61,7 +61,7 @@ export const paxSparse = (
   if ((major !== undefined && major !== "0") || (minor !== undefined && minor !== "0" && minor !== "1")) {
     return { version: "unknown", message: `GNU sparse version ${major ?? "?"}.${minor ?? "?"} is not known` }
   }
-  const values = list === undefined ? (repeated ?? []) : list === "" ? [] : list.split(",")
+  const values = list === undefined ? (repeated ?? []) : list.split(",")
   const map = values.map(parseDecimal)
   const blocks = records.get("GNU.sparse.numblocks")
   // A count that does not fit makes the map a wrong one whichever of the two is meant.
