@@ -108,6 +108,19 @@ describe("a sound archive", () => {
     )
   })
 
+  it("takes no format for one of which a single byte of the magic is another", () => {
+    for (let i = 0; i < 5; i++) {
+      assert.strictEqual(only(member({ name: "n", prefix: "p", raw: [[257 + i, "x"]] })).path, "n")
+    }
+    const long = "s".repeat(140)
+    for (let i = 0; i < 4; i++) {
+      assert.strictEqual(
+        only(member({ name: "n", prefix: long, format: "star", raw: [[508 + i, "x"]] })).path,
+        `${long}/n`
+      )
+    }
+  })
+
   it("takes GNU's times for no prefix", () => {
     const times: Fields["raw"] = [[345, "14536045631\x0014536045631\0"]]
     assert.strictEqual(only(member({ name: "n", format: "gnu", raw: times })).path, "n")
@@ -118,11 +131,18 @@ describe("a sound archive", () => {
     assert.strictEqual(only(member({ name: "d", type: "\0", format: "v7" })).type, "file")
   })
 
+  it("says where a member begins: at its own extensions, not at a global header before them", () => {
+    const global = pax([["comment", "c"]], "g")
+    assert.strictEqual(only(global, a).headerOffset, global.length)
+    assert.strictEqual(only(global, pax([["mtime", "1"]]), a).headerOffset, global.length)
+    assert.strictEqual(only(pax([["mtime", "1"]]), global, a).headerOffset, 0)
+  })
+
   it("ignores the size of members that have no body", () => {
     for (const type of ["2", "3", "4", "5", "6"]) {
       const scanned = clean(header({ name: "n", type, size: 4096, linkname: "t" }), a, end)
       assert.deepStrictEqual(paths(scanned), ["n", "a"])
-      assert.strictEqual(scanned.entries[0]!.entry.size, 0)
+      assert.deepInclude(scanned.entries[0]!.entry, { size: 0, realSize: 0 })
     }
   })
 })
@@ -153,6 +173,47 @@ describe("tar.bad-checksum", () => {
     const scanned = scanAll(a, header({ name: "x", checksum: "wrong", size: 512 }), padded("1".repeat(1000)), b, end)
     assert.deepStrictEqual(found(scanned), [["tar.bad-checksum", 1024, "x"]])
     assert.deepStrictEqual(paths(scanned), ["a", "b"])
+  })
+
+  it("reports a field that holds something else, although its digits fit", () => {
+    for (const other of ["x", "8", "/"]) {
+      const block = header({ name: "x" })
+      block.write(other, 155)
+      const scanned = scanAll(a, block, b, end)
+      assert.deepStrictEqual(found(scanned), [["tar.bad-checksum", 1024, "x"]])
+      assert.deepStrictEqual(paths(scanned), ["a", "b"])
+    }
+  })
+
+  it("takes a size from it only where there is one, and a body only for a type that has one", () => {
+    const wrong = { name: "x", checksum: "wrong" } as const
+    for (const lost of [{ size: "junk" }, { size: 512, type: "5" }, { size: "\xff".repeat(12) }]) {
+      const scanned = scanAll(a, header({ ...wrong, ...lost }), b, end)
+      assert.deepStrictEqual(found(scanned), [["tar.bad-checksum", 1024, "x"]])
+      assert.deepStrictEqual(paths(scanned), ["a", "b"])
+    }
+    assert.deepStrictEqual(
+      found(scanAll(a, header(wrong), header(wrong), b, end)).map(([check, offset]) => [check, offset]),
+      [
+        ["tar.bad-checksum", 1024],
+        ["tar.bad-checksum", 1536]
+      ]
+    )
+  })
+
+  it("passes over damaged headers inside wreckage, which do not tell where anything is", () => {
+    const wreck = Buffer.alloc(512, 0x5a)
+    const inside = header({ name: "x", checksum: "wrong", size: 512 })
+    assert.deepStrictEqual(paths(scanAll(a, wreck, inside, b, end)), ["a", "b"])
+    // The first header of all: what follows is a part of what is lost, not the proof that this is no tar.
+    const first = scanAll(header({ name: "x", checksum: "wrong", size: "junk" }), wreck, b, end)
+    assert.deepStrictEqual(found(first), [["tar.bad-checksum", 0, "x"]])
+    assert.deepStrictEqual(paths(first), ["b"])
+    const cut = scanAll(header({ name: "x", checksum: "wrong", size: "junk" }), Buffer.from("abc"))
+    assert.deepStrictEqual(
+      found(cut).map(([check]) => check),
+      ["tar.bad-checksum", "tar.no-end"]
+    )
   })
 
   it("reports each of several wrecked headers", () => {
@@ -279,6 +340,10 @@ describe("tar.bad-number", () => {
     const scanned = scanAll(member({ name: "n", format: "gnu", raw: [[345, "some/directory"]] }), b, end)
     assert.deepStrictEqual(found(scanned), [["tar.bad-number", 0, "some/directory/n"]])
     assert.deepStrictEqual(paths(scanned), ["some/directory/n", "b"])
+    const latin = scanAll(member({ name: "n", format: "gnu", raw: [[345, "some/\xe9"]] }), end)
+    assert.deepStrictEqual(found(latin), [["tar.bad-number", 0, "n"]])
+    const change = scanAll(member({ name: "n", format: "gnu", raw: [[345, "14536045631\x00what"]] }), end)
+    assert.deepStrictEqual(found(change), [["tar.bad-number", 0, "14536045631/n"]])
   })
 
   it("says once that an extension's size is none, and finds the next header", () => {
@@ -289,8 +354,42 @@ describe("tar.bad-number", () => {
     assert.deepStrictEqual(paths(scanned), ["a", "b"])
   })
 
+  it("goes on behind a member without a body, whatever its size says", () => {
+    const scanned = scanAll(
+      header({ name: "d", type: "5", size: "junk" }),
+      header({ name: "x", checksum: "wrong" }),
+      b,
+      end
+    )
+    assert.deepStrictEqual(found(scanned), [
+      ["tar.bad-number", 0, "d"],
+      ["tar.bad-checksum", 512, "x"]
+    ])
+  })
+
+  it("reads star's times", () => {
+    for (const field of [476, 488]) {
+      assert.deepStrictEqual(found(scanAll(header({ format: "star", raw: [[field, "junk"]] }), end)), [
+        ["tar.bad-number", 0, "file"]
+      ])
+    }
+  })
+
+  it("says what is wrong with one, and shows it", () => {
+    const shown = (size: string) =>
+      scanAll(header({ size }), end)
+        .problems.filter(({ check }) => check === "tar.bad-number")
+        .map(({ actual, message }) => [message, actual])
+    assert.deepStrictEqual(shown("\xff".repeat(12)), [["the size field is negative", "-1"]])
+    assert.deepStrictEqual(shown("00000000012x"), [["the size field is not an octal number", "00000000012x"]])
+    assert.match(shown(`\x80${"\x7f".repeat(11)}`)[0]![0]!, /beyond 2\^53/)
+  })
+
   it("leaves v7's unused fields alone", () => {
-    clean(header({ format: "v7", raw: [[329, "garbage"]] }), end)
+    for (const field of [329, 345]) {
+      clean(header({ format: "v7", raw: [[field, "garbage"]] }), end)
+      clean(member({ type: "x", format: "v7", raw: [[field, "garbage"]] }, record("path", "p")), a, end)
+    }
   })
 })
 
@@ -361,6 +460,10 @@ describe("tar.bad-type", () => {
       ["tar.bad-type", 1536, "f/"]
     ])
     assert.deepStrictEqual(paths(scanned), ["d/", "e/", "f/", "b"])
+    assert.deepStrictEqual(
+      scanned.entries.map(({ entry }) => entry.type),
+      ["directory", "file", "directory", "file"]
+    )
   })
 })
 
@@ -451,6 +554,24 @@ describe("tar.bad-pax", () => {
     assert.strictEqual(entry.pax, undefined)
   })
 
+  it("lets empty values delete where nothing is global, but not attributes", () => {
+    const empties = [
+      ["path", ""],
+      ["uid", ""],
+      ["SCHILY.xattr.user.empty", ""],
+      ["LIBARCHIVE.xattr.user.none", ""]
+    ] as const
+    const entry = only(pax(empties), member({ name: "a", uid: "0000007\0" }))
+    assert.deepInclude(entry, { path: "a", uid: 7 })
+    assert.deepStrictEqual([...entry.pax!.keys()], ["SCHILY.xattr.user.empty", "LIBARCHIVE.xattr.user.none"])
+  })
+
+  it("does not read a record on into what follows the header", () => {
+    const scanned = scanAll(pax("520 path=b\n"), member({ name: "aaaaaaa\nb" }), b, end)
+    assert.deepStrictEqual(found(scanned), [["tar.bad-pax", 512, undefined]])
+    assert.deepStrictEqual(paths(scanned), ["aaaaaaa\nb", "b"])
+  })
+
   it("applies global records to all members that follow, below their own", () => {
     const scanned = clean(
       a,
@@ -529,10 +650,14 @@ describe("tar.bad-pax", () => {
     ["an mtime with an exponent", record("mtime", "1e9")],
     ["an mtime with two points", record("mtime", "1.2.3")],
     ["an mtime without digits", record("mtime", "-")],
+    ["an mtime beyond 2^53", record("mtime", "99999999999999999999")],
+    ["an mtime with a blank behind it", record("mtime", "1.5 ")],
+    ["a zero length behind a record", `${record("comment", "c")}0 path=b\n`],
     ["an atime that is text", record("atime", "now")],
     ["a ctime with a space", record("ctime", " 1")],
     ["a NUL in uname", record("uname", "ro\0ot")],
-    ["a blank before the keyword, which GNU tar passes over", record(" path", "b")]
+    ["a blank before the keyword, which GNU tar passes over", record(" path", "b")],
+    ["a tab before the keyword", record("\tpath", "b")]
   ]
   for (const [what, body] of malformed) {
     it(`reports ${what}`, () => {
@@ -548,6 +673,11 @@ describe("tar.bad-pax", () => {
       )
     })
   }
+
+  it("gives a target to links alone", () => {
+    assert.strictEqual(only(pax([["linkpath", "t"]]), a).linkname, "")
+    assert.strictEqual(only(pax([["linkpath", "t"]]), member({ type: "2", linkname: "l" })).linkname, "t")
+  })
 
   it("tells where in the header the fault is", () => {
     const good = record("comment", "fine")
@@ -571,6 +701,12 @@ describe("tar.bad-pax", () => {
       found(atEnd).map(([check]) => check),
       ["tar.bad-pax", "tar.no-end"]
     )
+    const list = scanAll(pax([["path", "none"]]), member({ type: "N" }), a, end)
+    assert.deepStrictEqual(found(list), [
+      ["tar.bad-pax", 0, undefined],
+      ["tar.bad-type", 1024, "none"]
+    ])
+    assert.deepStrictEqual(paths(list), ["a"])
   })
 
   it("reports global records that would move or resize every member, and does not apply them", () => {
@@ -579,6 +715,7 @@ describe("tar.bad-pax", () => {
         [
           ["path", "all"],
           ["size", "1"],
+          ["GNU.sparse.name", "all"],
           ["comment", "c"]
         ],
         "g"
@@ -588,7 +725,7 @@ describe("tar.bad-pax", () => {
     )
     assert.deepStrictEqual(
       found(scanned).map(([check]) => check),
-      ["tar.bad-pax", "tar.bad-pax"]
+      ["tar.bad-pax", "tar.bad-pax", "tar.bad-pax"]
     )
     assert.deepStrictEqual(paths(scanned), ["a"])
   })
@@ -609,6 +746,7 @@ describe("tar.bad-long-name", () => {
 
   const faults: ReadonlyArray<readonly [what: string, parts: ReadonlyArray<Buffer>, offset: number]> = [
     ["one without a member", [a, longName(long)], 1024],
+    ["a link name without a member", [a, longName(long, "K")], 1024],
     ["a second one", [longName(long), longName(long), a], 1024],
     ["a second link name", [longName("t", "K"), longName("t", "K"), member({ type: "2" })], 1024],
     ["an empty one", [member({ type: "L", format: "gnu" }), a], 0],
@@ -632,6 +770,14 @@ describe("tar.bad-long-name", () => {
       assert.isTrue(scanned.problems.every(({ check }) => check === "tar.bad-long-name"))
     })
   }
+
+  it("takes one that says what pax says", () => {
+    assert.strictEqual(only(longName(long), pax([["path", long]]), a).path, long)
+    assert.strictEqual(only(longName(long), pax([["mtime", "1"]]), a).path, long)
+    const link = member({ name: "l", type: "2", linkname: "cut" })
+    assert.strictEqual(only(longName(long, "K"), pax([["linkpath", long]]), link).linkname, long)
+    assert.strictEqual(only(longName(long, "K"), pax([["mtime", "1"]]), link).linkname, long)
+  })
 
   it("takes the header's own name where the long one is empty, as Go does", () => {
     assert.deepStrictEqual(paths(scanAll(member({ type: "L", format: "gnu" }), a, end)), ["a"])
@@ -828,6 +974,49 @@ describe("tar.bad-sparse", () => {
     ["more data than the map says", [member(old([[1024, 512]], 5000), data)]],
     ["an offset that is no number", [member({ ...old([], 5000), raw: [[386, `what${"\0".repeat(20)}`]] }, data)]],
     ["a GNU type without GNU's magic", [member({ name: "s", type: "S" }, data)]],
+    [
+      "a GNU type without GNU's magic, of a map that would fit",
+      [
+        member(
+          {
+            ...old(
+              [
+                [1024, 512],
+                [4096, 4]
+              ],
+              5000
+            ),
+            format: "ustar"
+          },
+          data
+        )
+      ]
+    ],
+    [
+      "a negative length that the next one makes up for",
+      [
+        member(
+          {
+            ...old([], 5000),
+            raw: [
+              [386, `${number(1024)}${"\xff".repeat(12)}${map([[1023, 517]])}`],
+              [483, number(5000)]
+            ]
+          },
+          data
+        )
+      ]
+    ],
+    ["a map that begins with an empty line", one("\n")],
+    ["a map that fills its blocks and goes on", one(`300\n${"1\n".repeat(254)}`)],
+    [
+      "a map with a letter behind a number",
+      [pax(versions[2]![1]), member({}, Buffer.concat([padded("1\n1024\n5:\n"), Buffer.alloc(60, 1)]))]
+    ],
+    [
+      "a map with a point behind a number",
+      [pax(versions[2]![1]), member({}, Buffer.concat([padded("1\n1024\n5.\n"), Buffer.alloc(48, 1)]))]
+    ],
     ["a map that is text", one("two\n")],
     ["a map that does not end", one("9\n1\n2\n")],
     ["a map with a number beyond 2^53", one("1\n9007199254740993\n1\n")],
@@ -853,6 +1042,53 @@ describe("tar.bad-sparse", () => {
     ["an odd number of values", zero("1024,512,4096", [["GNU.sparse.numblocks", "2"]])],
     ["a count that does not fit", zero("1024,512,4096,4", [["GNU.sparse.numblocks", "3"]])],
     ["a missing count", zero("1024,512,4096,4")],
+    ["an empty offset", zero(",516", [["GNU.sparse.numblocks", "1"]])],
+    [
+      "an unknown version of a map that would fit",
+      zero("1024,512,4096,4", [
+        ["GNU.sparse.numblocks", "2"],
+        ["GNU.sparse.major", "2"],
+        ["GNU.sparse.minor", "0"]
+      ])
+    ],
+    [
+      "an unknown minor version of one",
+      zero("1024,512,4096,4", [
+        ["GNU.sparse.numblocks", "2"],
+        ["GNU.sparse.major", "0"],
+        ["GNU.sparse.minor", "2"]
+      ])
+    ],
+    [
+      "version 1.1",
+      one("0\n", [
+        ["GNU.sparse.major", "1"],
+        ["GNU.sparse.minor", "1"],
+        ["GNU.sparse.realsize", "5000"]
+      ])
+    ],
+    [
+      "version 2.0",
+      one("0\n", [
+        ["GNU.sparse.major", "2"],
+        ["GNU.sparse.minor", "0"],
+        ["GNU.sparse.realsize", "5000"]
+      ])
+    ],
+    ["a major version alone", one("0\n", [["GNU.sparse.major", "0"]])],
+    ["a minor version alone", one("0\n", [["GNU.sparse.minor", "0"]])],
+    [
+      "two lengths, each without its offset",
+      [
+        pax([
+          ["GNU.sparse.size", "5000"],
+          ["GNU.sparse.numblocks", "1"],
+          ["GNU.sparse.numbytes", "0"],
+          ["GNU.sparse.numbytes", "516"]
+        ]),
+        member({}, data)
+      ]
+    ],
     ["a negative offset", zero("-1,512,4096,4", [["GNU.sparse.numblocks", "2"]])],
     [
       "a length without an offset",
@@ -891,9 +1127,25 @@ describe("tar.bad-sparse", () => {
         ["tar.bad-sparse"]
       )
       assert.strictEqual(paths(scanned).at(-1), "b")
+      assert.isTrue(scanned.entries.every(({ entry }) => Number.isSafeInteger(entry.realSize)))
       assert.isTrue(scanned.summary.ended)
     })
   }
+
+  it("leaves name and size to the header where what the records mean is not known", () => {
+    const stray = pax([
+      ["GNU.sparse.realsize", "5000"],
+      ["GNU.sparse.name", "s"]
+    ])
+    assert.deepInclude(scanAll(stray, member({ name: "h" }, data), end).entries[0]!.entry, { path: "h", realSize: 516 })
+  })
+
+  it("reads a 1.0 map that is all that there is of the body", () => {
+    const text = `130\n${"0\n0\n".repeat(130)}`
+    assert.strictEqual(text.length > 512 && text.length < 1024, true)
+    const scanned = clean(pax(versions[2]![1]), member({}, padded(text)), b, end)
+    assert.deepStrictEqual(paths(scanned), ["s", "b"])
+  })
 })
 
 describe("tar.bad-size: hardlinks with a size", () => {
@@ -906,16 +1158,25 @@ describe("tar.bad-size: hardlinks with a size", () => {
       assert.strictEqual(scanned.entries[1]!.entry.size, 0)
       assert.deepStrictEqual(paths(clean(a, header({ ...link, format }), end)), ["a", "l"])
     }
+    const last = scanAll(a, header(link))
     assert.deepStrictEqual(
-      found(scanAll(a, header(link))).map(([check]) => check),
+      found(last).map(([check]) => check),
       ["tar.no-end"]
     )
+    assert.deepStrictEqual(paths(last), ["a", "l"])
+    assert.deepStrictEqual(paths(clean(a, header(link), member({ name: "old", format: "v7" }), end)), ["a", "l", "old"])
+    // A long name is GNU's, and no sign of pax.
+    assert.deepStrictEqual(paths(clean(longName("x"), a, header(link), b, end)), ["x", "l", "b"])
   })
 
   it("are reported in a pax archive, where libarchive looks for a body", () => {
-    const scanned = scanAll(a, pax([["mtime", "1"]]), header(link), b, end)
-    assert.deepStrictEqual(found(scanned), [["tar.bad-size", 2048, "l"]])
-    assert.deepStrictEqual(paths(scanned), ["a", "l", "b"])
+    for (const type of ["x", "X", "g"]) {
+      const scanned = scanAll(a, pax([["mtime", "1"]], type), header(link), b, end)
+      assert.deepStrictEqual(found(scanned), [["tar.bad-size", 2048, "l"]])
+      assert.deepStrictEqual(paths(scanned), ["a", "l", "b"])
+    }
+    const record = scanAll(a, pax([["size", "700"]]), header({ ...link, size: 0 }), b, end)
+    assert.deepStrictEqual(found(record), [["tar.bad-size", 2048, "l"]])
   })
 
   it("are read with a body where one follows, and reported", () => {
@@ -926,6 +1187,14 @@ describe("tar.bad-size: hardlinks with a size", () => {
     assert.deepStrictEqual(scanned.entries[1]!.body, body)
     assert.deepInclude(scanned.entries[1]!.entry, { size: 700, dataOffset: 1536 })
     assert.deepStrictEqual(scan(Buffer.concat([a, member(link, body), b, end]), {}, [100]), scanned)
+    for (const format of ["ustar", "star"] as const) {
+      for (const size of [100, 512]) {
+        const short = scanAll(a, member({ ...link, size, format }, body.subarray(0, size)), b, end)
+        assert.deepStrictEqual(found(short), [["tar.bad-size", 1024, "l"]])
+        assert.deepStrictEqual(paths(short), ["a", "l", "b"])
+        assert.deepStrictEqual(short.entries[1]!.body, body.subarray(0, size))
+      }
+    }
   })
 
   it("and others with a size from a pax record, which libarchive obeys", () => {
@@ -933,6 +1202,7 @@ describe("tar.bad-size: hardlinks with a size", () => {
       const scanned = scanAll(pax([["size", "512"]]), header({ name: "n", type, linkname: "t" }), b, end)
       assert.deepStrictEqual(found(scanned), [["tar.bad-size", 1024, "n"]])
       assert.deepStrictEqual(paths(scanned), ["n", "b"])
+      clean(pax([["size", "0"]]), header({ name: "n", type, linkname: "t" }), b, end)
     }
   })
 
@@ -1005,6 +1275,15 @@ describe("tar.truncated, tar.no-padding, tar.no-end", () => {
     })
   })
 
+  it("what fills its last block lacks no padding", () => {
+    assert.deepStrictEqual(found(scanAll(member({ name: "m" }, "x".repeat(512)))), [["tar.no-end", 1024, undefined]])
+    const filled = scanAll(pax([["comment", "c".repeat(512 - record("comment", "").length - 1)]]))
+    assert.deepStrictEqual(
+      found(filled).map(([check]) => check),
+      ["tar.bad-pax", "tar.no-end"]
+    )
+  })
+
   it("nothing at all is an archive without its end, and nothing else", () => {
     const scanned = scan(Buffer.alloc(0))
     assert.deepStrictEqual(found(scanned), [["tar.no-end", 0, undefined]])
@@ -1030,6 +1309,14 @@ describe("tar.trailing-data", () => {
     const garbage = scanAll(a, Buffer.alloc(512), Buffer.alloc(600, 1), Buffer.alloc(424), b, end)
     assert.deepStrictEqual(found(garbage), [["tar.trailing-data", 1536, undefined]])
     assert.deepStrictEqual(paths(garbage), ["a", "b"])
+    for (const lead of [[a], []]) {
+      const cut = found(scanAll(...lead, Buffer.alloc(512), Buffer.from("abc"))).map(([check]) => check)
+      assert.deepStrictEqual(cut, ["tar.trailing-data", "tar.no-end"])
+      assert.deepStrictEqual(
+        found(scanAll(...lead, Buffer.alloc(512), b, end)).map(([check]) => check),
+        ["tar.trailing-data"]
+      )
+    }
   })
 })
 
@@ -1038,6 +1325,7 @@ describe("tar.not-a-tar", () => {
     ["gzip", Buffer.concat([Buffer.from([0x1f, 0x8b, 8, 0]), Buffer.alloc(5000, 0xa7)])],
     ["text", Buffer.from("hello\n".repeat(500))],
     ["a few bytes", Buffer.from("{}")],
+    ["most of a block", Buffer.alloc(400, "x")],
     ["a zip", Buffer.concat([Buffer.from("PK\x03\x04"), Buffer.alloc(2000, 3)])]
   ]
   for (const [what, bytes] of others) {
@@ -1103,6 +1391,7 @@ describe("paths", () => {
   it("reports tar.path-not-utf8", () => {
     assert.deepStrictEqual(named("caf\xe9"), ["tar.path-not-utf8"])
     assert.deepStrictEqual(named("\xed\xa0\x80"), ["tar.path-not-utf8"])
+    assert.deepStrictEqual(named("\x80"), ["tar.path-not-utf8"])
     assert.deepStrictEqual(linked("caf\xe9", "2"), ["tar.path-not-utf8"])
     const scanned = scanAll(
       pax([
@@ -1176,6 +1465,30 @@ describe("limits", () => {
     assert.isNotEmpty(scanned.problems)
     assert.isTrue(scanned.problems.every(({ check }) => check === "tar.too-large"))
     assert.isBelow(scanned.entries[0]!.entry.pax!.size, 12)
+    const numbered = (count: number) =>
+      scanAll(
+        ...Array.from({ length: count }, (_, i) =>
+          pax(
+            [
+              [`key${i}`, ""],
+              [`k${i}`, "v"]
+            ],
+            "g"
+          )
+        ),
+        a,
+        end
+      )
+    assert.deepStrictEqual(numbered(100).problems, [])
+    assert.deepStrictEqual(
+      numbered(101).problems.map(({ check }) => check),
+      ["tar.too-large"]
+    )
+    const exact = (limit: number) =>
+      scan(Buffer.concat([pax([["a", "v".repeat(60)]], "g"), pax([["b", "v".repeat(60)]], "g"), a, end]), {
+        maxMetadataBytes: limit
+      }).problems.length
+    assert.deepStrictEqual([exact(122), exact(121)], [0, 1])
   })
 
   it("lists so many problems of a kind, then says how many more there are", () => {
@@ -1188,6 +1501,7 @@ describe("limits", () => {
       [...Array.from({ length: 10 }, () => "tar.path-absolute"), "tar.path-empty", "tar.path-absolute"]
     )
     assert.match(scanned.problems.at(-1)!.message, /^15 more/)
+    assert.lengthOf(scan(bytes, { maxProblemsPerCheck: 25 }).problems, 26)
     const many = Buffer.concat([...Array.from({ length: 200 }, () => member({ name: "/a" })), end])
     assert.strictEqual(scan(many).problems.length, 101)
   })
