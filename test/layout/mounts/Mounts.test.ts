@@ -6,7 +6,7 @@ import { mount, unmount } from "../../../src/layout/mounts/Mounting.ts"
 import * as Overlay from "../../../src/layout/mounts/Overlay.ts"
 import { command, findings, processUris, scratch, tallyman, verifyTarget, withScratch } from "../../fault/Workbench.ts"
 import { run } from "../../peers/Peers.ts"
-import { dir, file, hardlink, type Member, opaque, whiteout } from "../../rootfs/Layers.ts"
+import { dir, file, hardlink, type Member, opaque, symlink, tar, whiteout } from "../../rootfs/Layers.ts"
 import { everything, imageOf, mountable, seen, sourceOf } from "../unpacked.ts"
 
 /** Mounts in `directory/name` that go with the test. */
@@ -340,6 +340,44 @@ describe.skipIf(!mountable)("mounts", () => {
       )
       fs.rmSync(`${out}/receipt.json`)
       assert.deepInclude(yield* told(out, "fast"), ["receipt.missing", "receipt.json"])
+    })
+  )
+
+  it.scoped("of the older tool are held against the tars that are beside them", () =>
+    Effect.gen(function* () {
+      const layers = [
+        [dir("./"), dir("d/"), file("d/x", "x"), symlink("l", "d/x"), file("gone", "")],
+        [dir("./"), dir("d/"), file("d/y", "y"), whiteout("gone")]
+      ]
+      const out = yield* mounted(yield* scratch, layers)
+      yield* unmount(out)
+      // As it leaves them: the manifest names the tars, and there is neither a receipt nor a manifest of files.
+      const manifest = JSON.parse(fs.readFileSync(`${out}/manifest.json`, "utf8"))
+      const [base, top]: ReadonlyArray<string> = manifest[0].Layers
+      fs.writeFileSync(
+        `${out}/manifest.json`,
+        JSON.stringify([{ ...manifest[0], Layers: [`${base}.tar`, `${top}.tar`] }])
+      )
+      fs.rmSync(`${out}/receipt.json`)
+      for (const [index, name] of [base, top].entries()) {
+        fs.rmSync(`${out}/${name}.mtree`)
+        fs.writeFileSync(`${out}/${name}.tar`, tar(layers[index]!))
+      }
+      assert.deepStrictEqual(yield* told(out), [["mounts.not-mounted", "rootfs"]])
+
+      const { atime, mtime } = fs.statSync(`${out}/${base}/d/x`)
+      fs.writeFileSync(`${out}/${base}/d/x`, "X")
+      fs.utimesSync(`${out}/${base}/d/x`, atime, mtime)
+      fs.rmSync(`${out}/${top}/gone`)
+      assert.deepStrictEqual(yield* told(out), [
+        ["mounts.not-mounted", "rootfs"],
+        ["rootfs.content-mismatch", `${base}/d/x`],
+        ["rootfs.missing", `${top}/gone`]
+      ])
+      fs.writeFileSync(`${out}/${top}.tar`, tar([file("other", "")]))
+      assert.deepInclude(yield* told(out), ["layer.diff-id-mismatch", `${top}.tar`])
+      fs.rmSync(`${out}/${top}.tar`)
+      assert.deepInclude(yield* told(out), ["mounts.unverifiable-layer", top!])
     })
   )
 

@@ -417,6 +417,14 @@ describe.skipIf(!usable)("damage of a bundle's files", () => {
       ]
     ],
     [
+      "a container-config.json that says the same in other bytes",
+      (out) => fs.appendFileSync(`${out}/container-config.json`, "\n"),
+      [
+        ["receipt.size-mismatch", "container-config.json"],
+        ["receipt.digest-mismatch", "container-config.json"]
+      ]
+    ],
+    [
       "a manifest that is a directory",
       (out) => replaceByDirectory(`${out}/rootfs.mtree`),
       [
