@@ -1244,6 +1244,20 @@ describe("thousands of images", () => {
     })
   )
 
+  it.effect("with one fault in each member are told of it a few times, with how many more there are", () =>
+    Effect.gen(function* () {
+      const messages = function* (count: number) {
+        const files = hybrid()
+        for (let index = 0; index < count; index++) files.set(`/absolute-${index}`, Buffer.from("x"))
+        return found(yield* verify(pack(files), "fast"), "tar.path-absolute", archive).map(({ message }) => message)
+      }
+      assert.lengthOf(yield* messages(3), 3)
+      const five = yield* messages(5)
+      assert.lengthOf(five, 4)
+      assert.strictEqual(five.at(-1), "and 2 more of these")
+    })
+  )
+
   it.effect("that stand on one another, from before manifest.json, are followed as far as real ones go", () =>
     Effect.gen(function* () {
       const ids = Array.from({ length: 1000 }, (_, index) => index.toString(16).padStart(64, "0"))

@@ -116,6 +116,16 @@ describe("what occystrap is known to damage", () => {
         assert.deepStrictEqual(Workbench.findings(found), [[check, "catalog.json"]])
         assert.isFalse(found.results.hasErrors)
       }))
+
+    it(`${a} and ${b} are two names of one image that says so (${manifest})`, () =>
+      Workbench.withScratch(async (directory) => {
+        const named = ImageBuilder.build({ names: [`${b}:1`], layers: [[Entry.file("x")]] })
+        const root = directoryOf(`${directory}/out`, ImageBuilder.occystrapDirectory([named], { uniqueNames }))
+        const [saved] = JSON.parse(fs.readFileSync(`${root}/${manifest}`, "utf8"))
+        fs.writeFileSync(`${root}/${manifest}`, JSON.stringify([{ ...saved, RepoTags: [`${a}:1`, `${b}:1`] }]))
+        fs.writeFileSync(`${root}/catalog.json`, JSON.stringify({ [a]: { "1": manifest }, [b]: { "1": manifest } }))
+        assert.deepStrictEqual(Workbench.findings(await audit(root)), [])
+      }))
   }
 
   it("a catalog that is gone is missed where manifests have names, which it alone leads to", () =>
