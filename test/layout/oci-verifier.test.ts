@@ -5,6 +5,7 @@ import * as zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
+import { refName } from "../../src/check/AnnotationChecks.ts"
 import { type CheckId, catalog } from "../../src/check/Catalog.ts"
 import type { Policy } from "../../src/check/Policy.ts"
 import { compress } from "../../src/fault/ImageBuilder.ts"
@@ -724,9 +725,8 @@ const cases: ReadonlyArray<Case> = [
     id: "descriptor.not-empty",
     name: "another digest",
     subject: manifest,
-    edits: {
-      manifest: (document) => artifact({ config: { ...document.config, mediaType: MediaType.ociEmpty } })(document)
-    }
+    edits: { manifest: artifact({ config: { ...empty, digest: hash(Buffer.from("[]")) } }) },
+    files: (files) => void put(files, Buffer.from("[]"))
   },
 
   // Annotations.
@@ -1601,6 +1601,56 @@ describe("the whole layout", () => {
       assert.isAbove(found(verification, "layer.digest-mismatch", layouts[0]!.layers[1]!).length, 0)
       assert.isAbove(found(verification, "config.missing", layouts[1]!.config).length, 0)
       assert.strictEqual(verification.layerCount, 4)
+    })
+  )
+
+  it.effect("is wrong where an index is that leads to it", () =>
+    Effect.gen(function* () {
+      const root = yield* verify(makeLayout({ index: setting("schemaVersion", 1) }).files, "fast")
+      assert.deepStrictEqual(
+        root.images.map(({ errorCount, ok }) => [ok, errorCount]),
+        [[false, 1]]
+      )
+      const layouts = ["one", "two", "three"].map((name) =>
+        makeLayout({ layers: [tar({ name })], entry: setting("annotations", { [refName]: name }) })
+      )
+      const files = join(layouts, ([one, two, three], files) => {
+        const broken = putIndex(files, [one, three], setting("schemaVersion", 1))
+        // By the second way to the same index the images get names, and no more errors.
+        return [broken, two, { ...broken, annotations: { [refName]: "again" } }]
+      })
+      const verification = yield* verify(files, "fast")
+      assert.deepStrictEqual(
+        verification.images.map(({ errorCount, image, ok }) => [image, ok, errorCount]),
+        [
+          ["again (linux/amd64)", false, 1],
+          ["again (linux/amd64)", false, 1],
+          ["two", true, 0]
+        ]
+      )
+    })
+  )
+
+  it.effect("that nothing but an artifact refers to is looked into", () =>
+    Effect.gen(function* () {
+      const layout = makeLayout()
+      const { digest, size } = layout.entry
+      const own = makeLayout({
+        manifest: artifact({ subject: { mediaType: MediaType.ociManifest, digest, size } }),
+        entry: without("annotations")
+      })
+      const files = join([layout, own], ([, artifact]) => [artifact])
+      braces(files)
+      files.delete(layout.config)
+      const verification = yield* verify(files, "fast")
+      assert.lengthOf(found(verification, "config.missing", layout.config), 1)
+      assert.deepStrictEqual(
+        verification.images.map(({ image, ok }) => [image, ok]),
+        [
+          [own.entry.digest, true],
+          [digest, false]
+        ]
+      )
     })
   )
 
