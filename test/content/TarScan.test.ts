@@ -209,6 +209,29 @@ describe("tar.bad-checksum", () => {
     const first = scanAll(header({ name: "x", checksum: "wrong", size: "junk" }), wreck, b, end)
     assert.deepStrictEqual(found(first), [["tar.bad-checksum", 0, "x"]])
     assert.deepStrictEqual(paths(first), ["b"])
+    const sized = scanAll(header({ name: "x", checksum: "wrong", size: 512 }), wreck, wreck, b, end)
+    assert.deepStrictEqual(found(sized), [["tar.bad-checksum", 0, "x"]])
+    assert.deepStrictEqual(paths(sized), ["b"])
+    const unsized = header({ name: "x", checksum: "wrong", size: "junk" })
+    assert.deepStrictEqual(found(scanAll(unsized, unsized, b, end)), [["tar.bad-checksum", 0, "x"]])
+    const junk = { mode: "junk", uid: "junk", gid: "junk", size: "junk", mtime: "junk" }
+    assert.deepStrictEqual(found(scanAll(header({ name: "x", checksum: "wrong", ...junk }), b, end)), [
+      ["tar.bad-checksum", 0, "x"]
+    ])
+    for (const lead of [[], [a]]) {
+      for (const rest of ["lost", `${"l".repeat(512)}abc`]) {
+        assert.deepStrictEqual(
+          found(
+            scanAll(
+              ...lead,
+              header({ name: "x", checksum: "wrong", size: Math.min(rest.length, 512) }),
+              Buffer.from(rest)
+            )
+          ).map(([check]) => check),
+          ["tar.bad-checksum", "tar.no-end"]
+        )
+      }
+    }
     const cut = scanAll(header({ name: "x", checksum: "wrong", size: "junk" }), Buffer.from("abc"))
     assert.deepStrictEqual(
       found(cut).map(([check]) => check),
@@ -1132,6 +1155,16 @@ describe("tar.bad-sparse", () => {
     })
   }
 
+  it("reads version 0 where it says that it is one", () => {
+    const major = ["GNU.sparse.major", "0"] as const
+    for (const said of [[major], [["GNU.sparse.minor", "0"]], [major, ["GNU.sparse.minor", "1"]]] as const) {
+      assert.deepStrictEqual(only(...zero("1024,512,4096,4", [["GNU.sparse.numblocks", "2"], ...said])).sparse, [
+        [1024, 512],
+        [4096, 4]
+      ])
+    }
+  })
+
   it("leaves name and size to the header where what the records mean is not known", () => {
     const stray = pax([
       ["GNU.sparse.realsize", "5000"],
@@ -1273,6 +1306,17 @@ describe("tar.truncated, tar.no-padding, tar.no-end", () => {
       offset: 2048,
       path: "n"
     })
+  })
+
+  it("an end that is missing is told from half of one, and from nothing at all", () => {
+    const message = (...parts: ReadonlyArray<Buffer>) => scanAll(...parts).problems.map((one) => one.message)
+    assert.deepStrictEqual(message(a), ["the archive does not end with two zero blocks"])
+    for (const lead of [[], [a]]) {
+      assert.deepStrictEqual(message(...lead, Buffer.alloc(512)), [
+        "the archive ends with one zero block instead of two"
+      ])
+    }
+    assert.deepStrictEqual(message(), ["the archive is empty: not even the two zero blocks at its end are there"])
   })
 
   it("what fills its last block lacks no padding", () => {
