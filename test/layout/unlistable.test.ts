@@ -62,4 +62,23 @@ describe.skipIf(!usable)("a directory whose names may not be listed", () => {
       })
     )
   }
+
+  it.scoped("leaves the names of a bundle's tree uncounted, which is said", () =>
+    Effect.gen(function* () {
+      const scratch = yield* Workbench.scratch
+      fs.chmodSync(scratch, 0o755)
+      const out = `${scratch}/out`
+      const image = imageOf([[dir("./"), dir("d/", { mode: 0o711 }), file("d/x", "x")]])
+      yield* Workbench.processUris(sourceOf(scratch, image), `oci://${out}`)
+      fs.chmodSync(out, 0o755)
+      const { results } = yield* asNobody(Workbench.verifyTarget(out, "fast"))
+      assert.notInclude(results.checked, "bundle.entry-count")
+      assert.lengthOf(
+        results.skipped.filter(
+          ({ check, reason }) => check === "bundle.entry-count" && reason.startsWith("1 directory")
+        ),
+        1
+      )
+    })
+  )
 })

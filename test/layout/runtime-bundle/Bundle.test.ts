@@ -3,10 +3,12 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as ImageBuilder from "../../../src/fault/ImageBuilder.ts"
+import * as BundleVerifier from "../../../src/layout/runtime-bundle/BundleVerifier.ts"
 import * as Libc from "../../../src/rootfs/Libc.ts"
 import {
   archiveAt,
   findings,
+  pool,
   processUris,
   scratch,
   tallyman,
@@ -314,7 +316,14 @@ describe.skipIf(!usable)("damage of a bundle's tree", () => {
       const out = yield* unpacked(directory, "oci", imageOf([[file("etc/x", "x")]]))
       fs.rmSync(`${out}/rootfs/etc/x`)
       assert.deepStrictEqual(findings(yield* verifyTarget(out, "fast")), [["bundle.entry-count", "rootfs"]])
-    })
+      const verifier = yield* BundleVerifier.make({ path: out })
+      const tolerant = yield* verifier.verify({ depth: "fast", tolerances: ["runtime-files"] })
+      assert.deepStrictEqual(findings(tolerant), [])
+      assert.include(
+        tolerant.results.skipped.map(({ check }) => check),
+        "bundle.entry-count"
+      )
+    }).pipe(Effect.provide(pool))
   )
 })
 
