@@ -59,7 +59,7 @@ export const foreign = (
 /** Reports everything that is wrong with a parsed manifest; `declared` is the media type of what refers to it. */
 export const checkManifest = (
   value: unknown,
-  declared: string | undefined,
+  declared: string,
   subject: string,
   report: Collector
 ): CheckedManifest | undefined => {
@@ -136,10 +136,10 @@ export const schemaVersion = (value: unknown, check: CheckId, subject: string, r
   })
 }
 
-/** The document's own media type against the one it is referred to by; tells whether it is Docker's. */
+/** The document's own media type against the manifest's type that it is referred to by; tells whether it is Docker's. */
 const mediaType = (
   value: Readonly<Record<string, unknown>>,
-  declared: string | undefined,
+  declared: string,
   subject: string,
   report: Collector
 ): boolean => {
@@ -151,18 +151,18 @@ const mediaType = (
       expected: "a string",
       actual: Json.typeName(own)
     })
-  } else if (MediaType.kind(own) !== "manifest" || (declared !== undefined && own !== declared)) {
+  } else if (own !== declared) {
     report.report(
       "manifest.media-type-mismatch",
       subject,
       "the manifest says another media type than what refers to it",
       {
-        expected: declared ?? MediaType.ociManifest,
+        expected: declared,
         actual: own.slice(0, 300)
       }
     )
   }
-  return declared === undefined ? typeof own === "string" && MediaType.isDocker(own) : MediaType.isDocker(declared)
+  return MediaType.isDocker(declared)
 }
 
 const required = (

@@ -441,7 +441,7 @@ class Walk {
   /** A manifest met for the first time. */
   #open(found: Found, value: unknown, { mediaType }: Descriptor): void {
     const { path } = found
-    const manifest = ManifestChecks.checkManifest(value, mediaType, path, this.#report)
+    const manifest = ManifestChecks.checkManifest(value, mediaType!, path, this.#report)
     if (manifest === undefined) return
     const { config, layers } = manifest
     const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"

@@ -223,7 +223,7 @@ class Reader {
     const path = Digest.blobPath(digest)
     const document = this.#document(descriptor, digest, Documents.manifestChecks, report)
     if (Either.isLeft(document)) return Either.left(document.left)
-    const value = checkManifest(document.right.value, descriptor.mediaType, path, report)
+    const value = checkManifest(document.right.value, descriptor.mediaType!, path, report)
     const failed = this.#firstError(report, () => true)
     return failed !== undefined || value === undefined
       ? Either.left(failed ?? this.#fail(`${path} cannot be used`))
