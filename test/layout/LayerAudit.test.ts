@@ -60,6 +60,39 @@ describe("a file that is verified", () => {
   )
 })
 
+describe("a blob that turns out to be a layer by another name", () => {
+  const blobChecks = {
+    size: "blob.size-mismatch",
+    digest: "blob.digest-mismatch",
+    unreadable: "blob.unreadable"
+  } as const
+
+  for (const [what, name, found] of [
+    ["is held against the digest in its first one", digestOf(endOfArchive), []],
+    ["is not what its first one says", digestOf("other"), [["layer.digest-mismatch", "1/layer.tar"]]]
+  ] as const) {
+    it.scoped(what, () =>
+      Effect.gen(function* () {
+        const file = path.join(yield* Workbench.scratch, "blob")
+        fs.writeFileSync(file, endOfArchive)
+        const report = new Collector()
+        const audit = new LayerAudit(report)
+        const region = { path: file, offset: 0, size: endOfArchive.length }
+        const subject = `blobs/${name.replace(":", "/")}`
+        audit.named(audit.add({ subject, region, as: "blob" }, blobChecks), subject)
+        audit.add({ subject: "1/layer.tar", region, as: "layer" }, layerChecks)
+        assert.strictEqual(audit.layerCount, 1)
+        yield* audit.readAll({})
+        assert.deepStrictEqual(
+          report.results().results.map(({ check, subject }) => [check, subject]),
+          found.map((one) => [...one])
+        )
+        assert.deepStrictEqual(report.results().skipped, [])
+      }).pipe(Effect.provide(Workbench.pool))
+    )
+  }
+})
+
 describe("a file that stands for many layers", () => {
   it.scoped("is told of a few of them, and counted for the images of all", () =>
     Effect.gen(function* () {
