@@ -81,4 +81,27 @@ describe.skipIf(!usable)("a directory whose names may not be listed", () => {
       )
     })
   )
+
+  it.scoped("is said when it is a bundle's tree, or above it", () =>
+    Effect.gen(function* () {
+      const scratch = yield* Workbench.scratch
+      fs.chmodSync(scratch, 0o755)
+      const out = `${scratch}/out`
+      yield* Workbench.processUris(sourceOf(scratch, imageOf([[dir("./"), file("x", "x")]])), `oci://${out}`)
+      fs.chmodSync(out, 0o755)
+      fs.chmodSync(`${out}/rootfs`, 0o700)
+      assert.deepInclude(Workbench.findings(yield* asNobody(Workbench.verifyTarget(out))), [
+        "rootfs.unreadable",
+        "rootfs"
+      ])
+      fs.mkdirSync(`${out}/closed`, { mode: 0o700 })
+      fs.renameSync(`${out}/rootfs`, `${out}/closed/rootfs`)
+      const config = JSON.parse(fs.readFileSync(`${out}/config.json`, "utf8"))
+      fs.writeFileSync(`${out}/config.json`, JSON.stringify({ ...config, root: { path: "closed/rootfs" } }))
+      assert.deepInclude(Workbench.findings(yield* asNobody(Workbench.verifyTarget(out))), [
+        "bundle.missing-rootfs",
+        "closed/rootfs"
+      ])
+    })
+  )
 })

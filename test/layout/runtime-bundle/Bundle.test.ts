@@ -310,6 +310,19 @@ describe.skipIf(!usable)("damage of a bundle's tree", () => {
     )
   }
 
+  it.scoped("a thousand lost files are told one by one, and how many more there are", () =>
+    Effect.gen(function* () {
+      const files = Array.from({ length: 1005 }, (_, index) => file(`d/${index}`, ""))
+      const out = yield* unpacked(yield* scratch, "oci", imageOf([[dir("./"), dir("d/"), ...files]]))
+      inPlace(out, "d", () => {
+        for (const { path: name } of files) fs.rmSync(`${out}/rootfs/${name}`)
+      })
+      const lost = (yield* verifyTarget(out)).results.results.filter(({ check }) => check === "rootfs.missing")
+      assert.lengthOf(lost, 1001)
+      assert.deepInclude(lost.at(-1), { subject: "rootfs", message: "and 5 more of these" })
+    })
+  )
+
   it.scoped("a lost file is noticed at fast depth too, and a tolerance is said", () =>
     Effect.gen(function* () {
       const directory = yield* scratch
