@@ -202,6 +202,58 @@ describe("a collector", () => {
     assert.strictEqual(report.results().results[10_000]!.subject, "config")
   })
 
+  it("lists no more of a kind about one subject either, and counts them for whatever they concern", () => {
+    const report = new Collector()
+    const tell = (check: Catalog.CheckId, from: number, to: number): void => {
+      for (let index = from; index < to; index++)
+        report.report(check, "layer", `it is not that of image ${index}`, {}, `image ${index}`)
+    }
+    tell("layer.diff-id-mismatch", 0, 200)
+    assert.lengthOf(report.results().results, 200)
+    tell("layer.diff-id-mismatch", 200, 205)
+    const { results } = report.results()
+    assert.lengthOf(results, 201)
+    assert.match(results.at(-1)!.message, /^and 5 more of these/)
+    assert.deepStrictEqual(
+      [...report.errorsBySubject.values()],
+      Array.from({ length: 205 }, () => 1)
+    )
+    tell("layer.unreferenced", 205, 500)
+    assert.strictEqual(report.errorsBySubject.size, 205)
+  })
+
+  it("counts an error once for each that it concerns, and warnings for nobody", () => {
+    const report = new Collector({}, 2)
+    for (const about of ["a", "a", "b"]) report.report("layer.diff-id-mismatch", "layer", "it is another", {}, about)
+    assert.lengthOf(report.results().results, 1)
+    assert.deepStrictEqual(
+      [...report.errorsBySubject],
+      [
+        ["a", 1],
+        ["b", 1]
+      ]
+    )
+    for (let index = 0; index < 5; index++) report.report("layer.unreferenced", `layer ${index}`, "nothing names it")
+    assert.match(report.results().results.at(-1)!.message, /the first of 3 more/)
+    report.count("layer.unreferenced", "layer 0")
+    assert.strictEqual(report.errorsBySubject.size, 2)
+    report.count("layer.missing", "c")
+    assert.strictEqual(report.errorsBySubject.get("c"), 1)
+  })
+
+  it("says of a check that is to be ignored that it was", () => {
+    const report = new Collector({ "layer.missing": "ignore" })
+    report.report("layer.missing", "layer", "it is gone")
+    report.count("layer.missing", "layer")
+    const { checked, results, skipped } = report.results()
+    assert.deepStrictEqual([results, checked], [[], []])
+    assert.deepStrictEqual(
+      skipped.map(({ check }) => check),
+      ["layer.missing"]
+    )
+    assert.strictEqual(report.errorsBySubject.size, 0)
+  })
+
   it("gives a value that later reports do not change", () => {
     const report = new Collector()
     const before = report.results()
