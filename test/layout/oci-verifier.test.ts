@@ -312,6 +312,12 @@ const cases: ReadonlyArray<Case> = [
   },
   {
     id: "config.wrong-type",
+    name: "a command of numbers",
+    subject: config,
+    edits: { config: setting("config", { Cmd: ["sh", 1] }) }
+  },
+  {
+    id: "config.wrong-type",
     name: "ArgsEscaped",
     subject: config,
     edits: { config: setting("config", { ArgsEscaped: "yes" }) }
@@ -466,6 +472,12 @@ const cases: ReadonlyArray<Case> = [
     subject: "index.json",
     edits: { entry: setting("platform", { ...platform, "os.features": "x" }) }
   },
+  {
+    id: "index.wrong-type",
+    name: "os.features of numbers",
+    subject: "index.json",
+    edits: { entry: setting("platform", { ...platform, "os.features": [1] }) }
+  },
   { id: "index.empty", subject: "index.json", edits: { index: setting("manifests", []) } },
   { id: "index.bad-platform", subject: "index.json", edits: { entry: setting("platform", { os: "linux" }) } },
   {
@@ -501,6 +513,12 @@ const cases: ReadonlyArray<Case> = [
     id: "index.platform-mismatch",
     subject: manifest,
     edits: { entry: setting("platform", { os: "linux", architecture: "arm64" }) }
+  },
+  {
+    id: "index.platform-mismatch",
+    name: "another os",
+    subject: manifest,
+    edits: { entry: setting("platform", { ...platform, os: "windows" }) }
   },
   {
     id: "index.variant-mismatch",
@@ -861,6 +879,14 @@ const cases: ReadonlyArray<Case> = [
     }
   },
   { id: "config.bad-created", subject: config, edits: { config: setting("created", "yesterday") } },
+  ...["2024-02-30", "2023-02-29", "1900-02-29", "2024-04-31", "2024-01-00", "2024-13-01", "2024-00-01"].map(
+    (day): Case => ({
+      id: "config.bad-created",
+      name: day,
+      subject: config,
+      edits: { config: setting("created", `${day}T03:04:05Z`) }
+    })
+  ),
   ...["PATH", "", "="].map(
     (entry): Case => ({
       id: "config.bad-env",
@@ -1144,6 +1170,15 @@ describe("a layout that is right", () => {
     "for a version of Windows that index and config agree on": {
       config: (document) => ({ ...document, os: "windows", "os.version": "10.0.17763.1", "os.features": ["win32k"] }),
       entry: setting("platform", { os: "windows", architecture: "amd64", "os.version": "10.0.17763.1" })
+    },
+    "of a leap year's day": { config: setting("created", "2024-02-29T03:04:05Z") },
+    "of the day of a leap year that ends a century": { config: setting("created", "2000-02-29T03:04:05Z") },
+    "whose entry alone has a variant and a version of its os": {
+      entry: setting("platform", { ...platform, variant: "v2", "os.version": "1" })
+    },
+    "whose config alone has them": {
+      config: (document) => ({ ...document, variant: "v2", "os.version": "1" }),
+      entry: setting("platform", platform)
     },
     "with properties that no specification knows": {
       manifest: setting("x", { deep: [1] }),
