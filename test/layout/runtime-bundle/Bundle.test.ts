@@ -510,6 +510,20 @@ describe.skipIf(!usable)("damage of a bundle's files", () => {
     })
   )
 
+  it.scoped("a large manifest in which nothing but a comment changed, at full depth", () =>
+    Effect.gen(function* () {
+      const files = Array.from({ length: 4000 }, (_, index) => file(`d/${"n".repeat(240)}${index}`, ""))
+      const out = yield* unpacked(yield* scratch, "oci", imageOf([[dir("./"), dir("d/"), ...files]]))
+      const bytes = fs.readFileSync(`${out}/rootfs.mtree`)
+      assert.isAbove(bytes.length, 1024 * 1024)
+      assert.strictEqual(bytes.toString("latin1", 0, 1), "#")
+      bytes[2]! ^= 1
+      fs.writeFileSync(`${out}/rootfs.mtree`, bytes)
+      assert.deepStrictEqual(findings(yield* verifyTarget(out, "fast")), [])
+      assert.deepStrictEqual(findings(yield* verifyTarget(out)), [["receipt.digest-mismatch", "rootfs.mtree"]])
+    })
+  )
+
   it.scoped("a user that the tree does not have any more", () =>
     Effect.gen(function* () {
       const out = yield* unpacked(yield* scratch, "oci", imageOf(everything, { User: "app" }))
