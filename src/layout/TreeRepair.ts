@@ -153,8 +153,14 @@ const done = (
       const tolerance = toleranceOf(what)
       return tolerance === undefined || !allows(tolerances, tolerance, path)
     })
-    .map((one): Change => ({ path: shownIn(target.subject, one.path), reason: `${one.what}: ${one.message}` }))
-  const gone = new Set([...lost].map((one) => shownIn(target.subject, one)))
+    .map(
+      ({ message, path, what }): Change => ({
+        path: shownIn(target.subject, path),
+        reason: what === "entry" ? `it cannot be made or changed: ${message}` : `${what}: ${message}`
+      })
+    )
+  const same = unrestored.filter(({ what }) => what === "entry").map((one) => one.path)
+  const gone = new Set([...lost, ...same].map((one) => shownIn(target.subject, one)))
   return {
     repaired: changes.filter(({ path: file }) => !gone.has(file)),
     impossible: failed,

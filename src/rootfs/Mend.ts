@@ -10,7 +10,7 @@ import { diff } from "./Compare.ts"
 import type { DiskTree } from "./DiskTree.ts"
 import { FileTree, Inode, implied, isImplied, pathOf, TreeNode, unknown } from "./FileTree.ts"
 import * as Libc from "./Libc.ts"
-import { nodePath, Restorer, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
+import { codeOf, nodePath, Restorer, spaceErrors, type UnrestoredWhat, withoutSlash } from "./Restore.ts"
 import type { CompareCheck, RootfsCheck } from "./RootfsProblem.ts"
 import { isHostLabel, type Leeway } from "./Tolerance.ts"
 
@@ -217,7 +217,7 @@ export interface Mending {
   readonly lost: ReadonlySet<ByteString>
 }
 
-/** An attribute that this process may not set. */
+/** What this process may not do: set an attribute, or change a name at all (`entry`). */
 export interface Unmended {
   readonly path: ByteString
   readonly what: UnrestoredWhat
@@ -226,7 +226,8 @@ export interface Unmended {
 
 /**
  * Puts everything in its place. Every directory on the way to a name is looked at before anything is done in it: no
- * symlink is followed. Throws what the file system says; what was done until then is right.
+ * symlink is followed. Throws what the file system says of itself, such as that it is full; what was done until then is
+ * right.
  */
 export const carryOut = (mending: Mending): ReadonlyArray<Unmended> => new Mender(mending).run()
 
@@ -239,6 +240,7 @@ class Mender {
   /** Those in which names changed. */
   readonly #touched = new Set<ByteString>()
   readonly #unmended: Array<Unmended> = []
+  readonly #failed = new Set<ByteString>()
   #gone = 0
   #made = 0
 
@@ -249,22 +251,35 @@ class Mender {
 
   run(): ReadonlyArray<Unmended> {
     const { lost, places, plan, staged } = this.#mending
-    for (const path of plan.remove) this.#remove(path)
-    for (const node of plan.directories) this.#make(pathOf(node))
-    for (const [name, path] of places) if (!lost.has(name)) this.#rename(`${staged}/${name}`, path)
-    for (const { from, names } of plan.links) for (const path of names) this.#link(from, path)
+    for (const path of plan.remove) this.#try(path, () => this.#remove(path))
+    for (const path of plan.directories.map(pathOf)) this.#try(path, () => this.#make(path))
+    for (const [name, path] of places) {
+      if (!lost.has(name)) this.#try(path, () => this.#rename(`${staged}/${name}`, path))
+    }
+    for (const { from, names } of plan.links) for (const path of names) this.#try(path, () => this.#link(from, path))
     const directories = new Set([...this.#touched, ...plan.directories.map(pathOf)])
     for (const path of plan.attributes) {
-      if (this.#mending.expected.lookup(path)!.children === undefined) this.#attributes(path)
+      if (this.#mending.expected.lookup(path)!.children === undefined) this.#try(path, () => this.#attributes(path))
       else directories.add(path)
     }
     // Those below first: what is restored there changes nothing above.
     const wrong = new Set([...plan.attributes, ...plan.directories.map(pathOf)])
     for (const path of [...directories].sort((a, b) => depth(b) - depth(a))) {
-      if (wrong.has(path)) this.#attributes(path)
-      else this.#asBefore(path)
+      this.#try(path, () => (wrong.has(path) ? this.#attributes(path) : this.#asBefore(path)))
     }
     return this.#unmended
+  }
+
+  /** One name that the system lets nobody change stops no other. */
+  #try(path: ByteString, act: () => void): void {
+    try {
+      act()
+    } catch (cause) {
+      const code = codeOf(cause)
+      if (ofAll.has(code)) throw cause
+      if (!this.#failed.has(path)) this.#unmended.push({ path, what: "entry", message: code })
+      this.#failed.add(path)
+    }
   }
 
   #at(path: ByteString): ByteString {
@@ -354,6 +369,9 @@ class Mender {
     )
   }
 }
+
+/** What concerns the file system as a whole, and so every name that is still to come. */
+const ofAll: ReadonlySet<string> = new Set([...spaceErrors, "EIO", "EROFS", "EMFILE", "ENFILE", "ENOMEM"])
 
 const depth = (path: ByteString): number => (path === "" ? 0 : path.split("/").length)
 

@@ -297,6 +297,33 @@ describe.skipIf(!usable)("repairing a bundle", () => {
     })
   )
 
+  it.scoped("goes on behind a name that nobody may change, and says which", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const source = sourceOf(directory, imageOf())
+      const out = path.join(directory, "out")
+      yield* Workbench.processUris(source, `oci://${out}`, undefined)
+      const whole = seen(`${out}/rootfs`)
+      const [group, suid] = [`${out}/rootfs/etc/group`, `${out}/rootfs/suid`]
+      fs.writeFileSync(`${out}/../theirs`, "theirs")
+      childProcess.execFileSync("mount", ["--bind", `${out}/../theirs`, group])
+      keepTime(suid, () => fs.truncateSync(suid))
+      const first = yield* Effect.ensuring(
+        repair(out, source),
+        Effect.sync(() => childProcess.execFileSync("umount", [group]))
+      )
+      assert.deepStrictEqual(
+        first.repaired.map((one) => one.path),
+        ["rootfs/suid"]
+      )
+      assert.deepStrictEqual(first.impossible, [
+        { path: "rootfs/etc/group", reason: "it cannot be made or changed: EBUSY" }
+      ])
+      assert.deepStrictEqual(seen(`${out}/rootfs`), whole)
+      assert.deepStrictEqual(found(yield* Workbench.verifyTarget(out)), [])
+    })
+  )
+
   it.scoped("gives a lost directory no ACL of the one above it", () =>
     Effect.gen(function* () {
       const directory = yield* Workbench.scratch
