@@ -1,6 +1,8 @@
 /** The image configuration (image-spec config.md; docker-image-spec v1.3 "Image JSON"). */
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Json from "./Json.ts"
+import { explain } from "./SchemaFault.ts"
 
 /** Optional, and null where Docker writes null. */
 const maybe = <A, I>(schema: Schema.Schema<A, I>) => Schema.optional(Schema.NullOr(schema))
@@ -49,10 +51,12 @@ export type ImageConfig = typeof ImageConfig.Type
 const decodeStrict = Schema.decodeUnknownEither(ImageConfig, { errors: "first" })
 
 /** Left: one line on what does not fit. Unknown properties are tolerated (considerations.md, extensibility). */
-export const decode = (value: unknown): ReturnType<typeof decodeStrict> => {
+export const decode = (value: unknown): Either.Either<ImageConfig, string> => {
   const rootfs = Json.isObject(value) ? value["rootfs"] : undefined
   // Builders in Go write null for an image without layers.
-  return Json.isObject(value) && Json.isObject(rootfs) && rootfs["diff_ids"] === null
-    ? decodeStrict({ ...value, rootfs: { ...rootfs, diff_ids: [] } })
-    : decodeStrict(value)
+  const read =
+    Json.isObject(value) && Json.isObject(rootfs) && rootfs["diff_ids"] === null
+      ? { ...value, rootfs: { ...rootfs, diff_ids: [] } }
+      : value
+  return Either.mapLeft(decodeStrict(read), explain)
 }

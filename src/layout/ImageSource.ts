@@ -21,8 +21,12 @@ export interface Candidate {
   /** Digest of its manifest or config. */
   readonly digest: string | undefined
   readonly platform: Platform.Platform | undefined
-  /** Digest of its config, where its manifest says that not all of its layers are tars: `load` fails. */
-  readonly notOfTars?: string | undefined
+  /** Digest of its config, as its manifest or that file's name says. */
+  readonly config?: string | undefined
+  /** False where its manifest says that not all of its layers are tars: `load` fails. */
+  readonly isOfTars?: boolean
+  /** Not the source's own list has it, but another one: it is meant only where nothing else is. */
+  readonly isBeside?: boolean
   readonly load: Effect.Effect<Image.Image, SourceError>
 }
 
@@ -43,14 +47,16 @@ const show = (candidate: Candidate, index: number): string =>
   }`
 
 /** The candidates that a selector leaves. */
-export const matching = (candidates: ReadonlyArray<Candidate>, selector: Selector): ReadonlyArray<Candidate> =>
-  candidates.filter(
+export const matching = (candidates: ReadonlyArray<Candidate>, selector: Selector): ReadonlyArray<Candidate> => {
+  const left = candidates.filter(
     (candidate, index) =>
       (selector.index === undefined || selector.index === index) &&
       (selector.image === undefined || isNamed(candidate, selector.image)) &&
       (selector.platform === undefined ||
         (candidate.platform !== undefined && Platform.matches(selector.platform, candidate.platform)))
   )
+  return left.every(({ isBeside }) => isBeside) ? left : left.filter(({ isBeside }) => !isBeside)
+}
 
 const isNamed = (candidate: Candidate, wanted: string): boolean =>
   candidate.names.some((name) => Reference.same(wanted, name) || name === wanted) ||

@@ -3,10 +3,10 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Policy from "../check/Policy.ts"
 import * as Json from "../image/Json.ts"
+import { explain } from "../image/SchemaFault.ts"
 import { describe, SourceError } from "../layout/Failure.ts"
 import type { Limits } from "../layout/Limits.ts"
 import { UsageError } from "./Uri.ts"
@@ -93,20 +93,6 @@ const readFile = (
       return yield* bad(`cannot use ${what}: expected an object, found ${Json.typeName(document.value)}`)
     return yield* Effect.mapError(decode(document.value), (error) => bad(`cannot use ${what}: ${explain(error)}`))
   })
-
-/** The first thing that is wrong, in one line. */
-const explain = (error: ParseResult.ParseError): string => {
-  const issues = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const where = issues[0]!.path.join(".")
-  // A choice has an issue for each of its members.
-  const sides = issues
-    .filter((issue) => issue.path.join(".") === where)
-    .map((issue) => /^Expected (.*), actual (.*)$/s.exec(issue.message))
-  const text = sides.every((side) => side !== null)
-    ? `expected ${[...new Set(sides.map((side) => side[1]))].filter((one) => one !== "undefined").join(" or ")}, found ${sides[0]![2]}`
-    : issues[0]!.message
-  return `${where}: ${text}`.replaceAll(/\s*\n\s*/g, " ").slice(0, 400)
-}
 
 /** A document is read as one string, and V8 has none that are much longer. */
 const mostJson = 256 * units["m"]!

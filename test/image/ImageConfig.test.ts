@@ -49,7 +49,7 @@ describe("an image config", () => {
     ] as const) {
       const decoded = ImageConfig.decode(value)
       assert.isTrue(Either.isLeft(decoded), JSON.stringify(value))
-      if (Either.isLeft(decoded)) assert.include(decoded.left.message, field)
+      if (Either.isLeft(decoded)) assert.include(decoded.left, field)
     }
     for (const value of [null, [], "x", undefined]) assert.isTrue(Either.isLeft(ImageConfig.decode(value)))
   })

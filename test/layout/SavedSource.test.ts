@@ -284,6 +284,72 @@ describe("a layer that is no tar by what the OCI manifest says", () => {
   )
 })
 
+describe("what an archive's index.json has and its manifest.json has not", () => {
+  const entries = ImageBuilder.dockerHybrid([two, one])
+  const documentOf = (name: string): ReadonlyArray<Record<string, unknown>> => {
+    const value = JSON.parse(Buffer.from(entries.find((entry) => entry.path === name)!.body).toString())
+    return name === "index.json" ? value.manifests : value
+  }
+  const others = entries.filter((entry) => !["manifest.json", "index.json"].includes(entry.path))
+  const json = (name: string, value: unknown) => Entry.file(name, JSON.stringify(value))
+  const [saved, listed] = [documentOf("manifest.json"), documentOf("index.json")]
+  const indexOf = (manifests: ReadonlyArray<unknown>) => json("index.json", { schemaVersion: 2, manifests })
+
+  it.scoped("is chosen where nothing else is meant, as containerd lists one platform for Docker", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const archive = Workbench.archiveAt(directory, [...others, indexOf(listed), json("manifest.json", [saved[0]])])
+      assert.strictEqual((yield* load(`tar://${archive}`)).config.digest, two.id)
+      for (const query of [`image=${one.names[0]}`, `image=${String(listed[1]!["digest"])}`, "index=1"]) {
+        assert.strictEqual((yield* load(`tar://${archive}?${query}`)).config.digest, one.id, query)
+      }
+      assert.match(yield* refusal(`tar://${archive}?image=none`), /found 0: [^;]*; 1: [^;]*$/)
+    })
+  )
+
+  it.scoped("is all there is where manifest.json has nothing but artifacts", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const sha256 = (bytes: string): string => crypto.createHash("sha256").update(bytes).digest("hex")
+      const config = "{}"
+      const layer = { mediaType: "application/octet-stream", digest: `sha256:${sha256("x")}`, size: 1 }
+      const artifact = JSON.stringify({
+        schemaVersion: 2,
+        mediaType: "application/vnd.oci.image.manifest.v1+json",
+        config: {
+          mediaType: "application/vnd.example.index.v1+json",
+          digest: `sha256:${sha256(config)}`,
+          size: config.length
+        },
+        layers: [layer]
+      })
+      const blob = (bytes: string) => Entry.file(`blobs/sha256/${sha256(bytes)}`, bytes)
+      const entry = {
+        mediaType: "application/vnd.oci.image.manifest.v1+json",
+        digest: `sha256:${sha256(artifact)}`,
+        size: artifact.length
+      }
+      const docker = {
+        Config: `blobs/sha256/${sha256(config)}`,
+        RepoTags: ["app:index"],
+        Layers: [`blobs/sha256/${sha256("x")}`]
+      }
+      const with_ = (images: ReadonlyArray<unknown>) =>
+        Workbench.archiveAt(directory, [
+          ...others,
+          ...[config, "x", artifact].map(blob),
+          indexOf([...images, entry]),
+          json("manifest.json", [docker])
+        ])
+      assert.strictEqual((yield* load(`tar://${with_([listed[0]])}`)).config.digest, two.id)
+      assert.match(
+        yield* refusal(`tar://${with_([])}`),
+        /^NoSuchImage: .*expected an image, found 1 artifact and no image$/
+      )
+    })
+  )
+})
+
 describe("an archive that cannot be used", () => {
   const form = ImageBuilder.dockerDigestNames([two])
   const manifest = [

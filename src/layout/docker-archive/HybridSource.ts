@@ -15,7 +15,8 @@ import * as SavedSource from "./SavedSource.ts"
 
 /**
  * The images of manifest.json, each with the manifest of the same config and layers that `layout` has, where there is
- * one. `layout` is the same archive, seen as a layout.
+ * one, and behind them those that only the layout has. What it says to be no image is none: containerd lists artifacts in
+ * manifest.json too. `layout` is the same archive, seen as a layout.
  */
 export const candidates = Effect.fn("HybridSource.candidates")(function* (
   store: Store,
@@ -23,42 +24,51 @@ export const candidates = Effect.fn("HybridSource.candidates")(function* (
   uri: string
 ): Effect.fn.Return<ReadonlyArray<Candidate>, SourceError> {
   const saved = yield* SavedSource.candidates(store, uri, manifestFile)
-  const known = yield* Effect.cached(manifests(layout, uri))
-  return saved.map((one) => ({
-    ...one,
-    load: Effect.gen(function* () {
-      const image = yield* one.load
-      const { images, refused } = yield* known
-      const same = withManifest(image, images.get(image.config.digest) ?? [])
-      const refusal = same.manifest === undefined ? refused.get(image.config.digest) : undefined
-      return refusal === undefined ? same : yield* refusal
-    })
-  }))
+  // What is wrong with the layout is no fault of these: manifest.json alone tells all that is needed.
+  const { artifacts, images, none } = yield* Effect.orElseSucceed(OciSource.contents(layout, uri), () => nothing)
+  const known = yield* Effect.cached(manifests(images))
+  const listed = saved
+    .filter(({ config, digest }) => digest !== undefined || config === undefined || !artifacts.has(config))
+    .map((one) => ({
+      ...one,
+      load: Effect.gen(function* () {
+        const image = yield* one.load
+        const { loaded, refused } = yield* known
+        const same = withManifest(image, loaded.get(image.config.digest) ?? [])
+        const refusal = same.manifest === undefined ? refused.get(image.config.digest) : undefined
+        return refusal === undefined ? same : yield* refusal
+      })
+    }))
+  if (listed.length === 0) return none === undefined || saved.length === 0 ? images : yield* none
+  const configs = new Set(listed.map(({ config }) => config))
+  const others = images.filter(({ config }) => config !== undefined && !configs.has(config))
+  return [...listed, ...others.map((one) => ({ ...one, isBeside: true }))]
 })
+
+const nothing: OciSource.Contents = { images: [], artifacts: new Set(), none: undefined }
 
 /** What the layout has, by the digest of the config. */
 interface Known {
-  readonly images: Map<string, Array<Image.Image>>
+  readonly loaded: Map<string, Array<Image.Image>>
   /** Images whose layers are not all tars, which manifest.json cannot say. */
   readonly refused: Map<string, SourceError>
 }
 
-/** What cannot be loaded for other reasons is left out: manifest.json alone tells all that is needed. */
-const manifests = (store: Store, uri: string): Effect.Effect<Known> => {
-  const known: Known = { images: new Map(), refused: new Map() }
-  return Effect.gen(function* () {
-    for (const candidate of yield* OciSource.candidates(store, uri)) {
-      const loaded = yield* Effect.either(candidate.load)
-      if (Either.isLeft(loaded)) {
-        if (candidate.notOfTars !== undefined) known.refused.set(candidate.notOfTars, loaded.left)
+/** What cannot be loaded for other reasons is left out. */
+const manifests = (images: ReadonlyArray<Candidate>): Effect.Effect<Known> =>
+  Effect.gen(function* () {
+    const known: Known = { loaded: new Map(), refused: new Map() }
+    for (const { config, isOfTars, load } of images) {
+      const image = yield* Effect.either(load)
+      if (Either.isLeft(image)) {
+        if (isOfTars === false && config !== undefined) known.refused.set(config, image.left)
         continue
       }
-      const { digest } = loaded.right.config
-      known.images.set(digest, [...(known.images.get(digest) ?? []), loaded.right])
+      const { digest } = image.right.config
+      known.loaded.set(digest, [...(known.loaded.get(digest) ?? []), image.right])
     }
     return known
-  }).pipe(Effect.orElseSucceed(() => known))
-}
+  })
 
 const withManifest = (image: Image.Image, known: ReadonlyArray<Image.Image>): Image.Image => {
   const same = known.find(

@@ -51,6 +51,7 @@ export const candidates = Effect.fn("SavedSource.candidates")(function* (
     return {
       names: one.names,
       digest: Either.isRight(head) ? head.right.digest : undefined,
+      config: promisedDigest(one.config!) ?? (Either.isRight(head) ? head.right.digest : undefined),
       platform:
         Either.isRight(head) && head.right.value.os && head.right.value.architecture
           ? {
@@ -92,14 +93,7 @@ const readConfig = (
       new SourceError({ reason: "Damaged", message: `cannot read ${store.path}: ${saved.config}: ${message}` })
     )
   const value = ImageConfig.decode(document!.value)
-  if (Either.isLeft(value))
-    return damaged(
-      value.left.message
-        .split("\n")
-        .map((line) => line.trim())
-        .join(" ")
-        .slice(0, 300)
-    )
+  if (Either.isLeft(value)) return damaged(value.left)
   const promised = promisedDigest(saved.config!)
   const found = promised === undefined ? undefined : Hasher.digestOfBytes(promised, document!.raw)
   if (found !== undefined && found !== promised && !PythonJson.isReserialized(document!.raw, document!.value)) {

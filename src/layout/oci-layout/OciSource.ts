@@ -30,16 +30,30 @@ const maxIndexes = 32
 /** More than any index has: what is beyond is no list of images. */
 const maxReferences = 100_000
 
+/** What a layout has. */
+export interface Contents {
+  readonly images: ReadonlyArray<Candidate>
+  /** Digests of the configs of what it has besides images. */
+  readonly artifacts: ReadonlySet<string>
+  /** Why there is no image, although the layout is not empty. */
+  readonly none: SourceError | undefined
+}
+
 /**
  * Every image that index.json leads to, through nested indexes; one that has several names is one candidate. What an
  * index lists and the layout does not hold is left out, as exports for fewer platforms leave it. Attestations and other
  * artifacts are no candidates. A damaged image is one, whose `load` fails with what is wrong.
  */
-export const candidates = Effect.fn("OciSource.candidates")(function* (store: Store, uri: string) {
-  const reader = new Reader(store, uri)
-  const found = yield* reader.candidates()
+export const contents = Effect.fn("OciSource.contents")(function* (store: Store, uri: string) {
+  const found = yield* new Reader(store, uri).contents()
   return found
 }, HasherLoading.loading)
+
+/** The images alone; that there is none is an error. */
+export const candidates = Effect.fn("OciSource.candidates")(function* (store: Store, uri: string) {
+  const { images, none } = yield* contents(store, uri)
+  return none === undefined ? images : yield* none
+})
 
 interface Found {
   readonly names: Set<string>
@@ -47,7 +61,8 @@ interface Found {
   readonly annotations: Map<string, string>
   readonly digest: Digest.Digest
   readonly platform: Platform.Platform | undefined
-  readonly notOfTars?: string | undefined
+  readonly config: Digest.Digest | undefined
+  readonly isOfTars: boolean
   readonly load: Effect.Effect<Image.Image, SourceError>
 }
 
@@ -66,6 +81,7 @@ class Reader {
   readonly #found = new Map<string, Found>()
   #references = 0
   readonly #artifacts = new Set<string>()
+  readonly #artifactConfigs = new Set<string>()
   #absent = 0
 
   constructor(store: Store, uri: string) {
@@ -78,7 +94,7 @@ class Reader {
     return new SourceError({ reason, message: `cannot read ${this.#store.path}: ${message}` })
   }
 
-  candidates(): Result<ReadonlyArray<Candidate>> {
+  contents(): Result<Contents> {
     const entry = this.#store.lookup(Files.indexFile)
     if (entry === undefined) return Either.left(this.#fail("expected index.json, found nothing", "NotAnImage"))
     const report = new Collector()
@@ -92,25 +108,27 @@ class Reader {
       const over = this.#follow(one, nameOf(one), [])
       if (over !== undefined) return Either.left(over)
     }
-    if (this.#found.size === 0 && this.#artifacts.size + this.#absent > 0) {
-      return Either.left(
-        this.#fail(
-          this.#artifacts.size > 0
-            ? `expected an image, found ${count(this.#artifacts.size, "artifact")} and no image`
-            : "expected an image, found an index of images that are not in the layout",
-          "NoSuchImage"
-        )
-      )
-    }
-    return Either.right(
-      [...this.#found.values()].map(({ digest, load, names, notOfTars, platform }) => ({
+    const isEmpty = this.#artifacts.size + this.#absent === 0
+    return Either.right({
+      images: [...this.#found.values()].map(({ config, digest, isOfTars, load, names, platform }) => ({
         names: [...names],
         digest,
         platform,
-        ...(notOfTars === undefined ? {} : { notOfTars }),
+        config,
+        isOfTars,
         load
-      }))
-    )
+      })),
+      artifacts: this.#artifactConfigs,
+      none:
+        this.#found.size > 0 || isEmpty
+          ? undefined
+          : this.#fail(
+              this.#artifacts.size > 0
+                ? `expected an image, found ${count(this.#artifacts.size, "artifact")} and no image`
+                : "expected an image, found an index of images that are not in the layout",
+              "NoSuchImage"
+            )
+    })
   }
 
   #follow(entry: IndexEntry, name: string | undefined, indexes: ReadonlyArray<string>): SourceError | undefined {
@@ -152,6 +170,8 @@ class Reader {
       annotations: new Map(),
       digest,
       platform,
+      config: undefined,
+      isOfTars: true,
       load: Effect.fail(error)
     })
   }
@@ -198,6 +218,7 @@ class Reader {
     const isImage = config?.mediaType !== undefined && MediaType.kind(config.mediaType) === "config"
     if (!isImage || isAttestation(entry) || isSignature(layers)) {
       this.#artifacts.add(digest)
+      if (!isImage && config?.digest !== undefined) this.#artifactConfigs.add(config.digest)
       return
     }
     const names = new Set(name === undefined ? [] : [name])
@@ -209,11 +230,10 @@ class Reader {
       digest,
       platform:
         entry.platform ?? (opened !== undefined && Either.isRight(opened) ? platformOf(opened.right.value) : undefined),
-      notOfTars: (layers ?? []).some(
-        (layer) => layer?.mediaType !== undefined && MediaType.kind(layer.mediaType) !== "layer"
-      )
-        ? config.digest
-        : undefined,
+      config: config.digest,
+      isOfTars: (layers ?? []).every(
+        (layer) => layer?.mediaType === undefined || MediaType.kind(layer.mediaType) === "layer"
+      ),
       load: HasherLoading.loading(Effect.suspend(() => this.#load(manifest.right, entry, [...names], annotations)))
     })
   }
@@ -240,7 +260,7 @@ class Reader {
     if (failed !== undefined) return Either.left(failed)
     const value = ImageConfig.decode(document.right.value)
     return Either.isLeft(value)
-      ? Either.left(this.#fail(`${Digest.blobPath(digest)}: ${value.left.message.replace(/\s+/g, " ").slice(0, 300)}`))
+      ? Either.left(this.#fail(`${Digest.blobPath(digest)}: ${value.left}`))
       : Either.right({ raw: document.right.raw, value: value.right, digest })
   }
 
