@@ -6,16 +6,21 @@ import * as Effect from "effect/Effect"
 import { WorkerPool } from "../../content/WorkerPool.ts"
 import type * as Image from "../../image/Image.ts"
 import { version } from "../../version.ts"
-import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
+import type * as ContentGraph from "../ContentGraph.ts"
+import type * as Conversion from "../Conversion.ts"
+import type { GraphOptions, ImageWriter, WriteOptions } from "../ImageWriter.ts"
 import type * as Journal from "../Journal.ts"
 import * as LayerCopy from "../LayerCopy.ts"
 import type * as Receipt from "../Receipt.ts"
+import * as LayoutBlobs from "./LayoutBlobs.ts"
 import * as Files from "./OciFiles.ts"
-import { writeGraph } from "./OciGraphWriter.ts"
+import * as OciGraphWriter from "./OciGraphWriter.ts"
 import * as OciImages from "./OciImages.ts"
 import { checkNames, inLayout } from "./OciPublish.ts"
 
-export interface OciLayoutWriterOptions extends OciImages.Target {
+export interface OciLayoutWriterOptions extends OciImages.Storage {
+  /** The layout's directory. */
+  readonly path: string
   /** The entry's reference name; by default the image's names, each with an entry. */
   readonly ref?: string | undefined
   /** For what is only needed while it is written; beside the output by default. */
@@ -24,7 +29,7 @@ export interface OciLayoutWriterOptions extends OciImages.Target {
 
 export const make = Effect.fn("OciLayoutWriter.make")(function* (options: OciLayoutWriterOptions) {
   const pool = yield* WorkerPool
-  const memory = new OciImages.Memory(options.path)
+  const memory = new LayoutBlobs.Memory(options.path)
   return {
     write: (image, writeOptions) =>
       write(options, memory, image, writeOptions).pipe(Effect.provideService(WorkerPool, pool)),
@@ -35,7 +40,7 @@ export const make = Effect.fn("OciLayoutWriter.make")(function* (options: OciLay
 
 const write = Effect.fn("OciLayoutWriter.write")(function* (
   options: OciLayoutWriterOptions,
-  memory: OciImages.Memory,
+  memory: LayoutBlobs.Memory,
   image: Image.Image,
   { filters }: WriteOptions
 ) {
@@ -44,7 +49,7 @@ const write = Effect.fn("OciLayoutWriter.write")(function* (
   yield* checkNames(root, names)
   const use = (journal: Journal.Journal) =>
     Effect.gen(function* () {
-      const [written] = yield* OciImages.write(options, memory, [image], journal)
+      const [written] = yield* OciImages.write(LayoutBlobs.make(root, memory, journal), options, [image])
       const { files, layers, manifest } = written!
       const receiptFor = (refs: ReadonlyArray<string>): Receipt.Receipt => ({
         tool: "tallyman",
@@ -73,3 +78,39 @@ const write = Effect.fn("OciLayoutWriter.write")(function* (
     })
   return yield* inLayout(root, names[0] ?? image.config.digest, use, options.tempDirectory)
 })
+
+const writeGraph = Effect.fn("OciLayoutWriter.writeGraph")(function* (
+  options: OciLayoutWriterOptions,
+  memory: LayoutBlobs.Memory,
+  graph: ContentGraph.ContentGraph,
+  graphOptions: GraphOptions
+) {
+  const root = options.path
+  const { descriptor, name: formerly } = graphOptions.root
+  const name = options.ref ?? formerly
+  const refs = name === undefined ? [] : [name]
+  yield* checkNames(root, refs)
+  const copy = yield* OciGraphWriter.read(graph, graphOptions, options)
+  const use = (journal: Journal.Journal) =>
+    Effect.map(OciGraphWriter.write(LayoutBlobs.make(root, memory, journal), options, copy), (written) => {
+      const receipt: Receipt.Receipt = {
+        ...written.receipt,
+        layout: "oci-layout",
+        names: refs,
+        details: { refs, ...written.receipt.details }
+      }
+      return {
+        entries: [named(written.root, name), ...written.referrers],
+        receipts: [{ file: Files.receiptFile(name ?? receipt.image), receipt }],
+        result: { receipt, counts: written.counts }
+      }
+    })
+  return yield* inLayout(root, name ?? descriptor.digest, use, options.tempDirectory)
+})
+
+const named = (root: Conversion.Descriptor, name: string | undefined): Conversion.Descriptor => {
+  const entry = OciGraphWriter.unnamed(root)
+  if (name === undefined) return entry
+  const full = root.annotations?.[Files.containerdName] === name ? { [Files.containerdName]: name } : {}
+  return { ...entry, annotations: { ...entry.annotations, ...full, [Files.refName]: name } }
+}
