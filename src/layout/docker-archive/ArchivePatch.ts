@@ -25,7 +25,7 @@ import { createEmpty, unwritable } from "../OutputFiles.ts"
 import * as Restore from "../Restore.ts"
 import { plainName, readRegion } from "../Store.ts"
 import * as Files from "./ArchiveFiles.ts"
-import { identify } from "./ArchiveWriter.ts"
+import { identify } from "./ArchivePublish.ts"
 import * as WholeCompression from "./WholeCompression.ts"
 
 /** Bytes of the new archive, in their order: of a file, or from memory. */

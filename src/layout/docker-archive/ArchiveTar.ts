@@ -1,9 +1,9 @@
 /** A tar archive that is put together by offset: members of known size can be filled in any order, by any thread. */
-import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import { blockSize } from "../../content/TarField.ts"
 import { encodeHeader, endOfArchive, padding } from "../../content/TarWrite.ts"
-import type * as Receipt from "../Receipt.ts"
+import type { Region } from "../../image/Region.ts"
+import * as Receipt from "../Receipt.ts"
 
 /** Where sizes do not fit into a ustar header any more; it then has a pax header, of two blocks, before it. */
 const tallSize = 8 ** 11
@@ -12,8 +12,9 @@ const tallSize = 8 ** 11
 export class ArchiveTar {
   readonly path: string
   readonly #fd: number
-  readonly #files: Array<Receipt.File> = []
-  readonly #names = new Set<string>()
+  readonly #files = new Map<string, Receipt.File>()
+  /** Where bodies are, by the members' names. */
+  readonly #bodies = new Map<string, Region>()
   #at = 0
   #growing: { readonly headerSize: number; size: number } | undefined
 
@@ -24,21 +25,26 @@ export class ArchiveTar {
   }
 
   has(name: string): boolean {
-    return this.#names.has(name)
+    return this.#bodies.has(name)
+  }
+
+  /** Where the body of a member is. */
+  region(name: string): Region {
+    return this.#bodies.get(name)!
   }
 
   /** A member without its body; answers the offset where that goes. Owners, times and the like are always 0. */
   reserve(name: string, size: number): number {
     this.#header(encodeHeader({ path: name, type: "file", mode: 0o644, size }))
-    this.#names.add(name)
     const at = this.#at
+    this.#bodies.set(name, { path: this.path, offset: at, size })
     this.#at += size + padding(size).length
     return at
   }
 
   /** Says what a reserved member was filled with. */
   filled(file: Receipt.File): void {
-    this.#files.push(file)
+    this.#files.set(file.path, file)
   }
 
   /** Begins a member of which only this is known: what it holds is compressed from `content` bytes. */
@@ -63,8 +69,8 @@ export class ArchiveTar {
     }
     const pax = headerSize === blockSize ? undefined : new Map([["comment", "large"]])
     this.#header(encodeHeader({ path: file.path, type: "file", mode: 0o644, size, pax }))
-    this.#names.add(file.path)
-    this.#files.push(file)
+    this.#bodies.set(file.path, { path: this.path, offset: this.#at, size })
+    this.#files.set(file.path, file)
     this.#at += size + padding(size).length
   }
 
@@ -77,11 +83,7 @@ export class ArchiveTar {
     if (this.has(name)) return
     const at = this.reserve(name, bytes.length)
     this.#write(bytes, at)
-    this.#files.push({
-      path: name,
-      size: bytes.length,
-      sha256: crypto.createHash("sha256").update(bytes).digest("hex")
-    })
+    this.filled(Receipt.fileOf(name, bytes))
   }
 
   /** Completes the archive; what is not written by then is zeros. */
@@ -89,7 +91,7 @@ export class ArchiveTar {
     // The padding behind bodies and the end blocks are zeros, which a longer file has by itself.
     this.#at += endOfArchive.length
     fs.ftruncateSync(this.#fd, this.#at)
-    return { size: this.#at, files: this.#files }
+    return { size: this.#at, files: [...this.#files.values()] }
   }
 
   /** Waits until everything is on the disk, without holding up the thread. */
