@@ -67,7 +67,7 @@ export const command = Command.make("process", {
   ),
   allPlatforms: Options.boolean("all-platforms").pipe(
     Options.withDescription(
-      "Copy the whole index, every platform of it, byte for byte but for what filters change (oci-layout:// or tar:// with an index.json to oci-layout://)"
+      "Copy the whole index, every platform of it, byte for byte but for what filters change (oci-layout:// or tar:// with an index.json to oci-layout:// or tar://PATH?format=oci)"
     )
   ),
   referrers: Options.boolean("referrers").pipe(

@@ -30,6 +30,8 @@ export interface FilteredImage {
 export interface WrittenGraph {
   readonly receipt: Receipt
   readonly counts: Counts
+  /** Of all blobs, written or found in place. */
+  readonly bytes: number
 }
 
 /** Writes images into one output. */

@@ -108,14 +108,15 @@ const copyGraph = Effect.fnUntraced(function* (
   }
   if (source.graph === undefined || writer.writeGraph === undefined) {
     const [uri, what] = source.graph === undefined ? [from, "source"] : [destination, "destination"]
+    const instead = uri === destination && uri.scheme === "tar" ? " (format=oci makes one that holds all)" : ""
     return yield* new Uri.UsageError({
       reason: "BadValue",
-      message: `cannot use ${asked} with ${JSON.stringify(uri.text)}: ${Uri.described(uri, what)} holds single images`
+      message: `cannot use ${asked} with ${JSON.stringify(uri.text)}: ${Uri.described(uri, what)} holds single images${instead}`
     })
   }
   const root = yield* ContentGraph.choose(source.graph, rootSelector(selector))
   const filtered = filters.length === 0 ? undefined : yield* filterImages(source.graph, root, filters, limits)
-  const { counts, receipt } = yield* writer.writeGraph(source.graph, {
+  const { bytes, counts, receipt } = yield* writer.writeGraph(source.graph, {
     root,
     referrers,
     ...(filtered === undefined ? {} : { filtered: filtered.images })
@@ -123,7 +124,7 @@ const copyGraph = Effect.fnUntraced(function* (
   return {
     receipt,
     counts,
-    layerBytes: receipt.files.reduce((sum, file) => sum + file.size, 0),
+    layerBytes: bytes,
     reports: filtered?.reports ?? [],
     leftOut: GraphRewrite.leftOutIn(receipt)
   }

@@ -508,7 +508,14 @@ describe("process --all-platforms -f", () => {
         [
           [source, `oci://${to}`],
           `cannot use --all-platforms with "oci://${to}": an oci:// destination holds single images`
-        ]
+        ],
+        ...["", "?format=docker", "?format=hybrid"].map(
+          (format) =>
+            [
+              [source, `tar://${to}${format}`],
+              `cannot use --all-platforms with "tar://${to}${format}": a tar:// destination holds single images (format=oci makes one that holds all)`
+            ] as const
+        )
       ] as const) {
         const { code, stderr } = await tallyman(["process", ...args, "--all-platforms"])
         assert.strictEqual(code, 2, stderr)

@@ -9,8 +9,28 @@ import { describe, SourceError, WriteError } from "../Failure.ts"
 import type * as Journal from "../Journal.ts"
 import * as LayerCopy from "../LayerCopy.ts"
 import { createEmpty, unwritable } from "../OutputFiles.ts"
+import { type BlobPlace, blobFailure } from "../oci-layout/BlobPlace.ts"
 import * as Packing from "../Packing.ts"
 import type { ArchiveTar } from "./ArchiveTar.ts"
+
+/** `target`: where the archive is going to stand, for messages. */
+export const make = (target: string, archive: ArchiveTar, journal: Journal.Journal): BlobPlace => ({
+  path: target,
+  layers: (plans) => layers(target, archive, plans, journal),
+  blobs: (uri, blobs) =>
+    Effect.gen(function* () {
+      const all = blobs.map((blob) => ({ digest: blob.descriptor.digest as Digest.Digest, region: blob.region, blob }))
+      yield* copy(
+        target,
+        archive,
+        all.filter(({ digest }) => !archive.has(Digest.blobPath(digest))),
+        ({ blob }, evidence) => blobFailure(target, uri, blob, evidence)
+      )
+      return all.map(({ digest }) => archive.fileAt(Digest.blobPath(digest)))
+    }),
+  document: (file, bytes) => archive.file(file, bytes),
+  region: ({ path }) => archive.region(path)
+})
 
 interface Known {
   readonly digest: Digest.Digest

@@ -5,6 +5,7 @@ import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import type { Descriptor } from "../Conversion.ts"
 import * as OciFiles from "../oci-layout/OciFiles.ts"
+import * as OciIndex from "../oci-layout/OciIndex.ts"
 import * as Files from "./ArchiveFiles.ts"
 
 type JsonObject = Readonly<Record<string, unknown>>
@@ -45,6 +46,20 @@ export const withImage = (documents: Documents, listed: Listed): Documents => ({
       : withEntries(documents.entries, listed.image.names, listed.manifest),
   index: documents.index,
   repositories: withRepositories(documents.repositories, listed)
+})
+
+/**
+ * The documents with an index, or whatever else stands at the top of a graph, under these names, and what refers to it.
+ * manifest.json and repositories have no place for it.
+ */
+export const withGraph = (
+  documents: Documents,
+  names: ReadonlyArray<string>,
+  root: Descriptor,
+  referrers: ReadonlyArray<Descriptor>
+): Documents => ({
+  ...documents,
+  entries: OciIndex.merge(withEntries(documents.entries, names, root), referrers)
 })
 
 const tagsOf = (image: Image.Image): ReadonlyArray<string> => [

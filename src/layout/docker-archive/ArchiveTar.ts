@@ -33,6 +33,11 @@ export class ArchiveTar {
     return this.#bodies.get(name)!
   }
 
+  /** What a member was filled with. */
+  fileAt(name: string): Receipt.File {
+    return this.#files.get(name)!
+  }
+
   /** A member without its body; answers the offset where that goes. Owners, times and the like are always 0. */
   reserve(name: string, size: number): number {
     this.#header(encodeHeader({ path: name, type: "file", mode: 0o644, size }))

@@ -10,13 +10,15 @@ import { WorkerPool } from "../../content/WorkerPool.ts"
 import * as Digest from "../../image/Digest.ts"
 import type * as Image from "../../image/Image.ts"
 import { version } from "../../version.ts"
+import type * as ContentGraph from "../ContentGraph.ts"
 import * as Conversion from "../Conversion.ts"
 import * as DockerIdentity from "../DockerIdentity.ts"
-import type { SourceError, WriteError } from "../Failure.ts"
-import type { ImageWriter, WriteOptions } from "../ImageWriter.ts"
+import { type SourceError, WriteError } from "../Failure.ts"
+import type { GraphOptions, ImageWriter, WriteOptions, WrittenGraph } from "../ImageWriter.ts"
 import type * as Journal from "../Journal.ts"
 import * as LayerCopy from "../LayerCopy.ts"
 import { createEmpty, unwritable } from "../OutputFiles.ts"
+import * as OciGraphWriter from "../oci-layout/OciGraphWriter.ts"
 import type * as Receipt from "../Receipt.ts"
 import * as Blobs from "./ArchiveBlobs.ts"
 import * as Documents from "./ArchiveDocuments.ts"
@@ -36,11 +38,18 @@ export interface ArchiveWriterOptions extends LayerCopy.Wanted, PublishOptions {
 
 export const make = Effect.fn("ArchiveWriter.make")(function* (options: ArchiveWriterOptions) {
   const pool = yield* WorkerPool
-  return {
+  const writer: ImageWriter["Type"] = {
     write: (image, writeOptions) =>
       write(options, options.names === undefined ? image : { ...image, names: options.names }, writeOptions).pipe(
         Effect.provideService(WorkerPool, pool)
       )
+  }
+  // What docker save writes lists images, each for one platform.
+  if (options.format !== "oci") return writer
+  return {
+    ...writer,
+    writeGraph: (graph, graphOptions) =>
+      writeGraph(options, graph, graphOptions).pipe(Effect.provideService(WorkerPool, pool))
   } satisfies ImageWriter["Type"]
 })
 
@@ -144,6 +153,48 @@ const digestsOf = (parts: ReadonlyArray<Part>): ReadonlyArray<string> =>
     ...(image.manifest === undefined ? [] : [image.manifest.digest]),
     ...plans.flatMap((plan) => plan.digest ?? [])
   ])
+
+const writeGraph = Effect.fn("ArchiveWriter.writeGraph")(function* (
+  options: ArchiveWriterOptions,
+  graph: ContentGraph.ContentGraph,
+  graphOptions: GraphOptions
+) {
+  const { descriptor, name } = graphOptions.root
+  const names = options.names ?? (name === undefined ? [] : [name])
+  const copy = yield* OciGraphWriter.read(graph, graphOptions, options)
+  return yield* inArchive(options, names[0] ?? descriptor.digest, (target, append, journal) =>
+    Effect.scoped(buildGraph(target, options, names, copy, append, journal))
+  )
+})
+
+const buildGraph = Effect.fnUntraced(function* (
+  target: string,
+  options: ArchiveWriterOptions,
+  names: ReadonlyArray<string>,
+  copy: OciGraphWriter.Copy,
+  append: boolean,
+  journal: Journal.Journal
+): Effect.fn.Return<Built<WrittenGraph>, WriteError | SourceError, Scope.Scope | WorkerPool> {
+  const format = "oci"
+  const existing = append ? yield* Existing.read(target, format) : Existing.none
+  if (existing.format !== undefined && existing.format !== format) {
+    return yield* new WriteError({
+      reason: "Unsupported",
+      message: `cannot append to ${target}: expected an oci-archive, found one with a manifest.json, which lists single images only`
+    })
+  }
+  const { blobs, documents } = copy.source
+  const begun = yield* begin(target, [...blobs.keys(), ...documents.keys()], existing, journal)
+  const called = { layout: "tar", names }
+  const written = yield* OciGraphWriter.write(Blobs.make(target, begun.archive, journal), options, copy, called)
+  const { files, size } = yield* begun.end(
+    Documents.withGraph(existing.documents, names, OciGraphWriter.unnamed(written.root), written.referrers),
+    format
+  )
+  const receipt = { ...written.receipt, files, details: { format, ...written.receipt.details, size } }
+  const { bytes, counts } = written
+  return { temporary: begun.archive.path, receipt, result: { receipt, counts, bytes } }
+})
 
 /** An archive as far as its directories and what is kept of an earlier one. It is closed with the scope. */
 const begin = Effect.fnUntraced(function* (

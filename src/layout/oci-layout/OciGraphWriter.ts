@@ -46,7 +46,10 @@ export interface Written {
   /** For index.json: what refers to it, and is in no index of it. */
   readonly referrers: ReadonlyArray<Conversion.Descriptor>
   readonly counts: ContentGraph.Counts
-  readonly receipt: Omit<Receipt.Receipt, "layout" | "names">
+  /** Bytes of all blobs. */
+  readonly bytes: number
+  /** Of the blobs alone. */
+  readonly receipt: Receipt.Receipt
 }
 
 /**
@@ -56,7 +59,8 @@ export interface Written {
 export const write = Effect.fn("OciGraphWriter.write")(function* (
   place: BlobPlace,
   storage: OciImages.Storage,
-  copy: Copy
+  copy: Copy,
+  called: Pick<Receipt.Receipt, "layout" | "names">
 ) {
   const { filtered, graph, root: from, source } = copy
   const made = filtered === undefined ? undefined : yield* rewrite(place, storage, { ...copy, filtered })
@@ -78,18 +82,21 @@ export const write = Effect.fn("OciGraphWriter.write")(function* (
   const referrers = closure.referrers.map((one) =>
     Files.subjectByName(one.annotations) === undefined ? unnamed(one) : one
   )
+  const files = [...blobs, ...[...written.values()].filter((file) => !isDocument.has(file.path)), ...documentFiles]
   return {
     root: top,
     referrers,
     counts: closure.counts,
+    bytes: files.reduce((sum, file) => sum + file.size, 0),
     receipt: {
       tool: "tallyman",
       version,
+      ...called,
       image: top.digest,
       source: { uri: graph.uri, digest: from.descriptor.digest },
       filters: (filtered ?? []).flatMap(({ filters }) => filters),
       conversions: made?.conversions ?? [],
-      files: [...blobs, ...[...written.values()].filter((file) => !isDocument.has(file.path)), ...documentFiles],
+      files,
       details: {
         manifest: top,
         referrers: referrers.map((one) => one.digest),

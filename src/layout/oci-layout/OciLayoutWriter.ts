@@ -92,17 +92,14 @@ const writeGraph = Effect.fn("OciLayoutWriter.writeGraph")(function* (
   yield* checkNames(root, refs)
   const copy = yield* OciGraphWriter.read(graph, graphOptions, options)
   const use = (journal: Journal.Journal) =>
-    Effect.map(OciGraphWriter.write(LayoutBlobs.make(root, memory, journal), options, copy), (written) => {
-      const receipt: Receipt.Receipt = {
-        ...written.receipt,
-        layout: "oci-layout",
-        names: refs,
-        details: { refs, ...written.receipt.details }
-      }
+    Effect.gen(function* () {
+      const called = { layout: "oci-layout", names: refs }
+      const written = yield* OciGraphWriter.write(LayoutBlobs.make(root, memory, journal), options, copy, called)
+      const receipt = { ...written.receipt, details: { refs, ...written.receipt.details } }
       return {
         entries: [named(written.root, name), ...written.referrers],
         receipts: [{ file: Files.receiptFile(name ?? receipt.image), receipt }],
-        result: { receipt, counts: written.counts }
+        result: { receipt, counts: written.counts, bytes: written.bytes }
       }
     })
   return yield* inLayout(root, name ?? descriptor.digest, use, options.tempDirectory)
