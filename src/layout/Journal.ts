@@ -59,6 +59,22 @@ export const isAlive = (run: Run): boolean => {
   return started === "" || run.started === "" || started === run.started
 }
 
+/** Longer than it takes to write a journal that is there. */
+const beginning = 60_000
+
+/** Whether a journal in which nothing stands yet may be that of a run that has just made it: its name has the process. */
+const isBeginning = (file: string): boolean => {
+  const pid = Number(/^\d+(?=-)/.exec(idOf(path.basename(file)))?.[0])
+  try {
+    const stat = fs.lstatSync(file)
+    if (!(pid > 0) || !stat.isFile() || stat.size > 0 || Date.now() - stat.mtimeMs > beginning) return false
+    process.kill(pid, 0)
+    return true
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === "EPERM"
+  }
+}
+
 /** The bytes by which this process names itself in a journal or a lock. */
 export const describeSelf = (target: string, image = ""): Uint8Array => {
   const run: Run = {
@@ -201,8 +217,9 @@ export const leftovers = (directory: string, names: ReadonlyArray<string>, targe
   const dead: Array<string> = []
   for (const name of names) {
     if (!isJournal(name)) continue
-    const run = read(path.join(directory, name))
-    if (run !== undefined && isAlive(run)) alive.add(idOf(name))
+    const file = path.join(directory, name)
+    const run = read(file)
+    if (run === undefined ? isBeginning(file) : isAlive(run)) alive.add(idOf(name))
     else if (target === undefined || run === undefined || run.target === target) dead.push(name)
   }
   return [...dead, ...names.filter((name) => isTemporary(name) && !alive.has(idOf(name)))]

@@ -19,7 +19,10 @@ export const tellRuns = (
       const run = Journal.read(`${store.path}/${name}`)
       const what = run === undefined ? "an image" : `${run.image} (${run.target})`
       if (dead.has(name)) report.report("directory.incomplete", name, `a run that wrote ${what} was cut off`)
-      else report.report("directory.in-progress", name, `process ${run?.pid} is writing ${what}`)
+      else {
+        const writer = run === undefined ? "a process" : `process ${run.pid}`
+        report.report("directory.in-progress", name, `${writer} is writing ${what}`)
+      }
     } else if (Journal.isTemporary(name) && dead.has(name)) {
       report.report("directory.leftover", name, "a temporary file of a run that is gone")
     }

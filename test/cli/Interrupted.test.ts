@@ -22,7 +22,10 @@ const findings = (root: string, depth: Depth = "full") =>
     )
   )
 
-const isJournalIn = (root: string): boolean => fs.existsSync(root) && fs.readdirSync(root).some(Journal.isJournal)
+/** One that has been written: a run may be killed before that. */
+const isJournalIn = (root: string): boolean =>
+  fs.existsSync(root) &&
+  fs.readdirSync(root).some((name) => Journal.isJournal(name) && Journal.read(`${root}/${name}`) !== undefined)
 
 const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
 

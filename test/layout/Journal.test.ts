@@ -75,6 +75,16 @@ describe("a journal", () => {
       assert.notInclude(ids(Journal.leftovers(directory, names, "manifest.json")), "other-target journal")
     }))
 
+  it("in which nothing stands yet is that of the process in its name, for a minute", () =>
+    Workbench.withScratch((directory) => {
+      const [own, gone] = [`.tallyman-run-${process.pid}-1.json`, `.tallyman-run-${2 ** 30}-1.json`]
+      for (const name of [own, gone]) fs.writeFileSync(path.join(directory, name), "")
+      assert.deepStrictEqual(Journal.leftovers(directory, [own, gone]), [gone])
+      const then = Date.now() / 1000 - 61
+      fs.utimesSync(path.join(directory, own), then, then)
+      assert.deepStrictEqual(Journal.leftovers(directory, [own, gone]), [own, gone])
+    }))
+
   it("has files that nobody else may read in another directory, where one was named", () =>
     Workbench.withScratch((directory) => {
       const [output, spools] = ["output", "spools"].map((name) => path.join(directory, name))

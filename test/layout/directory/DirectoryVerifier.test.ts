@@ -907,8 +907,8 @@ const cases: ReadonlyArray<Case> = [
   {
     check: "directory.incomplete",
     title: "an empty journal",
-    subject: ".tallyman-run-1-00.json",
-    make: after((root) => fs.writeFileSync(`${root}/.tallyman-run-1-00.json`, ""))
+    subject: `.tallyman-run-${2 ** 30}-00.json`,
+    make: after((root) => fs.writeFileSync(`${root}/.tallyman-run-${2 ** 30}-00.json`, ""))
   },
   {
     check: "directory.incomplete",
