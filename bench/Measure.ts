@@ -7,7 +7,7 @@ export interface Sample {
   readonly wall: number
   /** Seconds, user and system, of the program and its children. */
   readonly cpu: number
-  /** MiB, of the largest process seen. */
+  /** MiB, of the largest process seen; 0 where nobody looked. */
   readonly rss: number
 }
 
@@ -25,8 +25,11 @@ const highWater = (pid: number): number => {
   return largest
 }
 
-/** Runs a shell command once. Its output is thrown away; a failure is an error unless `mayFail`. */
-export const once = (command: string, mayFail = false): Promise<Sample> =>
+/**
+ * Runs a shell command once. Its output is thrown away; a failure is an error unless `mayFail`. To look at its memory takes
+ * time on a core that a program with several threads wants.
+ */
+export const once = (command: string, mayFail = false, look = true): Promise<Sample> =>
   new Promise((resolve, reject) => {
     const child = spawn(
       "bash",
@@ -38,7 +41,7 @@ export const once = (command: string, mayFail = false): Promise<Sample> =>
     let text = ""
     child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()))
     let rss = 0
-    const poll = setInterval(() => (rss = Math.max(rss, highWater(child.pid!))), 25)
+    const poll = look ? setInterval(() => (rss = Math.max(rss, highWater(child.pid!))), 25) : undefined
     child.on("close", (code) => {
       clearInterval(poll)
       const match = /([\d.]+) ([\d.]+) ([\d.]+)\s*$/.exec(text)
@@ -66,10 +69,10 @@ export interface Comparison {
   readonly cpu: number
 }
 
-const medians = (samples: ReadonlyArray<Sample>): Sample => ({
+const medians = (samples: ReadonlyArray<Sample>, rss: number): Sample => ({
   wall: median(samples.map((one) => one.wall)),
   cpu: median(samples.map((one) => one.cpu)),
-  rss: Math.max(...samples.map((one) => one.rss))
+  rss
 })
 
 export interface Side {
@@ -82,20 +85,22 @@ export interface Side {
 export const compare = async (a: Side, b: Side, runs: number): Promise<Comparison> => {
   const as: Array<Sample> = []
   const bs: Array<Sample> = []
+  const largest: Array<number> = []
   for (let run = -1; run < runs; run++) {
     for (const [side, samples] of [
       [a, as],
       [b, bs]
     ] as const) {
       if (side.before !== undefined) await once(side.before)
-      const sample = await once(side.command, side.mayFail)
-      // The first round warms the page cache.
+      // The first round warms the page cache, and tells how much memory is needed.
+      const sample = await once(side.command, side.mayFail, run < 0)
       if (run >= 0) samples.push(sample)
+      else largest.push(sample.rss)
     }
   }
   return {
-    a: medians(as),
-    b: medians(bs),
+    a: medians(as, largest[0]!),
+    b: medians(bs, largest[1]!),
     wall: median(as.map((one, index) => one.wall / bs[index]!.wall)),
     cpu: median(as.map((one, index) => one.cpu / bs[index]!.cpu))
   }

@@ -282,7 +282,7 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
         }
       },
       wall: 1.2,
-      runs: 3
+      runs: 5
     },
     {
       name: "unpack-floor",
@@ -297,7 +297,7 @@ const cases = (root: string, directory: string): ReadonlyArray<Case> => {
           against: "`tar -xf` of the same layer"
         }
       },
-      runs: 3
+      runs: 5
     },
     {
       name: "unpack-gzip",
