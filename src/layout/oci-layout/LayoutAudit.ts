@@ -19,15 +19,14 @@ import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as Platform from "../../image/Platform.ts"
 import type { Region } from "../../image/Region.ts"
-import { caseCollisions } from "../CaseCollisions.ts"
 import * as Document from "../Document.ts"
-import * as Journal from "../Journal.ts"
 import { type BlobChecks, type BlobKey, type LayerAudit, layerChecks, statement } from "../LayerAudit.ts"
 import { readJson, type Store, type StoreChild } from "../Store.ts"
 import { Blobs } from "./Blobs.ts"
 import * as ChunkedLayer from "./ChunkedLayer.ts"
 import * as Documents from "./OciDocument.ts"
 import * as Files from "./OciFiles.ts"
+import { type Absent, auditRest, blobChecks, type Walked } from "./UnreferencedBlobs.ts"
 
 /** What an entry of index.json calls an image. */
 export interface EntryName {
@@ -87,12 +86,6 @@ const maxIndexes = 32
 /** Ways through indexes to images, of which hostile ones have as many as entries times entries. */
 const maxWays = 200_000
 
-const blobChecks: BlobChecks = {
-  size: "blob.size-mismatch",
-  digest: "blob.digest-mismatch",
-  unreadable: "blob.unreadable"
-}
-
 const configBlobChecks: BlobChecks = {
   size: "config.size-mismatch",
   digest: "config.digest-mismatch",
@@ -114,7 +107,7 @@ export const auditLayout = (
     entries: entries ?? [],
     images: walk.found(),
     documents: walk.documents(),
-    rest: (known) => walk.rest(known)
+    rest: (known) => auditRest(walk.walked, known)
   }
 }
 
@@ -154,12 +147,6 @@ interface Read {
   readonly parsed: boolean
   /** Until it has been judged: thousands of documents would fill the memory. */
   value: unknown
-}
-
-interface Absent {
-  readonly path: string
-  readonly by: string
-  readonly platform: Platform.Platform | undefined
 }
 
 class Walk {
@@ -709,107 +696,20 @@ class Walk {
     return readOf(document, actual)
   }
 
-  // -- what is left --------------------------------------------------------------------------------------------------
-
-  /** Every name below blobs/, and what index entries name that is not here. */
-  rest(known: ReadonlySet<string>): void {
-    const report = this.#report
-    report.ran(
-      "blob.bad-name",
-      "blob.case-collision",
-      "blob.unreferenced",
-      "blob.symlink",
-      "blob.absent",
-      "directory.unreadable"
-    )
-    const orphans: Array<Region> = []
-    const algorithms = this.#blobs.algorithms()
-    if (algorithms === undefined) {
-      if (this.#store.lookup(Files.blobs)?.kind === "directory") {
-        report.report("directory.unreadable", Files.blobs, "the directory cannot be listed")
-      }
-    } else {
-      collisions(algorithms.keys(), Files.blobs, report)
-      for (const [algorithm, child] of algorithms) this.#algorithm(algorithm, child, known, orphans)
-    }
-    this.#lost(orphans)
-  }
-
-  #algorithm(algorithm: string, child: StoreChild, known: ReadonlySet<string>, orphans: Array<Region>): void {
-    const report = this.#report
-    const directory = `${Files.blobs}/${algorithm}`
-    if (Journal.isTemporary(algorithm)) return
-    if (child.entry.kind !== "directory" || !algorithmGrammar.test(algorithm)) {
-      report.report(
-        "blob.bad-name",
-        directory,
-        child.entry.kind === "directory" ? "its name is no digest algorithm's" : "it is no directory",
-        {
-          expected: "a directory named by an algorithm",
-          actual: child.entry.kind === "directory" ? JSON.stringify(algorithm) : Document.whatIs(child.entry)
-        }
-      )
-      return
-    }
-    const listing = this.#blobs.listing(algorithm)
-    if (listing === undefined) {
-      report.report("directory.unreadable", directory, "the directory cannot be listed")
-      return
-    }
-    collisions(listing.keys(), directory, report)
-    for (const [encoded, one] of listing) {
-      const path = `${directory}/${encoded}`
-      if (this.#referenced.has(path) || Journal.isTemporary(encoded)) continue
-      const why = Digest.invalid(`${algorithm}:${encoded}`)
-      if (why !== undefined) {
-        report.report("blob.bad-name", path, `${JSON.stringify(`${algorithm}:${encoded}`)} ${why}`)
-        continue
-      }
-      this.#linked(one, path)
-      if (one.entry.kind !== "file") {
-        this.#once("blob.unreadable", path, "it is no regular file", {
-          expected: "a file",
-          actual: Document.whatIs(one.entry)
-        })
-        continue
-      }
-      if (!known.has(path) && !this.#audit.has(one.entry.region)) {
-        report.report("blob.unreferenced", path, "no index or manifest here refers to it")
-        orphans.push(one.entry.region)
-      }
-      const key = this.#audit.add({ subject: path, region: one.entry.region, as: "blob" }, blobChecks)
-      this.#audit.named(key, path)
-    }
-  }
-
-  /**
-   * An index may list images that are not here, as exports for fewer platforms leave them. Where the config of such an
-   * image lies here, its manifest was not left out but lost.
-   */
-  #lost(orphans: ReadonlyArray<Region>): void {
-    if (this.#absent.length === 0) return
-    const platforms = new Set(orphans.flatMap((region) => platformOf(region) ?? []))
-    for (const { by, path, platform } of this.#absent) {
-      const shown = platform === undefined ? "" : ` (${Platform.show(platform)})`
-      if (platform !== undefined && platforms.has(Platform.show(Platform.normalize(platform)))) {
-        this.#once(
-          "manifest.missing",
-          path,
-          `${by} lists it${shown}, and it is not here, though a config for that platform is`
-        )
-      } else if (orphans.length > 0) {
-        this.#once(
-          "index.incomplete",
-          path,
-          `${by} lists it${shown}, and it is not here, though content is that nothing refers to`
-        )
-      } else {
-        this.#once("blob.absent", path, `${by} lists it${shown}, and it is not here`)
-      }
-    }
-  }
-
   // -- answers -------------------------------------------------------------------------------------------------------
+
+  get walked(): Walked {
+    return {
+      store: this.#store,
+      audit: this.#audit,
+      report: this.#report,
+      blobs: this.#blobs,
+      referenced: this.#referenced,
+      absent: this.#absent,
+      once: (check, subject, message, detail) => this.#once(check, subject, message, detail),
+      linked: (child, path) => this.#linked(child, path)
+    }
+  }
 
   found(): ReadonlyArray<LayoutImage> {
     return [...this.#images.values()].map((found) => ({
@@ -881,8 +781,6 @@ const ownChecks: ReadonlyArray<CheckId> = [
   "layer.count-mismatch"
 ]
 
-const algorithmGrammar = /^[a-z0-9]+(?:[+._-][a-z0-9]+)*$/
-
 const entryName = ({ descriptor }: IndexChecks.IndexEntry): EntryName => ({
   whole: descriptor.annotations.get(imageName),
   ref: descriptor.annotations.get(refName)
@@ -936,30 +834,6 @@ const mayBeAbsent = ({ data, mediaType, urls }: Descriptor): string | undefined 
       : urls.length > 0
         ? "it is to be had from its urls"
         : undefined
-
-/** Names that a file system without case takes for one. */
-const collisions = (all: Iterable<string>, directory: string, report: Collector): void => {
-  for (const [name, known] of caseCollisions(all)) {
-    report.report(
-      "blob.case-collision",
-      `${directory}/${name}`,
-      `it differs from ${JSON.stringify(known)} in case only`
-    )
-  }
-}
-
-/** The platform of a blob that turns out to be an image's config. */
-const platformOf = (region: Region): string | undefined => {
-  if (region.size > 4 * 1024 * 1024) return undefined
-  const read = readJson(region)
-  if ("failure" in read || read.bytes[0] !== 0x7b) return undefined
-  const { value } = Json.parse(read.bytes)
-  if (!Json.isObject(value) || !Json.isObject(value["rootfs"])) return undefined
-  const { architecture, os, variant } = value
-  return typeof os === "string" && typeof architecture === "string"
-    ? Platform.show(Platform.normalize({ os, architecture, ...(typeof variant === "string" ? { variant } : {}) }))
-    : undefined
-}
 
 const labelOf = (found: Found): string => {
   const names = [...found.names.values()].flatMap(({ ref, whole }) => whole ?? ref ?? [])
