@@ -45,7 +45,7 @@ export const command = Command.make("verify", {
     Options.withPseudoName("SOURCE"),
     Options.optional,
     Options.withDescription(
-      "Also verify that TARGET is exactly this image, in whatever form each of them is: config, layers, and every file of an unpacked tree"
+      "Also verify that TARGET is exactly this image, in whatever form each of them is: config, layers, and every file of an unpacked tree; of several images in SOURCE the one that TARGET is, or else the one for its platform"
     )
   ),
   repair: Options.text("repair").pipe(

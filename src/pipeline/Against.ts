@@ -67,7 +67,7 @@ export const verify = Effect.fn("Against.verify")(function* (
   const { depth, policy, tolerances, ...opening } = options
   const verifier = yield* Layouts.openVerifier(target, opening)
   const opened = yield* Layouts.openSource(source, opening)
-  const wanted = yield* choose(opened.source, opened.selector)
+  const wanted = yield* wantedOf(target, opened, opening)
   const report = new Collector(policy, opening.limits?.maxFindings)
   const compared = isTree(target)
     ? yield* compareTree(target, wanted, options, report)
@@ -80,6 +80,52 @@ export const verify = Effect.fn("Against.verify")(function* (
   })
   return joined(verification, report.results(), compared)
 })
+
+/** The image of the source that is meant: of several the one that the target is, or else the one for its platform. */
+const wantedOf = Effect.fnUntraced(function* (
+  target: Uri,
+  { selector, source }: Effect.Effect.Success<ReturnType<typeof Layouts.openSource>>,
+  opening: Layouts.SourceOptions
+) {
+  const several = matching(yield* source.candidates, selector)
+  if (several.length > 1) {
+    const own = isTree(target)
+      ? unpackedIdentity(target)
+      : yield* Effect.orElseSucceed(storedIdentities(target, opening), () => [])
+    const same = several.filter(({ config }) => config !== undefined && own.some((one) => one.config === config))
+    const alike = several.filter(
+      ({ platform }) =>
+        platform !== undefined &&
+        own.some((one) => one.platform !== undefined && Platform.matches(one.platform, platform))
+    )
+    const [meant, ...others] = same.length > 0 ? same : alike
+    if (meant !== undefined && others.length === 0) return yield* meant.load
+  }
+  return yield* choose(source, selector)
+})
+
+type Identity = Pick<Candidate, "config" | "platform">
+
+const storedIdentities = Effect.fnUntraced(function* (target: Uri, opening: Layouts.SourceOptions) {
+  const opened = yield* Layouts.openSource(Layouts.asSource(target), opening)
+  return matching(yield* opened.source.candidates, opened.selector)
+})
+
+const unpackedIdentity = (target: Uri): ReadonlyArray<Identity> => {
+  const { config } = unpackedConfig(target, DirectoryStore.make(target.path))
+  if (config === undefined) return []
+  const value = Json.parse(config.raw).value
+  const { architecture, os, variant } = Json.isObject(value) ? value : {}
+  return [
+    {
+      config: config.digest,
+      platform:
+        typeof os === "string" && typeof architecture === "string"
+          ? { os, architecture, ...(typeof variant === "string" && variant !== "" ? { variant } : {}) }
+          : undefined
+    }
+  ]
+}
 
 const isTree = ({ scheme }: Uri): boolean => scheme === "oci" || scheme === "mounts"
 
@@ -354,15 +400,9 @@ const compareTree = Effect.fnUntraced(function* (
   report: Collector
 ) {
   const store = DirectoryStore.make(target.path)
-  const named = target.scheme === "mounts" ? mountedLayers(store) : undefined
-  const name = named?.config ?? BundleFiles.containerConfig
-  const config = readSmall(store, name)
-  if (config === undefined) {
-    report.skip("against.config-mismatch", `${name} is not there, or cannot be read`)
-  } else {
-    const digest = Digest.make("sha256", Receipt.fileOf(name, config).sha256)
-    compareConfigs(name, { raw: config, digest }, wanted.config, report)
-  }
+  const { config, name, named } = unpackedConfig(target, store)
+  if (config === undefined) report.skip("against.config-mismatch", `${name} is not there, or cannot be read`)
+  else compareConfigs(name, config, wanted.config, report)
   if (depth === "fast") {
     report.skip("rootfs.content-mismatch", "files are compared with the source's layers at full depth only")
     return undefined
@@ -390,6 +430,15 @@ const compareTree = Effect.fnUntraced(function* (
   yield* auditTree(tree, { root: rootfs, subject, places }, [...tolerances, ...unrestoredOf(undefined)], report)
   return undefined
 })
+
+/** The config of what is unpacked, as it lies beside it, and what mounts say of themselves. */
+const unpackedConfig = (target: Uri, store: Store) => {
+  const named = target.scheme === "mounts" ? mountedLayers(store) : undefined
+  const name = named?.config ?? BundleFiles.containerConfig
+  const raw = readSmall(store, name)
+  const digest = raw === undefined ? undefined : Digest.make("sha256", Receipt.fileOf(name, raw).sha256)
+  return { name, named, config: raw === undefined ? undefined : { raw, digest: digest! } }
+}
 
 /** What a directory of mounts says of itself: its config, and the directories of its layers, base first. */
 const mountedLayers = (store: Store) => {

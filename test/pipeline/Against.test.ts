@@ -30,6 +30,39 @@ const tree = (directory: string, name: string, entries: ReadonlyArray<Entry.Entr
   return `${directory}/${name}`
 }
 
+describe("a source of several platforms", () => {
+  const of = (architecture: string) =>
+    ImageBuilder.build({
+      names: ["localhost/a:1"],
+      layers: [[Entry.file(architecture, architecture)]],
+      config: { architecture, os: "linux" }
+    })
+  const [amd, arm] = [of("amd64"), of("arm64")]
+
+  it.scoped("is compared by the image that the target is, or else by its platform", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const source = tree(directory, "source", ImageBuilder.ociLayout([{ image: amd }, { image: arm }]))
+      const [bundle, mirror] = [path.join(directory, "bundle"), path.join(directory, "mirror")]
+      const alone = `tar://${Workbench.archiveAt(directory, ImageBuilder.dockerLegacy([arm]))}`
+      yield* Workbench.processUris(alone, `oci://${bundle}`)
+      yield* Workbench.processUris(alone, `dir://${mirror}`)
+      for (const target of [bundle, mirror]) {
+        const found = yield* against(target, source)
+        assert.deepStrictEqual(told(found), [], target)
+        assert.isFalse(found.results.hasErrors)
+      }
+      const config = `${bundle}/container-config.json`
+      fs.writeFileSync(config, fs.readFileSync(config, "utf8").replace("{", '{"author":"somebody",'))
+      assert.deepStrictEqual(told(yield* against(bundle, source)), [
+        ["against.config-mismatch", "container-config.json"]
+      ])
+      fs.writeFileSync(config, fs.readFileSync(config, "utf8").replace("arm64", "riscv64"))
+      assert.deepInclude(yield* Effect.flip(against(bundle, source)), { reason: "Ambiguous" })
+    })
+  )
+})
+
 describe("an image against its source", () => {
   it.scoped("is the same in every layout, at both depths", () =>
     Effect.gen(function* () {
