@@ -202,7 +202,8 @@ export const rootfs = {
     spec: "tallyman",
     rules: [],
     explanation: "What it holds is not known, so it was not compared.",
-    remedy: "Verify as a user who may read it."
+    remedy:
+      "Verify as a user who may read it. The owner of files that even the owner may not read, as /etc/shadow is in some images, may in a user namespace: unshare -r tallyman verify ..."
   },
   "rootfs.unrestored": {
     severity: "warning",
@@ -210,7 +211,7 @@ export const rootfs = {
     spec: compared,
     rules: [],
     explanation:
-      "The user who unpacked, or the file system, does not allow everything that the image has, for example owners and devices without root. The difference is known and is not reported for each file.",
+      "The user who unpacked, or the file system, does not allow everything that the image has, for example owners and devices without root. The difference is known and is not reported for each file; up to a thousand names the receipt says which they are, and others that differ are reported.",
     remedy: "Unpack the image as root on a file system that has what is missing."
   }
 } as const satisfies CatalogFamily
