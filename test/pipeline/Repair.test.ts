@@ -10,6 +10,7 @@ import type * as Layouts from "../../src/pipeline/Layouts.ts"
 import type * as Repair from "../../src/pipeline/Repair.ts"
 import * as Workbench from "../fault/Workbench.ts"
 import { repair } from "../fault/Workbench.ts"
+import * as Fixture from "../filter/IndexFixture.ts"
 
 const image = Workbench.small(["localhost/app:1"], "content")
 
@@ -341,6 +342,20 @@ describe("repairing an OCI layout", () => {
       fs.writeFileSync(path.join(root, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}')
       const error = yield* Effect.flip(repair(`oci-layout://${root}`, source))
       assert.deepInclude(error, { reason: "NoSuchImage" })
+    })
+  )
+
+  it.scoped("of an index restores all that it leads to, and lists what refers to it", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const from = Fixture.make(path.join(directory, "from"))
+      const root = path.join(directory, "out")
+      yield* Workbench.processUris(`oci-layout://${from.directory}:app`, `oci-layout://${root}:app`, undefined, {
+        allPlatforms: true,
+        referrers: true
+      } as Layouts.SourceOptions)
+      // Of an index no receipt can be made anew: it is no image.
+      yield* everyFile(root, from.directory, (file) => file.startsWith("receipt"))
     })
   )
 

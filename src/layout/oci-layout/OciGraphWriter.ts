@@ -78,10 +78,7 @@ export const write = Effect.fn("OciGraphWriter.write")(function* (
   })
   const documentFiles = documents.map(({ descriptor, raw }) => Receipt.fileOf(Digest.blobPath(descriptor.digest), raw))
   const isDocument = new Set(documentFiles.map((file) => file.path))
-  // Their names in the source may be others' here, but for those that say what they are about.
-  const referrers = closure.referrers.map((one) =>
-    Files.subjectByName(one.annotations) === undefined ? unnamed(one) : one
-  )
+  const referrers = referrersOf(closure)
   const files = [...blobs, ...[...written.values()].filter((file) => !isDocument.has(file.path)), ...documentFiles]
   return {
     root: top,
@@ -177,6 +174,10 @@ const rewrite = Effect.fnUntraced(function* (
     }
   }
 })
+
+/** What refers to a root, as index.json lists it. Names in the source may be others' here, but for those that say what they are about. */
+export const referrersOf = ({ referrers }: ContentGraph.Closure): ReadonlyArray<Conversion.Descriptor> =>
+  referrers.map((one) => (Files.subjectByName(one.annotations) === undefined ? unnamed(one) : one))
 
 /** An entry of index.json without its names: what else the source says about it stays. */
 export const unnamed = ({ annotations = {}, ...rest }: Conversion.Descriptor): Conversion.Descriptor => {

@@ -5,6 +5,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Hasher from "../../content/Hasher.ts"
 import * as HasherLoading from "../../content/HasherLoading.ts"
 import * as Inspect from "../../content/Inspect.ts"
@@ -25,6 +26,7 @@ import * as Receipt from "../Receipt.ts"
 import * as Restore from "../Restore.ts"
 import { readJson, readSmall, type Store } from "../Store.ts"
 import * as Files from "./OciFiles.ts"
+import * as OciGraphWriter from "./OciGraphWriter.ts"
 import * as OciIndex from "./OciIndex.ts"
 
 type Descriptor = Conversion.Descriptor
@@ -180,7 +182,7 @@ const indexOf = Effect.fnUntraced(function* (context: Context): Effect.fn.Return
   const said = (readable ? listed : []).flatMap((one) => ContentGraph.descriptorOf(one) ?? [])
   const kept = said.filter((one) => !receipts.some(({ manifest }) => isChanged(one, manifest)))
   const sound = readable && kept.length === said.length && !flagged(Files.indexFile, "error")
-  const isThere = ({ digest }: Descriptor): boolean => store.lookup(Digest.blobPath(digest)) !== undefined
+  const isThere = isIn(store)
   const told = receipts.flatMap(({ manifest, refs }): ReadonlyArray<Descriptor> => {
     if (refs.length === 0) return sound || kept.some(({ digest }) => digest === manifest.digest) ? [] : [manifest]
     return refs.flatMap((ref) => {
@@ -191,7 +193,9 @@ const indexOf = Effect.fnUntraced(function* (context: Context): Effect.fn.Return
       return lost ? [{ ...manifest, annotations: { ...manifest.annotations, [Files.refName]: ref } }] : []
     })
   })
-  const added = readable || told.length > 0 ? told : yield* rootsOf(context, isThere)
+  const referrers = sound ? [] : yield* Effect.forEach(receipts, (one) => referrersOf(context.copies, one))
+  const listing = [...told, ...referrers.flat()]
+  const added = readable || told.length > 0 ? listing : yield* rootsOf(context)
   const broken = readable && !sound && kept.length < listed.length
   if (readable && added.length === 0 && !broken) return { entries: kept, bytes: undefined }
   const entries = OciIndex.merge(kept, added)
@@ -202,10 +206,33 @@ const indexOf = Effect.fnUntraced(function* (context: Context): Effect.fn.Return
   }
 })
 
-const rootsOf = ({ copies: { graph } }: Context, isThere: (descriptor: Descriptor) => boolean) =>
+/** What a receipt records that index.json listed beside the manifest, as far as the source has it. */
+export const referrersOf = Effect.fnUntraced(function* (
+  { graph }: Copies,
+  { manifest, receipt }: Pick<StoredReceipt, "manifest" | "receipt">
+): Effect.fn.Return<ReadonlyArray<Descriptor>> {
+  const recorded = list(receipt.details["referrers"])
+  if (graph === undefined || recorded.length === 0) return []
+  // What the source lacks of it is said when blobs are restored.
+  const closure = yield* Effect.option(ContentGraph.closure(graph, manifest, true))
+  return Option.toArray(closure)
+    .flatMap(OciGraphWriter.referrersOf)
+    .filter(({ digest }) => recorded.includes(digest))
+})
+
+const isIn =
+  (store: Store) =>
+  ({ digest }: Descriptor): boolean =>
+    store.lookup(Digest.blobPath(digest)) !== undefined
+
+/** What the source lists and is there. */
+export const rootsOf = ({
+  copies: { graph },
+  store
+}: Context): Effect.Effect<ReadonlyArray<Descriptor>, SourceError> =>
   graph === undefined
     ? Effect.succeed([])
-    : Effect.map(graph.roots, (roots) => roots.map((one) => one.descriptor).filter(isThere))
+    : Effect.map(graph.roots, (roots) => roots.map((one) => one.descriptor).filter(isIn(store)))
 
 /** The same manifest, described otherwise than it was written. */
 const isChanged = (entry: Descriptor, recorded: Descriptor): boolean =>
@@ -250,12 +277,15 @@ interface Walked {
   readonly documents: ReadonlyMap<string, Uint8Array>
   /** Files that nobody was led to, as what leads there was lost. */
   readonly unseen: ReadonlySet<string>
+  /** Digests of everything that the index leads to. */
+  readonly reached: ReadonlySet<string>
 }
 
 /** More than any layout has. */
 const maxReached = 100_000
 
-const walk = Effect.fnUntraced(function* (
+/** Everything that `index` leads to, of which what is damaged is looked for among the copies. */
+export const walk = Effect.fnUntraced(function* (
   context: Context,
   index: ReadonlyArray<Descriptor>,
   isIndexLost: boolean
@@ -303,7 +333,7 @@ const walk = Effect.fnUntraced(function* (
       if (isUnseen) unseen.add(Digest.blobPath(child.digest))
     }
   }
-  return { listed, blobs, documents, unseen }
+  return { listed, blobs, documents, unseen, reached: new Set([...seen, ...blobs.keys()]) }
 })
 
 /** The files that a manifest leads to; a layer that need not be there counts only where it is. */
