@@ -55,7 +55,7 @@ export interface Repaired {
 /**
  * Verifies `target`, fetches what is damaged or missing from `source`, any other copy of the same image in any layout, and
  * verifies again. A directory or a layout has single files written beside and renamed, those that are right are not
- * touched; an archive is written anew as a whole. Of the images in `source`, those are used that `target` holds too.
+ * touched; an archive of one image is written anew as a whole. Of the images in `source`, those are used that `target` holds too.
  *
  * No image is ever replaced by another: an image is restored only where the ID by which `target` knows it (sealed in its
  * receipt, promised by its config's name, or that of its config's bytes) is that of the source's image, whose config then
@@ -319,26 +319,24 @@ const archiveWork = Effect.fnUntraced(function* (
   before: Verification,
   { limits, tempDirectory }: Layouts.SourceOptions
 ): Effect.fn.Return<Restore.Work, SourceError, Scope.Scope | WorkerPool> {
+  const flagged = flaggedBy(before)
   const {
     found,
     image,
+    index,
     obstacle,
     options: writing,
     others,
     store
-  } = yield* ArchiveRepair.look(target.path, copies.images, {
+  } = yield* ArchiveRepair.look(target.path, copies, flagged, {
     ...(limits === undefined ? {} : { limits }),
     ...(tempDirectory === undefined ? {} : { tempDirectory })
   })
   if (image === undefined) return yield* notTheSame(target, copies, found)
-  const errors = before.results.results.filter((one) => one.severity === "error" && !isOfImage(one))
-  const name = path.basename(target.path)
-  const [first] = errors
-  const none = Effect.succeed({ repaired: [], impossible: [] })
-  if (first === undefined) return { changes: [], impossible: [], run: none }
-  if (obstacle !== undefined) return { changes: [], impossible: [{ path: name, reason: obstacle }], run: none }
-  if (others.length > 0 && store !== undefined) {
-    const plan = yield* ArchiveRepair.members(target.path, store, copies, flaggedBy(before), errorSubjects(before))
+  // A warning may be about a member that is lost. To write all of it anew takes more.
+  const isPatched = others.length > 0 && obstacle === undefined && subjectsOf(before).length > 0
+  if (isPatched && store !== undefined && index !== undefined) {
+    const plan = yield* ArchiveRepair.members(target.path, store, index, copies, flagged, errorSubjects(before))
     const changes = Restore.changesOf(plan)
     const patching = { file: target.path, store, image: image.names[0] ?? image.config.digest, tempDirectory }
     return {
@@ -350,6 +348,12 @@ const archiveWork = Effect.fnUntraced(function* (
       }))
     }
   }
+  const errors = before.results.results.filter((one) => one.severity === "error" && !isOfImage(one))
+  const name = path.basename(target.path)
+  const [first] = errors
+  const none = Effect.succeed({ repaired: [], impossible: [] })
+  if (first === undefined) return { changes: [], impossible: [], run: none }
+  if (obstacle !== undefined) return { changes: [], impossible: [{ path: name, reason: obstacle }], run: none }
   const more = errors.length > 1 ? `, and ${errors.length - 1} more` : ""
   const changes = [
     { path: name, reason: `${first.subject}: ${first.message} [${first.check}]${more}` },

@@ -56,7 +56,7 @@ is, and nothing else: what is right keeps its inode. \`--dry-run\` says what it 
 | --- | --- |
 | \`dir://\` | layers, config, manifest, receipt, catalog; the tree beside a manifest (\`expand=true\`), file by file |
 | \`oci-layout://\` | blobs, manifests and indexes, index.json, oci-layout, receipts |
-| \`tar://\` | the archive, written anew as a whole, in gzip or zstd where it was compressed so. Where it holds several images: single members of those that the source has, every other byte is kept; one whose stream is damaged or that is cut off then stays as it is, as nothing tells what is lost of the others |
+| \`tar://\` | the archive, written anew as a whole, in gzip or zstd where it was compressed so. Where it holds several images, or an index of them: single members that the source has, every other byte is kept; index.json too, where a receipt or the source tells all that it listed; one whose stream is damaged or that is cut off then stays as it is, as nothing tells what is lost of the others |
 | \`oci://\` | files of rootfs/ that are missing, too much, or of another type, content, mode, owner, time, link or attribute; config.json, container-config.json, rootfs.mtree, receipt.json. The tree of a bundle that another tool made is left alone: nothing says how it came about |
 | \`mounts://\` | files of each layer's directory in the same way, whiteouts and opaque directories among them; layers that are lost, rootfs/, working/ and delta/ where they are missing; manifests, configurations, receipt.json. Layers that are mounted are not changed: \`tallyman unmount PATH\` first. What a container wrote into delta/ stays |
 

@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Damage from "../../src/fault/Damage.ts"
 import * as Entry from "../../src/fault/Entry.ts"
 import * as ImageBuilder from "../../src/fault/ImageBuilder.ts"
+import * as Digest from "../../src/image/Digest.ts"
 import type * as Layouts from "../../src/pipeline/Layouts.ts"
 import * as Workbench from "../fault/Workbench.ts"
 import { findings, repair } from "../fault/Workbench.ts"
-import { leaveDeadRun } from "../layout/writing.ts"
+import * as Fixture from "../filter/IndexFixture.ts"
+import { leaveDeadRun, membersOf, readJson, traces } from "../layout/writing.ts"
 
 const image = Workbench.small(["localhost/app:1"], "content")
 const other = Workbench.small(["localhost/app:2"], "other")
@@ -316,6 +318,242 @@ describe("repairing an archive of several images", () => {
       assert.deepStrictEqual(
         fs.readdirSync(directory).filter((one) => one.startsWith(".")),
         []
+      )
+    })
+  )
+})
+
+/** A member's bytes in an archive: headers and padding too. */
+const memberIn = (
+  tar: Buffer,
+  name: string
+): { readonly start: number; readonly data: number; readonly end: number } => {
+  const start = tar.indexOf(`${name}\0`)
+  assert.strictEqual(start % 512, 0, name)
+  const size = Number.parseInt(tar.toString("latin1", start + 124, start + 135), 8)
+  return { start, data: start + 512, end: start + 512 + Math.ceil(size / 512) * 512 }
+}
+
+/** What can happen to one member. */
+const memberDamages: Readonly<Record<string, (tar: Buffer, name: string) => Buffer>> = {
+  flipped: (tar, name) => {
+    const copy = Buffer.from(tar)
+    copy[memberIn(tar, name).data + 1]! ^= 0xff
+    return copy
+  },
+  gone: (tar, name) => {
+    const { end, start } = memberIn(tar, name)
+    return Buffer.concat([tar.subarray(0, start), tar.subarray(end)])
+  },
+  "of another size": (tar, name) => {
+    const { end, start } = memberIn(tar, name)
+    const other = ImageBuilder.archive([Entry.file(name, "other bytes")]).subarray(0, 1024)
+    return Buffer.concat([tar.subarray(0, start), other, tar.subarray(end)])
+  }
+}
+
+const everyMember = Effect.fnUntraced(function* (
+  file: string,
+  source: string,
+  unnoticed: (name: string, damage: string) => boolean = () => false
+) {
+  const whole = fs.readFileSync(file)
+  const members = membersOf(file)
+  for (const name of members.keys()) {
+    if (name.endsWith("/")) continue
+    for (const [damage, apply] of Object.entries(memberDamages)) {
+      if (unnoticed(name, damage)) continue
+      const what = `${name} is ${damage}`
+      const damaged = apply(whole, name)
+      fs.writeFileSync(file, damaged)
+      const dry = yield* repair(file, source, { dryRun: true })
+      assert.deepStrictEqual(fs.readFileSync(file), damaged, what)
+      const done = yield* repair(file, source)
+      assert.deepStrictEqual([done.repaired, done.impossible], [dry.repaired, []], what)
+      assert.deepStrictEqual(paths(done.repaired), [name], what)
+      assert.deepStrictEqual(findings(done.after), [], what)
+      const now = fs.readFileSync(file)
+      if (damage === "flipped") assert.deepStrictEqual(now, whole, what)
+      assert.deepStrictEqual(membersOf(file).get(name), members.get(name), what)
+      assert.deepStrictEqual(memberDamages["gone"]!(now, name), memberDamages["gone"]!(whole, name), what)
+    }
+  }
+  fs.writeFileSync(file, whole)
+})
+
+const graphArchive = (from: Fixture.Fixture, file: string, more: { readonly append?: boolean } = {}) =>
+  Workbench.processUris(`oci-layout://${from.directory}:app`, `tar://${file}?format=oci`, undefined, {
+    allPlatforms: true,
+    referrers: true,
+    ...more
+  } as Layouts.SourceOptions)
+
+/** What may be missing, as an index lists it and either holds its bytes or has everything that it leads to elsewhere. */
+const mayBeGone = ({ images, nested, unknown }: Fixture.Fixture): ReadonlySet<string> =>
+  new Set([images.amd64, nested.plain, unknown].map(({ digest }) => Digest.blobPath(digest)))
+
+const flipped = (tar: Buffer, ...names: ReadonlyArray<string>): Buffer =>
+  names.reduce((left, name) => memberDamages["flipped"]!(left, name), tar)
+
+const blobPaths = (from: Fixture.Fixture, { digest }: Fixture.Descriptor) => {
+  const { config, layers } = readJson(from.directory, Digest.blobPath(digest))
+  return { config: Digest.blobPath(config.digest), own: Digest.blobPath(layers.at(-1).digest) }
+}
+
+describe("repairing an archive of an index", () => {
+  it.scoped("restores every member, whatever happened to it, and no other byte", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const from = Fixture.make(path.join(directory, "from"))
+      const file = path.join(directory, "image.tar")
+      yield* graphArchive(from, file)
+      yield* everyMember(file, from.directory)
+      // Nothing but what it holds tells what it was.
+      const copy = path.join(directory, "copy.tar")
+      fs.copyFileSync(file, copy)
+      fs.rmSync(`${file}.receipt.json`)
+      const unnoticed = mayBeGone(from)
+      yield* everyMember(file, copy, (name, damage) => damage === "gone" && unnoticed.has(name))
+    })
+  )
+
+  it.scoped("restores several members at once, the index and what it leads to", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const from = Fixture.make(path.join(directory, "from"))
+      const [amd64, arm64] = [blobPaths(from, from.images.amd64), blobPaths(from, from.images.arm64)]
+      const damaged = [
+        "index.json",
+        Digest.blobPath(from.root.digest),
+        Digest.blobPath(from.nested.arm64.digest),
+        Digest.blobPath(from.images.arm64.digest),
+        Digest.blobPath(from.attestations.amd64.digest),
+        arm64.config,
+        amd64.own
+      ]
+      for (const compression of ["none", "gzip", "zstd"] as const) {
+        const tar = path.join(directory, "image.tar")
+        yield* graphArchive(from, tar)
+        const whole = fs.readFileSync(tar)
+        const file = `${path.join(directory, compression)}.${extensions[compression]}`
+        fs.writeFileSync(file, ImageBuilder.compress(flipped(whole, ...damaged), compression))
+        fs.copyFileSync(`${tar}.receipt.json`, `${file}.receipt.json`)
+        leaveDeadRun(directory, path.basename(file))
+        const done = yield* repair(file, from.directory)
+        assert.deepStrictEqual([paths(done.repaired), done.impossible], [[...damaged].sort(), []])
+        assert.deepStrictEqual(findings(done.after), [])
+        assert.deepStrictEqual(unpacked(file, compression), whole)
+        assert.deepStrictEqual(traces(directory), [])
+        const { ino } = fs.statSync(file)
+        assert.deepStrictEqual((yield* repair(file, from.directory)).repaired, [])
+        assert.strictEqual(fs.statSync(file).ino, ino)
+      }
+    })
+  )
+
+  it.scoped(
+    "takes what there is from a source with fewer images, says what that lacks, and refuses one with others",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* Workbench.scratch
+        const from = Fixture.make(path.join(directory, "from"))
+        const file = path.join(directory, "image.tar")
+        yield* graphArchive(from, file)
+        const whole = fs.readFileSync(file)
+        const [amd64, arm64] = [blobPaths(from, from.images.amd64), blobPaths(from, from.images.arm64)]
+        const manifest = Digest.blobPath(from.images.arm64.digest)
+        const attestation = Digest.blobPath(from.attestations.arm64.digest)
+        const damaged = flipped(whole, amd64.own, amd64.config, arm64.own, arm64.config, manifest, attestation)
+        fs.writeFileSync(file, damaged)
+        const refused = yield* Effect.flip(repair(file, sourceOf(directory, image)))
+        assert.deepInclude(refused, { reason: "NoSuchImage" })
+        assert.match(refused.message, /expected the same image, found .* here$/)
+        assert.deepStrictEqual(fs.readFileSync(file), damaged)
+        const fewer = path.join(directory, "arm64")
+        yield* Workbench.processUris(
+          `oci-layout://${from.directory}:app?platform=linux/arm64`,
+          `oci-layout://${fewer}`,
+          undefined
+        )
+        const first = yield* repair(file, fewer)
+        assert.deepStrictEqual(paths(first.repaired), [arm64.own, arm64.config, manifest].sort())
+        assert.deepStrictEqual(paths(first.impossible), [amd64.own, amd64.config, attestation].sort())
+        assert.deepStrictEqual(fs.readFileSync(file), flipped(whole, amd64.own, amd64.config, attestation))
+        // A docker-save archive has the config, and no manifest.
+        const saved = path.join(directory, "amd64.tar")
+        yield* Workbench.processUris(
+          `oci-layout://${from.directory}:app?platform=linux/amd64`,
+          `tar://${saved}?format=docker&name=app:1`,
+          undefined
+        )
+        const second = yield* repair(file, saved)
+        assert.deepStrictEqual(paths(second.repaired), [amd64.own, amd64.config].sort())
+        assert.deepStrictEqual(paths(second.impossible), [attestation])
+        const broken = path.join(directory, "broken")
+        fs.cpSync(from.directory, broken, { recursive: true })
+        Damage.flipByte(path.join(broken, attestation), 3)
+        const before = fs.readFileSync(file)
+        const none = yield* repair(file, broken)
+        assert.deepStrictEqual([none.repaired, paths(none.impossible)], [[], [attestation]])
+        assert.deepStrictEqual(fs.readFileSync(file), before)
+        const last = yield* repair(file, from.directory)
+        assert.deepStrictEqual([findings(last.after), fs.readFileSync(file)], [[], whole])
+      })
+  )
+
+  it.scoped("does not write an index.json that would leave out what is there", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const from = Fixture.make(path.join(directory, "from"))
+      const file = path.join(directory, "image.tar")
+      const second = sourceOf(directory, image)
+      yield* Workbench.processUris(`oci-layout://${second}`, `tar://${file}?format=oci`, undefined)
+      yield* graphArchive(from, file, { append: true })
+      const bytes = flipped(fs.readFileSync(file), "index.json")
+      fs.writeFileSync(file, bytes)
+      for (const isRecorded of [true, false]) {
+        if (!isRecorded) fs.rmSync(`${file}.receipt.json`)
+        for (const source of [from.directory, second]) {
+          const result = yield* Effect.either(repair(file, source))
+          assert.deepStrictEqual(result._tag === "Right" ? result.right.repaired : [], [])
+          assert.deepStrictEqual(fs.readFileSync(file), bytes)
+        }
+      }
+    })
+  )
+
+  it.scoped("that a manifest.json tells of too restores what either leads to", () =>
+    Effect.gen(function* () {
+      const directory = yield* Workbench.scratch
+      const arm = ImageBuilder.build({ names: [], layers: [[Entry.file("arm", "arm's")]], architecture: "arm64" })
+      const layout = ImageBuilder.ociLayout([
+        {
+          index: [
+            { image, platform: true },
+            { image: arm, platform: true }
+          ],
+          names: ["1"]
+        }
+      ])
+      const blobOf = (digest: string) => `blobs/sha256/${digest.slice(7)}`
+      const manifest = [
+        {
+          Config: blobOf(image.id),
+          RepoTags: ["localhost/app:1"],
+          Layers: image.layers.map(({ diffId }) => blobOf(diffId))
+        }
+      ]
+      const source = path.join(directory, "source")
+      ImageBuilder.writeTree(source, layout)
+      const file = Workbench.archiveAt(directory, [...layout, Entry.file("manifest.json", JSON.stringify(manifest))])
+      // An index may list what is not there; that the manifest.json tells of the image does not say it was.
+      const manifests = [...membersOf(file)].flatMap(([name, bytes]) => (bytes.includes('"layers":[') ? [name] : []))
+      assert.lengthOf(manifests, 2)
+      yield* everyMember(
+        file,
+        source,
+        (name, damage) =>
+          ["manifest.json", "index.json"].includes(name) || (damage === "gone" && manifests.includes(name))
       )
     })
   )

@@ -16,7 +16,6 @@ import * as Json from "../../image/Json.ts"
 import * as MediaType from "../../image/MediaType.ts"
 import * as ArchiveStore from "../ArchiveStore.ts"
 import * as ContentGraph from "../ContentGraph.ts"
-import type * as Conversion from "../Conversion.ts"
 import * as DirectoryStore from "../DirectoryStore.ts"
 import * as Document from "../Document.ts"
 import type { SourceError } from "../Failure.ts"
@@ -29,6 +28,7 @@ import * as Files from "./ArchiveFiles.ts"
 import type { ArchiveWriterOptions } from "./ArchiveWriter.ts"
 import * as DockerSave from "./DockerSave.ts"
 import * as IndexBeside from "./IndexBeside.ts"
+import * as IndexRepair from "./IndexRepair.ts"
 import * as SavedIdentity from "./SavedIdentity.ts"
 import * as SavedRepair from "./SavedRepair.ts"
 import type { Whole } from "./WholeCompression.ts"
@@ -37,6 +37,8 @@ export interface Repairable {
   readonly file: string
   /** undefined when it cannot be read as an archive at all. */
   readonly store: ArchiveStore.ArchiveStore | undefined
+  /** undefined as `store` is. */
+  readonly index: IndexRepair.Index | undefined
   /** The copy of an image of it, of its one image where it has no more; undefined when there is none, or nothing tells. */
   readonly image: Image.Image | undefined
   /** What the archive holds, for a message. */
@@ -52,14 +54,21 @@ export interface Repairable {
 /** Which images an archive holds: as its documents say, or the receipt beside it where they cannot be read. */
 export const look = Effect.fn("ArchiveRepair.look")(function* (
   file: string,
-  images: ReadonlyArray<Image.Image>,
+  copies: OciRepair.Copies,
+  flagged: Restore.Flagged,
   options: ArchiveStore.ArchiveOptions
-): Effect.fn.Return<Repairable, never, Scope.Scope | WorkerPool> {
+): Effect.fn.Return<Repairable, SourceError, Scope.Scope | WorkerPool> {
+  const { images } = copies
   const receipt = receiptOf(file)
   const opened = yield* Effect.either(ArchiveStore.open(file, options))
   const store = Either.getOrUndefined(opened)
   const has = (name: string): boolean => store?.lookup(name) !== undefined
-  const listed = store === undefined ? [] : imagesIn(store)
+  const context = store === undefined ? undefined : contextOf(store, copies, flagged, receipt)
+  const index = context === undefined ? undefined : yield* IndexRepair.look(context, receipt)
+  const listed =
+    context === undefined || index === undefined
+      ? []
+      : [...savedImages(context.store), ...(yield* indexedImages(context, index))]
   const matched = images.find((one) => listed.some(({ is }) => is(one) === true))
   // What the documents say counts more than a receipt, which may be that of an archive that stood here before.
   const recorded = receipt === undefined ? undefined : images.find((one) => concerns(receipt, one.config.digest))
@@ -81,6 +90,7 @@ export const look = Effect.fn("ArchiveRepair.look")(function* (
   return {
     file,
     store,
+    index,
     image,
     found: listed.map(({ label }) => label),
     others: others.map(({ label }) => label),
@@ -108,12 +118,18 @@ const wholeOf = (file: string, store: ArchiveStore.ArchiveStore | undefined): Wh
   return /\.t?gz$/.test(file) ? "gzip" : /\.t?zst$/.test(file) ? "zstd" : undefined
 }
 
+/** An index may list more than a message holds. */
+const maxShown = 10
+
 /** What of the archive itself keeps its members from being told from each other. */
 const brokenFrame = ({ problems }: ArchiveStore.ArchiveStore, others: ReadonlyArray<Listed>): string | undefined => {
   const problem = problems.find(({ check }) => check === "tar.truncated" || check.startsWith("compression."))
   return problem === undefined
     ? undefined
-    : `the archive itself is damaged (${problem.message}), and it holds other images too: ${others.map(({ label }) => label).join("; ")}`
+    : `the archive itself is damaged (${problem.message}), and it holds other images too: ${others
+        .slice(0, maxShown)
+        .map(({ label }) => label)
+        .join("; ")}`
 }
 
 /** A stream whose checksum is wrong may have any bytes wrong, those too that nothing else proves. */
@@ -139,6 +155,7 @@ const shown = (names: ReadonlyArray<string>): string => names.join(", ") || "non
 export const members = Effect.fn("ArchiveRepair.members")(function* (
   file: string,
   store: ArchiveStore.ArchiveStore,
+  index: IndexRepair.Index,
   copies: OciRepair.Copies,
   flagged: Restore.Flagged,
   subjects: ReadonlyArray<string>
@@ -162,19 +179,31 @@ export const members = Effect.fn("ArchiveRepair.members")(function* (
         draft.cannot(name, typeof named === "string" ? named : "the source does not have its image")
     }
   }
-  if (store.lookup(OciFiles.indexFile) !== undefined && !IndexBeside.isBeside(store)) {
-    const manifest = ContentGraph.descriptorOf(receipt?.details["manifest"])
-    const receipts = receipt === undefined || manifest === undefined ? [] : [{ receipt, manifest, refs: [] }]
-    yield* OciRepair.planBlobs({ store, copies, flagged, receipts }, entriesOf(store), subjects, draft)
+  if (index.obstacle !== undefined) draft.cannot(OciFiles.indexFile, index.obstacle)
+  const isLost = index.bytes !== undefined
+  if (isLost) draft.want(OciFiles.indexFile, { kind: "bytes", bytes: index.bytes })
+  if (isLost || (store.lookup(OciFiles.indexFile) !== undefined && !IndexBeside.isBeside(store))) {
+    const context = contextOf(store, copies, flagged, receipt)
+    yield* OciRepair.planBlobs(context, index.entries, subjects, draft, isLost)
   }
   const lost = (document: string, readable: boolean): void => {
     if (!readable && flagged(document, "error")) draft.cannot(document, "it tells of other images too")
   }
   lost(Files.manifestFile, entries.length > 0)
-  lost(OciFiles.indexFile, entriesOf(store).length > 0)
   lost(path.basename(Files.receiptPath(Files.resolve(file))), receipt !== undefined)
   return draft
 }, HasherLoading.loading)
+
+const contextOf = (
+  store: ArchiveStore.ArchiveStore,
+  copies: OciRepair.Copies,
+  flagged: Restore.Flagged,
+  receipt: Receipt.Receipt | undefined
+): IndexRepair.Context => {
+  const manifest = ContentGraph.descriptorOf(receipt?.details["manifest"])
+  const receipts = receipt === undefined || manifest === undefined ? [] : [{ receipt, manifest, refs: [] }]
+  return { store, copies, flagged, receipts }
+}
 
 const receiptOf = (file: string): Receipt.Receipt | undefined => {
   const target = Files.receiptPath(Files.resolve(file))
@@ -202,38 +231,55 @@ const savedIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<DockerSave.Sav
   return report.results().hasErrors ? [] : saved
 }
 
-/** What index.json lists, as far as it can be read. */
-const entriesOf = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Conversion.Descriptor> => {
-  const index = Json.parse(readSmall(store, OciFiles.indexFile) ?? new Uint8Array()).value
-  const entries = Json.isObject(index) ? index["manifests"] : undefined
-  return (Array.isArray(entries) ? entries : []).flatMap((entry) => ContentGraph.descriptorOf(entry) ?? [])
-}
+const savedImages = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> =>
+  savedIn(store).map((one) => ({
+    by: Files.manifestFile,
+    names: one.names,
+    label: one.names.join(", ") || SavedIdentity.idOf(store, one) || "an image without a name",
+    is: (image) => SavedIdentity.isImage(store, one, image)
+  }))
 
-const imagesIn = (store: ArchiveStore.ArchiveStore): ReadonlyArray<Listed> => {
-  const fromSaved = savedIn(store).map(
-    (one): Listed => ({
-      by: Files.manifestFile,
-      names: one.names,
-      label: one.names.join(", ") || SavedIdentity.idOf(store, one) || "an image without a name",
-      is: (image) => SavedIdentity.isImage(store, one, image)
+/** What index.json lists, and what nested indexes lead to. */
+const indexedImages = Effect.fnUntraced(function* (
+  context: IndexRepair.Context,
+  { bytes, entries }: IndexRepair.Index
+): Effect.fn.Return<ReadonlyArray<Listed>, SourceError> {
+  const { store } = context
+  const byDigest = new Map<string, { readonly isIndex: boolean; readonly names: Array<string> }>()
+  for (const { annotations, digest, mediaType } of entries) {
+    const name = annotations?.[OciFiles.refName]
+    const { names = [] } = byDigest.get(digest) ?? {}
+    byDigest.set(digest, {
+      isIndex: MediaType.kind(mediaType) === "index",
+      names: [...names, ...(name === undefined ? [] : [name])]
     })
-  )
-  const byDigest = new Map<string, Array<string>>()
-  for (const descriptor of entriesOf(store)) {
-    const name = descriptor.annotations?.[OciFiles.refName]
-    byDigest.set(descriptor.digest, [...(byDigest.get(descriptor.digest) ?? []), ...(name === undefined ? [] : [name])])
   }
-  // An index there, or another platform's manifest, is something else that would be lost.
-  const fromIndex = [...byDigest].map(
-    ([digest, names]): Listed => ({
+  // An index, or another platform's manifest, is something else that would be lost.
+  const top = [...byDigest].map(
+    ([digest, { isIndex, names }]): Listed => ({
       by: OciFiles.indexFile,
       names,
       label: names.join(", ") || digest,
-      is: (image) => isManifestOf(store, digest, image)
+      is: (image) => (isIndex ? false : isManifestOf(store, digest, image))
     })
   )
-  return [...fromSaved, ...fromIndex]
-}
+  if (![...byDigest.values()].some(({ isIndex }) => isIndex)) return top
+  const { listed } = yield* OciRepair.walk(context, entries, bytes !== undefined)
+  const nested = [...listed.values()].flatMap(
+    ({ descriptor: { digest }, image: found }): ReadonlyArray<Listed> =>
+      byDigest.has(digest)
+        ? []
+        : [
+            {
+              by: OciFiles.indexFile,
+              names: [],
+              label: digest,
+              is: (image) => image.config.digest === found?.config.digest
+            }
+          ]
+  )
+  return [...top, ...nested]
+})
 
 const isManifestOf = (store: ArchiveStore.ArchiveStore, digest: string, image: Image.Image): boolean | undefined => {
   if (image.manifest?.digest === digest) return true
