@@ -68,6 +68,18 @@ const rewrite = (name: string, content: string): void => {
   fs.utimesSync(name, atime, mtime)
 }
 
+/** As a user to whom nothing belongs; for root alone. */
+const asNobody = async <A>(act: () => Promise<A>): Promise<A> => {
+  process.setegid!(65534)
+  process.seteuid!(65534)
+  try {
+    return await act()
+  } finally {
+    process.seteuid!(0)
+    process.setegid!(0)
+  }
+}
+
 describe("a tree as it was unpacked", () => {
   it("has no differences, and everything was compared", async () => {
     const applied = image()
@@ -274,16 +286,9 @@ describe("each difference has its own check", () => {
         fs.chmodSync(directory, 0o755)
         const root = path.join(directory, "root")
         unpackSync(applied.tree, Buffer.from(root), applied.feed)
-        const compared = async (mode: number): Promise<CompareResult> => {
+        const compared = (mode: number): Promise<CompareResult> => {
           fs.chmodSync(`${root}/closed`, mode)
-          process.setegid!(65534)
-          process.seteuid!(65534)
-          try {
-            return await run(applied.tree, root)
-          } finally {
-            process.seteuid!(0)
-            process.setegid!(0)
-          }
+          return asNobody(() => run(applied.tree, root))
         }
         const result = await compared(0o700)
         assert.sameMembers(found(result), ["rootfs.unreadable closed", "rootfs.mode-mismatch closed"])
@@ -307,24 +312,14 @@ describe("each difference has its own check", () => {
       fs.chmodSync(directory, 0o755)
       const root = path.join(directory, "root")
       unpackSync(applied.tree, Buffer.from(root), applied.feed)
-      const asOther = async (): Promise<CompareResult> => {
-        process.setegid!(65534)
-        process.seteuid!(65534)
-        try {
-          return await run(applied.tree, root)
-        } finally {
-          process.seteuid!(0)
-          process.setegid!(0)
-        }
-      }
-      const result = await asOther()
+      const result = await asNobody(() => run(applied.tree, root))
       assert.deepStrictEqual(found(result), [])
       assert.deepStrictEqual(
         result.notCompared.map(({ count, examples, what }) => [what, count, examples]),
         [["xattrs", 1, ["a"]]]
       )
       for (const name of xattrs.keys()) Libc.load()!.lremovexattr(Libc.path(Buffer.from(`${root}/a`)), name)
-      assert.deepStrictEqual(found(await asOther()), ["rootfs.xattr-mismatch a"])
+      assert.deepStrictEqual(found(await asNobody(() => run(applied.tree, root))), ["rootfs.xattr-mismatch a"])
       assert.deepStrictEqual(found(await run(applied.tree, root)), [
         "rootfs.xattr-mismatch a",
         "rootfs.xattr-mismatch a"
