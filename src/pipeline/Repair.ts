@@ -55,7 +55,8 @@ export interface Repaired {
 /**
  * Verifies `target`, fetches what is damaged or missing from `source`, any other copy of the same image in any layout, and
  * verifies again. A directory or a layout has single files written beside and renamed, those that are right are not
- * touched; an archive of one image is written anew as a whole. Of the images in `source`, those are used that `target` holds too.
+ * touched; an archive of one image is written anew as a whole. Of the images in `source`, those are used that `target` holds
+ * too.
  *
  * No image is ever replaced by another: an image is restored only where the ID by which `target` knows it (sealed in its
  * receipt, promised by its config's name, or that of its config's bytes) is that of the source's image, whose config then

@@ -175,7 +175,10 @@ const rewrite = Effect.fnUntraced(function* (
   }
 })
 
-/** What refers to a root, as index.json lists it. Names in the source may be others' here, but for those that say what they are about. */
+/**
+ * What refers to a root, as index.json lists it. Names in the source may be others' here, but for those that say what they
+ * are about.
+ */
 export const referrersOf = ({ referrers }: ContentGraph.Closure): ReadonlyArray<Conversion.Descriptor> =>
   referrers.map((one) => (Files.subjectByName(one.annotations) === undefined ? unnamed(one) : one))
 
